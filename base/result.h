@@ -1,0 +1,62 @@
+// Errors as values: Result<T> is std::expected<T, Error>, and TRY() hands an error on to the caller.
+//
+// g++ 12 has std::expected without its monadic calls, so TRY does their work.
+#pragma once
+
+#include <cerrno>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace nacre {
+
+// One failure: a line for people, and the errno value behind it (0 where there is none).
+class Error {
+ public:
+  explicit Error(std::string message, int code = 0) : message_(std::move(message)), code_(code) {}
+
+  // "WHAT: strerror(CODE)".
+  static Error from_errno(std::string_view what, int code);
+
+  const std::string& message() const { return message_; }
+  int code() const { return code_; }
+
+  // The same failure, said with the place where it happened: "CONTEXT: message".
+  Error with_context(std::string_view context) const;
+
+ private:
+  std::string message_;
+  int code_;
+};
+
+template <typename T = void>
+using Result = std::expected<T, Error>;
+
+// return fail("no such queue");
+inline std::unexpected<Error> fail(std::string message, int code = 0) {
+  return std::unexpected(Error(std::move(message), code));
+}
+
+// if (::open(...) < 0) return fail_errno("open /dev/kvm");   -- reads errno first of all
+inline std::unexpected<Error> fail_errno(std::string_view what, int code = errno) {
+  return std::unexpected(Error::from_errno(what, code));
+}
+
+}  // namespace nacre
+
+// The value of a Result, or return its error from the enclosing function (which returns a Result too).
+#define TRY(expression)                                                       \
+  __extension__({                                                             \
+    auto try_result_ = (expression);                                          \
+    if (!try_result_) return std::unexpected(std::move(try_result_).error()); \
+    *std::move(try_result_);                                                  \
+  })
+
+// The same, with a place added to the error's message.
+#define TRY_CONTEXT(expression, context)                                                 \
+  __extension__({                                                                        \
+    auto try_result_ = (expression);                                                     \
+    if (!try_result_) return std::unexpected(try_result_.error().with_context(context)); \
+    *std::move(try_result_);                                                             \
+  })

@@ -1,0 +1,85 @@
+// The conversation between nacre on the host and guest-init in the guest, over vsock.
+//
+// Framing: a little-endian u32 length (of what follows, at most kMaxFrame), then that many bytes of JSON: one object
+// with a "type". Objects of the OCI runtime specification travel as they are. Both ends distrust the other: a frame too
+// long, a value of the wrong type or an unknown "type" ends the connection with one logged line, nothing else.
+//
+// Connections:
+//   * The primary one: guest-init connects to (host, kHostPort) when it is ready. vmm joins it to a descriptor of the
+//     stand-in of the container that the VM was made for. When it closes, guest-init powers the VM off.
+//   * Others: the host connects to (guest, kControlPort), one connection per command or exec, each independent.
+//   * Streams: the host connects to (guest, port) for each port that a "created" reply names: raw bytes, one connection
+//     per stdio descriptor. stdin carries host to guest, stdout and stderr guest to host; an end of file is the
+//     shutdown of that direction. Only the first connection to such a port counts; the port is then closed. Connections
+//     to a port that nobody opened within a minute are given up.
+//
+// Requests (host to guest); each gets one reply on the same connection, in order:
+//   create   {container: ID, config: OCI config.json, stdin: bool, stdout: bool, stderr: bool}
+//            Builds the container and its first process up to just before execve. `config.root.path` and the sources
+//            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
+//            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT}}
+//   start    {container: ID}                     releases the first process  -> ok
+//   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr}
+//            Like create, for another process; NAME is unique in the container.  -> created
+//   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
+//   kill     {container: ID, signal: N, all: bool [, exec: NAME]}  -> ok
+//   state    {container: ID}                     -> state {status: "created"|"running"|"stopped", pid: N, exit?: {...}}
+//   delete   {container: ID}                     kills and removes           -> ok
+// A request that fails is answered by
+//   error    {message: TEXT, code: ERRNO}        e.g. ESRCH "container not running"
+//
+// Events (guest to host), on the connection that created the process, once, after its reply:
+//   exited   {container: ID [, exec: NAME], status: N, signal: N, sent: {stdout: BYTES, stderr: BYTES}}
+//            status as exit(2) gave it, or signal != 0. `sent`: how much of the process's output was put on its streams
+//            before this event; output of processes that live on may follow. For the first process all of the
+//            container's processes are gone, and its file systems are synced.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+
+namespace nacre::protocol {
+
+using Json = nlohmann::json;
+
+inline constexpr uint32_t kHostPort = 1024;     // on the host (CID 2), for the primary connection
+inline constexpr uint32_t kControlPort = 1024;  // on the guest
+inline constexpr uint32_t kMaxFrame = 16u << 20;
+
+// The virtio-fs tag of a container's VM, and where guest-init mounts it. Below: "rootfs", "mounts/0", ...
+inline constexpr const char* kShareTag = "nacre";
+inline constexpr const char* kShareMountPoint = "/run/nacre/share";
+
+// One message as a frame.
+Result<std::string> encode(const Json& message);
+
+// Takes bytes as they come and gives whole messages.
+class Decoder {
+ public:
+  void append(std::span<const std::byte> bytes);
+  // The next message; a null Json when more bytes are needed. An error is final: too long, not JSON, not an object
+  // with a string "type", nested deeper than 64.
+  Result<Json> next();
+
+ private:
+  std::string buffer_;
+};
+
+// Fields of a message, with the field's name in the error.
+Result<std::string> string_field(const Json& message, std::string_view name);
+Result<int64_t> integer_field(const Json& message, std::string_view name, int64_t low, int64_t high);
+Result<bool> bool_field(const Json& message, std::string_view name);
+
+// Blocking helpers for the short-lived commands on the host.
+Result<void> send(int fd, const Json& message);
+Result<Json> receive(int fd);
+
+Json error_message(std::string_view text, int code);
+
+}  // namespace nacre::protocol

@@ -1,0 +1,103 @@
+// What `vmm` is asked to run: the options of its command line and of its TOML file, one structure for both.
+//
+// The runtime links this folder alone: it fills a Config, writes to_toml(), and starts `vmm --config FILE`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace nacre::vmm {
+
+// A directory or file of the host that appears inside a shared tree. Needs the jail, which binds it into place.
+struct FsMount {
+  std::string source;     // absolute host path
+  std::string target;     // relative to the share's root, plain components ("rootfs", "mounts/0")
+  bool readonly = false;  // enforced by the host
+};
+
+// [[fs]]: one virtio-fs device.
+struct Fs {
+  std::string tag;   // 1 to 35 bytes
+  std::string path;  // host directory; empty: a tree made of `mounts` alone
+  bool readonly = false;
+  std::vector<FsMount> mounts;
+};
+
+// A guest connection to (CID 2, port) that is joined to a descriptor inherited by vmm; the first connection only.
+struct VsockStream {
+  uint32_t port;
+  int fd;
+};
+
+// [vsock]
+struct Vsock {
+  uint64_t cid = 3;
+  // Listening AF_UNIX socket with Firecracker's protocol; guest connections to port P go to "<uds>_P". May be empty.
+  std::string uds;
+  // Listening socket inherited from the parent instead of one made at `uds`; -1: none.
+  int listen_fd = -1;
+  std::vector<VsockStream> streams;
+};
+
+// [[disk]]: one virtio-blk device on a raw image.
+struct Disk {
+  std::string path;
+  bool readonly = false;
+};
+
+// [[net]]: one virtio-net device on an existing tap.
+struct Net {
+  std::string tap;
+  std::string mac;  // empty: made up
+};
+
+// [jail]: where present, vmm locks itself in before the guest runs.
+struct Jail {
+  bool enabled = false;
+};
+
+struct Config {
+  std::string kernel;  // ELF vmlinux or bzImage
+  std::string initrd;  // empty: none
+  std::string cmdline;
+  uint64_t memory = 512ull << 20;  // bytes; 2 MiB multiples; in TOML "512M" or an integer of bytes
+  unsigned cpus = 1;               // 1 to 64
+  bool console = true;             // serial console on stdin and stdout
+  std::vector<Fs> fs;
+  std::vector<Disk> disks;
+  std::vector<Net> nets;
+  std::optional<Vsock> vsock;
+  Jail jail;
+  int lifeline_fd = -1;  // vmm ends when the other end of this descriptor is closed; -1: none
+};
+
+// How a vmm process ends: its exit status.
+enum class ExitStatus : int {
+  power_off = 0,     // the guest powered itself off
+  error = 1,         // vmm could not start or go on; one line on stderr says why
+  usage = 2,         // the command line or the configuration is wrong
+  reset = 3,         // the guest asked for a reset
+  triple_fault = 4,  // the guest's CPU shut down (triple fault)
+  kvm_failure = 5,   // KVM could not run the guest on: internal error, entry failure
+  killed = 6,        // ended from outside: SIGTERM, SIGINT, lifeline
+};
+
+// "512M", "2G", "1048576": bytes, with K, M, G as powers of 1024.
+Result<uint64_t> parse_size(std::string_view text);
+// "tag=T,path=P[,readonly]" and the like.
+Result<Fs> parse_fs(std::string_view text);
+Result<Vsock> parse_vsock(std::string_view text);  // "cid=N,uds=PATH"
+Result<Disk> parse_disk(std::string_view text);    // "path=P[,readonly]"
+Result<Net> parse_net(std::string_view text);      // "tap=NAME[,mac=XX:XX:XX:XX:XX:XX]"
+
+// Both check every field; errors name it. Unknown keys are errors.
+Result<Config> parse_toml(std::string_view text);
+Result<void> check(const Config& config);
+std::string to_toml(const Config& config);
+
+}  // namespace nacre::vmm

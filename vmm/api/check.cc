@@ -1,0 +1,85 @@
+// The rules that hold for a configuration as a whole, whether it came from options or from TOML.
+#include <unordered_set>
+
+#include "vmm/api/config.h"
+
+namespace nacre::vmm {
+
+namespace {
+
+constexpr uint64_t kMemoryStep = 2ull << 20;  // guest RAM is backed by 2 MiB pages where the host has them
+constexpr uint64_t kMinMemory = 16ull << 20;
+constexpr uint64_t kMaxMemory = 1ull << 40;
+constexpr unsigned kMaxCpus = 64;
+constexpr size_t kMaxTag = 35;        // virtio 1.3, 5.11.4: 36 bytes, a terminating zero among them
+constexpr size_t kMaxCmdline = 2047;  // x86's COMMAND_LINE_SIZE less the terminating zero
+constexpr uint64_t kMinGuestCid = 3;  // 0 to 2 are reserved (virtio 1.3, 5.10.4)
+
+// "mounts/0": relative, no component that leads elsewhere.
+bool plain_relative(const std::string& path) {
+  if (path.empty() || path.front() == '/' || path.back() == '/') return false;
+  size_t start = 0;
+  while (start <= path.size()) {
+    size_t end = path.find('/', start);
+    if (end == std::string::npos) end = path.size();
+    std::string part = path.substr(start, end - start);
+    if (part.empty() || part == "." || part == "..") return false;
+    start = end + 1;
+  }
+  return true;
+}
+
+Result<void> check_fs(const Fs& fs, bool jailed) {
+  if (fs.tag.empty() || fs.tag.size() > kMaxTag) return fail("fs: tag must have 1 to 35 bytes");
+  if (fs.path.empty() && fs.mounts.empty()) return fail("fs " + fs.tag + ": path is missing");
+  if (!fs.mounts.empty() && !jailed) return fail("fs " + fs.tag + ": mounts need the jail");
+  for (const FsMount& mount : fs.mounts) {
+    if (mount.source.empty() || mount.source.front() != '/') {
+      return fail("fs " + fs.tag + ": mount source '" + mount.source + "' is not an absolute path");
+    }
+    if (!plain_relative(mount.target)) {
+      return fail("fs " + fs.tag + ": mount target '" + mount.target + "' is not a plain relative path");
+    }
+  }
+  return {};
+}
+
+Result<void> check_vsock(const Vsock& vsock) {
+  if (vsock.cid < kMinGuestCid || vsock.cid >= UINT32_MAX) return fail("vsock: cid must be 3 to 4294967294");
+  if (vsock.uds.size() > 100) return fail("vsock: uds path is longer than 100 bytes");
+  std::unordered_set<uint32_t> ports;
+  for (const VsockStream& stream : vsock.streams) {
+    if (stream.fd < 0) return fail("vsock: stream without a descriptor");
+    if (!ports.insert(stream.port).second) {
+      return fail("vsock: port " + std::to_string(stream.port) + " has two streams");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> check(const Config& config) {
+  if (config.kernel.empty()) return fail("kernel is missing");
+  if (config.cpus < 1 || config.cpus > kMaxCpus) return fail("cpus must be 1 to 64");
+  if (config.memory < kMinMemory) return fail("memory must be at least 16M");
+  if (config.memory > kMaxMemory) return fail("memory must be at most 1024G");
+  if (config.memory % kMemoryStep != 0) return fail("memory must be a multiple of 2M");
+  if (config.cmdline.size() > kMaxCmdline) return fail("cmdline is longer than 2047 bytes");
+  if (config.cmdline.find('\0') != std::string::npos) return fail("cmdline holds a zero byte");
+  std::unordered_set<std::string> tags;
+  for (const Fs& fs : config.fs) {
+    TRY(check_fs(fs, config.jail.enabled));
+    if (!tags.insert(fs.tag).second) return fail("fs: tag " + fs.tag + " is used twice");
+  }
+  if (config.vsock) TRY(check_vsock(*config.vsock));
+  for (const Disk& disk : config.disks) {
+    if (disk.path.empty()) return fail("disk: path is missing");
+  }
+  for (const Net& net : config.nets) {
+    if (net.tap.empty() || net.tap.size() > 15) return fail("net: tap must have 1 to 15 bytes");
+  }
+  return {};
+}
+
+}  // namespace nacre::vmm

@@ -1,0 +1,94 @@
+#define BOOST_TEST_MODULE vmm_api
+#include <boost/test/unit_test.hpp>
+
+#include "vmm/api/config.h"
+
+using namespace nacre;
+using namespace nacre::vmm;
+
+namespace {
+
+Config full_config() {
+  Config config;
+  config.kernel = "/boot/vmlinux";
+  config.initrd = "/boot/init\"rd";
+  config.cmdline = "quiet root=\\x";
+  config.memory = 1ull << 30;
+  config.cpus = 3;
+  config.console = false;
+  config.lifeline_fd = 9;
+  config.fs.push_back(Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false}}});
+  config.fs.push_back(Fs{"other", "/srv", true, {}});
+  config.disks.push_back(Disk{"/disk.img", true});
+  config.nets.push_back(Net{"tap0", "02:00:00:00:00:01"});
+  config.vsock = Vsock{7, "/run/v.sock", 5, {{1024, 6}}};
+  config.jail.enabled = true;
+  return config;
+}
+
+std::string error_of(const Result<Config>& result) {
+  return result ? "no error" : result.error().message();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
+  std::string text = to_toml(full_config());
+  Result<Config> read = parse_toml(text);
+  BOOST_REQUIRE_MESSAGE(read, error_of(read));
+  BOOST_TEST(to_toml(*read) == text);
+  BOOST_TEST(read->fs.at(0).mounts.at(1).source == "/etc/hosts");
+  BOOST_TEST(read->vsock->streams.at(0).port == 1024u);
+  BOOST_TEST(read->initrd == "/boot/init\"rd");
+  BOOST_TEST(bool(check(*read)));
+}
+
+BOOST_AUTO_TEST_CASE(toml_errors_name_the_field) {
+  BOOST_TEST(error_of(parse_toml("kernel = 3")) == "kernel must be a string");
+  BOOST_TEST(error_of(parse_toml("cpus = -1")) == "cpus is out of range");
+  BOOST_TEST(error_of(parse_toml("colour = 1")) == "colour: unknown key");
+  BOOST_TEST(error_of(parse_toml("[[fs]]\ntag = 'a'\n[[fs]]\ntagg = 'b'")) == "fs[1].tagg: unknown key");
+  BOOST_TEST(error_of(parse_toml("fs = 1")) == "fs must be an array of tables");
+  BOOST_TEST(error_of(parse_toml("memory = '5 apples'")) ==
+             "memory: '5 apples' is not a size (bytes, or a number with K, M or G)");
+  BOOST_TEST(error_of(parse_toml("kernel = ")).starts_with("line 1: "));
+}
+
+BOOST_AUTO_TEST_CASE(sizes) {
+  BOOST_TEST(*parse_size("512M") == 512ull << 20);
+  BOOST_TEST(*parse_size("4096") == 4096u);
+  BOOST_TEST(*parse_size("2G") == 2ull << 30);
+  for (const char* wrong : {"", "M", "1T", "-1", "1.5G", "99999999999999999999", "18446744073709551615K"}) {
+    BOOST_TEST(!parse_size(wrong), wrong);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(option_lists) {
+  BOOST_TEST(parse_fs("tag=t,path=/x,readonly")->readonly);
+  BOOST_TEST(!parse_fs("path=/x,tag=t")->readonly);
+  BOOST_TEST(parse_fs("tag=t").error().message() == "--fs: path is missing");
+  BOOST_TEST(parse_fs("tag=t,path=/x,colour=red").error().message() ==
+             "--fs: unknown key 'colour' (known: path, readonly, tag)");
+  BOOST_TEST(parse_vsock("cid=x,uds=/v").error().message() == "--vsock: cid is not a number");
+  BOOST_TEST(parse_vsock("cid=5,uds=/v")->cid == 5u);
+}
+
+BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
+  auto with = [](auto change) {
+    Config config = full_config();
+    change(config);
+    Result<void> result = check(config);
+    return result ? std::string("no error") : result.error().message();
+  };
+  BOOST_TEST(with([](Config& c) { c.kernel = ""; }) == "kernel is missing");
+  BOOST_TEST(with([](Config& c) { c.cpus = 65; }) == "cpus must be 1 to 64");
+  BOOST_TEST(with([](Config& c) { c.memory = 1; }) == "memory must be at least 16M");
+  BOOST_TEST(with([](Config& c) { c.memory += 4096; }) == "memory must be a multiple of 2M");
+  BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
+  BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");
+  BOOST_TEST(with([](Config& c) { c.vsock->cid = 2; }) == "vsock: cid must be 3 to 4294967294");
+  for (const char* target : {"", "/a", "a/", "a//b", "..", "a/../b", "./a"}) {
+    BOOST_TEST(with([&](Config& c) { c.fs[0].mounts[0].target = target; }) ==
+               "fs nacre: mount target '" + std::string(target) + "' is not a plain relative path");
+  }
+}

@@ -34,6 +34,7 @@ class GuestMemory {
 
   const std::vector<Region>& regions() const { return regions_; }
 
+  // One region must hold all of the bytes; no bytes at all are allowed.
   Result<void> read(GuestAddress from, std::span<std::byte> out) const;
   Result<void> write(GuestAddress to, std::span<const std::byte> in) const;
 

@@ -44,7 +44,8 @@ class Queue {
   bool needs_interrupt();
 
   // Asks the driver to notify us of new buffers, or not to (2.7.10). After enabling, pop() again: buffers may have
-  // come in between. With event index, disabling is free.
+  // come in between. With event index, disabling is free, and a notification comes once per enabling: a device that
+  // waits for its kick without having enabled since its last pop() sleeps for ever.
   void enable_notifications();
   void disable_notifications();
 
@@ -52,6 +53,7 @@ class Queue {
 
  private:
   Queue(const GuestMemory& memory, const QueueConfig& config, uint64_t features);
+  Result<std::optional<Chain>> take();
   Result<Chain> follow(uint16_t head);
 
   const GuestMemory* memory_;
@@ -61,7 +63,7 @@ class Queue {
   bool broken_ = false;
   uint16_t next_available_ = 0;  // next entry of the available ring to take
   uint16_t next_used_ = 0;       // next entry of the used ring to fill
-  uint16_t last_signalled_ = 0;  // next_used_ at the last needs_interrupt()
+  uint64_t unsignalled_ = 0;     // entries pushed since the last needs_interrupt()
 };
 
 }  // namespace nacre::virtio

@@ -1,0 +1,127 @@
+#define BOOST_TEST_MODULE protocol
+#include "guest-init/protocol/protocol.h"
+
+#include <sys/socket.h>
+
+#include <boost/test/unit_test.hpp>
+#include <thread>
+
+#include "base/fd.h"
+
+using namespace nacre;
+using namespace nacre::protocol;
+
+namespace {
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::string frame_of(std::string_view body) {
+  std::string frame;
+  for (size_t i = 0; i < 4; i++) frame += static_cast<char>(body.size() >> (8 * i));
+  return frame + std::string(body);
+}
+
+Result<Json> decode(std::string_view bytes) {
+  Decoder decoder;
+  decoder.append(bytes_of(bytes));
+  return decoder.next();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_frame_is_a_little_endian_length_and_json) {
+  auto frame = encode(Json{{"type", "ok"}});
+  BOOST_REQUIRE(frame);
+  BOOST_TEST(*frame == std::string("\x0d\0\0\0", 4) + R"({"type":"ok"})");
+}
+
+BOOST_AUTO_TEST_CASE(messages_come_whole_however_the_bytes_are_cut) {
+  std::string stream = *encode(Json{{"type", "a"}, {"text", std::string(300, 'x')}}) + *encode(Json{{"type", "b"}});
+  for (size_t step : {1u, 2u, 3u, 7u, 64u, 1000u}) {
+    Decoder decoder;
+    std::vector<std::string> types;
+    for (size_t at = 0; at < stream.size(); at += step) {
+      decoder.append(bytes_of(std::string_view(stream).substr(at, step)));
+      for (;;) {
+        auto message = decoder.next();
+        BOOST_REQUIRE(message);
+        if (message->is_null()) break;
+        types.push_back((*message)["type"]);
+      }
+    }
+    BOOST_TEST(types == (std::vector<std::string>{"a", "b"}), boost::test_tools::per_element());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_frames_are_final_errors) {
+  Decoder decoder;
+  decoder.append(bytes_of(std::string_view("\x01\0\0\x01", 4)));  // 16 MiB + 1
+  BOOST_TEST(!decoder.next());
+  decoder.append(bytes_of(*encode(Json{{"type", "ok"}})));
+  BOOST_TEST(!decoder.next());
+
+  BOOST_TEST(!decode(frame_of("{\"type\":")));
+  BOOST_TEST(!decode(frame_of("[1]")));
+  BOOST_TEST(!decode(frame_of("{}")));
+  BOOST_TEST(!decode(frame_of("{\"type\":1}")));
+  BOOST_TEST(!decode(frame_of("")));
+  BOOST_TEST(!decode(frame_of("{\"type\":\"\xff\"}")));
+  BOOST_TEST(!decode(frame_of("{\"type\":\"a\"} x")));
+}
+
+BOOST_AUTO_TEST_CASE(nesting_is_bounded_and_brackets_in_strings_do_not_count) {
+  auto nested = [](size_t depth) {
+    return R"({"type":"a","v":)" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  BOOST_TEST(decode(frame_of(nested(63))).has_value());
+  BOOST_TEST(!decode(frame_of(nested(64))));
+  BOOST_TEST(!decode(frame_of(nested(4'000'000))));
+  BOOST_TEST(decode(frame_of(R"({"type":"a","v":")" + std::string(500, '[') + R"(\"[["})")).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(text_that_is_not_utf8_can_be_sent) {
+  auto frame = encode(Json{{"type", "error"}, {"message", "bad\xff"}});
+  BOOST_REQUIRE(frame);
+  BOOST_TEST(decode(*frame).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(fields_are_checked_and_named) {
+  Json message = {{"type", "a"}, {"s", "text"}, {"n", 7}, {"b", true}, {"big", 18446744073709551615ull}, {"f", 1.5}};
+  BOOST_TEST(*string_field(message, "s") == "text");
+  BOOST_TEST(*integer_field(message, "n", 0, 7) == 7);
+  BOOST_TEST(*bool_field(message, "b") == true);
+  for (const char* name : {"n", "missing"}) {
+    auto result = string_field(message, name);
+    BOOST_REQUIRE(!result);
+    BOOST_TEST(result.error().message().find(name) != std::string::npos);
+  }
+  BOOST_TEST(!integer_field(message, "n", 8, 9));
+  BOOST_TEST(!integer_field(message, "big", 0, INT64_MAX));
+  BOOST_TEST(!integer_field(message, "f", 0, 10));
+  BOOST_TEST(!integer_field(message, "s", 0, 10));
+  BOOST_TEST(!bool_field(message, "n"));
+  BOOST_TEST(!bool_field(Json::array(), "n"));
+}
+
+BOOST_AUTO_TEST_CASE(send_and_receive_move_large_messages) {
+  auto pair = make_socketpair(SOCK_STREAM);
+  BOOST_REQUIRE(pair);
+  Json message = {{"type", "large"}, {"text", std::string(3 << 20, 'y')}};
+  std::thread sender([&] {
+    BOOST_TEST(protocol::send(pair->first.get(), message).has_value());
+    pair->first.reset();
+  });
+  auto received = receive(pair->second.get());
+  auto end = receive(pair->second.get());
+  sender.join();
+  BOOST_REQUIRE(received);
+  BOOST_TEST((*received == message));
+  BOOST_TEST(!end);
+  BOOST_TEST(!protocol::send(pair->second.get(), message));  // the peer is gone: no SIGPIPE
+}
+
+BOOST_AUTO_TEST_CASE(an_oversized_message_is_not_encoded) {
+  BOOST_TEST(!encode(Json{{"type", "a"}, {"text", std::string(kMaxFrame, 'z')}}));
+}

@@ -37,7 +37,7 @@ struct ActiveQueue {
 // What a device gets when its driver sets DRIVER_OK.
 struct Activation {
   uint64_t features;                // accepted by the driver
-  std::vector<ActiveQueue> queues;  // as many as queue_max_sizes(); each is ready
+  std::vector<ActiveQueue> queues;  // as many as queue_max_sizes(); those that the driver left out never hold a chain
   std::shared_ptr<Interrupt> interrupt;
 };
 

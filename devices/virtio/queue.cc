@@ -69,6 +69,7 @@ Result<Queue> Queue::create(const GuestMemory& memory, const QueueConfig& config
 }
 
 Result<std::optional<Chain>> Queue::pop() {
+  if (memory_ == nullptr) return std::optional<Chain>();
   if (broken_) return broken_rule("broken by its driver");
   auto chain = take();
   if (!chain) broken_ = true;
@@ -138,6 +139,7 @@ Result<Chain> Queue::follow(uint16_t head) {
 }
 
 Result<void> Queue::push(const Chain& chain, uint32_t written) {
+  if (memory_ == nullptr) return fail("virtqueue: a chain for a queue that is not there", EINVAL);
   uint64_t slot = next_used_ % config_.size;
   TRY(memory_->store(at(config_.device_ring, kRingEntries + sizeof(UsedElement) * slot),
                      UsedElement{chain.head, written}));
@@ -161,6 +163,7 @@ bool Queue::needs_interrupt() {
 }
 
 void Queue::enable_notifications() {
+  if (memory_ == nullptr) return;
   if (event_index_) {
     static_cast<void>(memory_->store_release_u16(
         at(config_.device_ring, kRingEntries + sizeof(UsedElement) * config_.size), next_available_));
@@ -172,7 +175,7 @@ void Queue::enable_notifications() {
 }
 
 void Queue::disable_notifications() {
-  if (event_index_) return;  // the driver notifies once per enable_notifications()
+  if (memory_ == nullptr || event_index_) return;  // the driver notifies once per enable_notifications()
   static_cast<void>(memory_->store_release_u16(config_.device_ring, kUsedNoNotify));
 }
 

@@ -33,6 +33,9 @@ class Queue {
   // (bits kFeatureEventIdx and kFeatureIndirectDesc matter). `memory` must outlive the queue.
   static Result<Queue> create(const GuestMemory& memory, const QueueConfig& config, uint64_t features);
 
+  // A queue that the driver did not set up: always empty, and nothing is ever asked of its driver.
+  static Queue absent() { return Queue(); }
+
   // The next available chain; nothing when the ring is empty. An error: the driver broke the rules, the queue is dead
   // (every later pop() is an error too) and the device should call Interrupt::device_broken().
   Result<std::optional<Chain>> pop();
@@ -52,14 +55,15 @@ class Queue {
   uint16_t size() const { return config_.size; }
 
  private:
+  Queue() = default;
   Queue(const GuestMemory& memory, const QueueConfig& config, uint64_t features);
   Result<std::optional<Chain>> take();
   Result<Chain> follow(uint16_t head);
 
-  const GuestMemory* memory_;
+  const GuestMemory* memory_ = nullptr;  // null: absent
   QueueConfig config_;
-  bool event_index_;
-  bool indirect_;
+  bool event_index_ = false;
+  bool indirect_ = false;
   bool broken_ = false;
   uint16_t next_available_ = 0;  // next entry of the available ring to take
   uint16_t next_used_ = 0;       // next entry of the used ring to fill

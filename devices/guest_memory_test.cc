@@ -1,0 +1,75 @@
+#define BOOST_TEST_MODULE ports
+#include "devices/guest_memory.h"
+
+#include <array>
+#include <boost/test/unit_test.hpp>
+
+namespace nacre {
+namespace {
+
+constexpr uint64_t kLow = 0x1000;
+constexpr uint64_t kHigh = 0x100000000;
+
+// Two regions with a hole between them, as below and above x86's device window; a third borders on the second.
+GuestMemory make_memory() {
+  std::vector<GuestMemory::Region> regions;
+  regions.push_back({GuestAddress{kLow}, *Mapping::anonymous(0x2000)});
+  regions.push_back({GuestAddress{kHigh}, *Mapping::anonymous(0x1000)});
+  regions.push_back({GuestAddress{kHigh + 0x1000}, *Mapping::anonymous(0x1000)});
+  return GuestMemory(std::move(regions));
+}
+
+BOOST_AUTO_TEST_SUITE(guest_memory)
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
+  GuestMemory memory = make_memory();
+  BOOST_TEST(memory.store(GuestAddress{kLow + 0x1ffc}, uint32_t{0x12345678}).has_value());
+  BOOST_TEST(*memory.load<uint32_t>(GuestAddress{kLow + 0x1ffc}) == 0x12345678u);
+  BOOST_TEST(*memory.load<uint16_t>(GuestAddress{kLow + 0x1ffd}) == 0x3456u);  // unaligned copies are fine
+  BOOST_TEST(memory.store(GuestAddress{kHigh}, uint8_t{7}).has_value());
+  BOOST_TEST(*memory.load<uint8_t>(GuestAddress{kHigh}) == 7u);
+}
+
+BOOST_AUTO_TEST_CASE(outside_is_an_error) {
+  GuestMemory memory = make_memory();
+  std::array<std::byte, 16> buffer{};
+  for (uint64_t address : {uint64_t{0}, kLow - 1, kLow + 0x1ff1, kLow + 0x2000, kHigh - 1, kHigh + 0x1ff1,
+                           uint64_t{0x7fffffffffffffff}, uint64_t{0xfffffffffffffff0}, UINT64_MAX}) {
+    BOOST_TEST(!memory.read(GuestAddress{address}, buffer).has_value());
+    BOOST_TEST(!memory.write(GuestAddress{address}, buffer).has_value());
+    BOOST_TEST(!memory.slice(GuestAddress{address}, 16).has_value());
+  }
+  for (uint64_t size : {uint64_t{0x2001}, uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - kLow + 1}) {
+    BOOST_TEST(!memory.slice(GuestAddress{kLow}, size).has_value());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(slices_lie_in_one_region) {
+  GuestMemory memory = make_memory();
+  auto whole = memory.slice(GuestAddress{kLow}, 0x2000);
+  BOOST_REQUIRE(whole.has_value());
+  BOOST_TEST(whole->iov_base == memory.regions()[0].mapping.data());
+  BOOST_TEST(whole->iov_len == 0x2000u);
+  BOOST_TEST(memory.slice(GuestAddress{kLow + 5}, 0).has_value());
+  BOOST_TEST(!memory.slice(GuestAddress{kHigh + 0xfff}, 2).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(ring_indices_are_aligned) {
+  GuestMemory memory = make_memory();
+  BOOST_TEST(memory.store_release_u16(GuestAddress{kLow + 2}, 0xabcd).has_value());
+  BOOST_TEST(*memory.load_acquire_u16(GuestAddress{kLow + 2}) == 0xabcdu);
+  BOOST_TEST(!memory.store_release_u16(GuestAddress{kLow + 1}, 1).has_value());
+  BOOST_TEST(!memory.load_acquire_u16(GuestAddress{kLow + 1}).has_value());
+  BOOST_TEST(!memory.load_acquire_u16(GuestAddress{kLow + 0x2000}).has_value());
+  BOOST_TEST(!memory.load_acquire_u16(GuestAddress{UINT64_MAX - 1}).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(no_memory_at_all) {
+  GuestMemory memory({});
+  BOOST_TEST(!memory.load<uint8_t>(GuestAddress{0}).has_value());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace nacre

@@ -1,0 +1,55 @@
+// Attributes as the guest sees them.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "devices/virtio/fs/errno_result.h"
+#include "devices/virtio/fs/wire.h"
+
+namespace nacre::virtio::fs {
+
+// The attributes of what a descriptor (O_PATH or open) refers to, with birth time and mount id.
+OrErrno<struct statx> stat_descriptor(int fd);
+
+inline uint64_t device_of(const struct statx& stat) {
+  return uint64_t{stat.stx_dev_major} << 32 | stat.stx_dev_minor;
+}
+
+// Inode numbers for the guest. It sees one file system where the host may have several mounted below the share, so
+// (device, inode) pairs are mapped to numbers that differ if the pairs do. Numbers of the share's own device below 2^48
+// stay what they are.
+//
+// Each (device, upper 16 bits of the inode) gets an upper half of its own. There are few of those pairs: a file system
+// counts inodes from below, and overlayfs marks its layers in the topmost bits.
+class InodeNumbers {
+ public:
+  explicit InodeNumbers(uint64_t root_device);
+  uint64_t map(uint64_t device, uint64_t inode);
+
+ private:
+  struct Space {
+    uint64_t device;
+    uint64_t upper;
+    bool operator==(const Space&) const = default;
+  };
+  struct Hash {
+    size_t operator()(const Space& space) const noexcept {
+      return std::hash<uint64_t>()(space.device * 0x9e3779b97f4a7c15 + space.upper);
+    }
+  };
+
+  std::unordered_map<Space, uint16_t, Hash> spaces_;
+  uint32_t next_ = 1;
+};
+
+wire::Attr to_attr(const struct statx& stat, InodeNumbers& numbers);
+wire::Statx to_statx(const struct statx& stat, InodeNumbers& numbers);
+
+// The kernel's 32-bit form of a device number (new_encode_dev), which FUSE uses.
+uint32_t encode_device(uint32_t major, uint32_t minor);
+dev_t decode_device(uint32_t encoded);
+
+}  // namespace nacre::virtio::fs

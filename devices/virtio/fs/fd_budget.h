@@ -1,0 +1,59 @@
+// How many descriptors the virtio-fs devices of this process may hold for their guest.
+//
+// Each inode that the guest remembers costs a descriptor here, and the guest decides how many it remembers. The rest of
+// the process (vsock connections, the control socket) must stay able to open files whatever the guest does, so a part
+// of RLIMIT_NOFILE is kept back from it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <utility>
+
+namespace nacre::virtio::fs {
+
+// The right to hold one descriptor. Move-only.
+class FdSlot {
+ public:
+  FdSlot() = default;
+  FdSlot(FdSlot&& other) noexcept : held_(std::exchange(other.held_, false)) {}
+  FdSlot& operator=(FdSlot&& other) noexcept {
+    release();
+    held_ = std::exchange(other.held_, false);
+    return *this;
+  }
+  ~FdSlot() { release(); }
+
+  explicit operator bool() const { return held_; }
+
+ private:
+  friend class FdBudget;
+  explicit FdSlot(bool held) : held_(held) {}
+  void release();
+
+  bool held_ = false;
+};
+
+class FdBudget {
+ public:
+  // Raises RLIMIT_NOFILE as far as the process may, and takes three quarters of it. Called for each device.
+  static void raise_limit();
+  // An empty slot where the budget is spent. Any thread.
+  static FdSlot take();
+  // True from half of the budget on: time to stop opening what nobody asked for (READDIRPLUS).
+  static bool is_scarce() { return used_.load(std::memory_order_relaxed) > limit_.load(std::memory_order_relaxed) / 2; }
+
+  static size_t used() { return used_; }
+  static size_t limit() { return limit_; }
+  static void set_limit_for_test(size_t limit) { limit_ = limit; }
+
+ private:
+  friend class FdSlot;
+  static inline std::atomic<size_t> used_{0};
+  static inline std::atomic<size_t> limit_{768};
+};
+
+inline void FdSlot::release() {
+  if (std::exchange(held_, false)) FdBudget::used_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace nacre::virtio::fs

@@ -1,0 +1,125 @@
+// Calls on open files. Data goes straight between the host's file and guest memory.
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "devices/virtio/fs/session.h"
+
+namespace nacre::virtio::fs {
+namespace {
+
+// The worker serves nobody else while a copy runs; short counts are allowed.
+constexpr uint64_t kMaxCopy = 64 << 20;
+
+// Calls preadv2 or pwritev2 until all of `iovecs` is done, or nothing more comes. An error after some progress counts
+// as the end: the guest meets it with its next request.
+template <typename Call>
+OrErrno<size_t> transfer(std::vector<iovec> iovecs, uint64_t offset, Call call) {
+  size_t done = 0;
+  size_t first = 0;
+  while (first < iovecs.size()) {
+    int count = static_cast<int>(std::min<size_t>(iovecs.size() - first, IOV_MAX));
+    ssize_t moved = call(&iovecs[first], count, static_cast<off_t>(offset + done));
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved < 0 && done == 0) return last_errno();
+    if (moved <= 0) break;
+    done += static_cast<size_t>(moved);
+    size_t left = static_cast<size_t>(moved);
+    while (left > 0 && left >= iovecs[first].iov_len) left -= iovecs[first++].iov_len;
+    if (left > 0) {
+      iovecs[first].iov_base = static_cast<std::byte*>(iovecs[first].iov_base) + left;
+      iovecs[first].iov_len -= left;
+    }
+  }
+  return done;
+}
+
+}  // namespace
+
+OrErrno<void> Session::read(Request& request, Reply& reply) {
+  auto in = TRY(request.take<wire::ReadIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  if (in.offset > INT64_MAX) return errno_of(EINVAL);
+  size_t done = TRY(transfer(reply.iovecs(in.size), in.offset, [&](const iovec* iovecs, int count, off_t offset) {
+    return ::preadv(handle->fd.get(), iovecs, count, offset);
+  }));
+  return reply.advance(done);
+}
+
+OrErrno<void> Session::write(Request& request, Reply& reply) {
+  auto in = TRY(request.take<wire::WriteIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  size_t payload =
+      request.header().len - sizeof(wire::InHeader) - sizeof(wire::WriteIn) - size_t{request.header().total_extlen} * 8;
+  if (in.size > payload || in.size > kMaxWrite || in.offset > INT64_MAX) return errno_of(EINVAL);
+  // What is appended goes to the host's end of the file, which others may have moved. Cached pages have their place.
+  bool append = (in.flags & O_APPEND) != 0 && (in.write_flags & wire::kWriteCache) == 0;
+  credentials_.set_keep_setid((in.write_flags & wire::kWriteKillSuidgid) == 0);
+  size_t done = TRY(transfer(request.payload().peek(in.size), in.offset, [&](const iovec* iovecs, int count, off_t at) {
+    return ::pwritev2(handle->fd.get(), iovecs, count, at, append ? RWF_APPEND : 0);
+  }));
+  return reply.put(wire::WriteOut{.size = static_cast<uint32_t>(done), .padding = 0});
+}
+
+OrErrno<void> Session::fsync(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::FsyncIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  bool data_only = (in.fsync_flags & wire::kFsyncDatasync) != 0;
+  return check(data_only ? ::fdatasync(handle->fd.get()) : ::fsync(handle->fd.get()));
+}
+
+OrErrno<void> Session::fsyncdir(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::FsyncIn>());
+  Handle* handle = TRY(handles_.find_directory(in.fh));
+  bool data_only = (in.fsync_flags & wire::kFsyncDatasync) != 0;
+  return check(data_only ? ::fdatasync(handle->fd.get()) : ::fsync(handle->fd.get()));
+}
+
+// FALLOCATE and COPY_FILE_RANGE do not say whether the caller has CAP_FSETID, as WRITE does: all but root lose set-id
+// bits.
+OrErrno<void> Session::fallocate(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::FallocateIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  credentials_.set_keep_setid(request.header().uid == 0);
+  return check(::fallocate(handle->fd.get(), static_cast<int>(in.mode), static_cast<off_t>(in.offset),
+                           static_cast<off_t>(in.length)));
+}
+
+OrErrno<void> Session::copy_file_range(Request& request, Reply& reply) {
+  auto in = TRY(request.take<wire::CopyFileRangeIn>());
+  Handle* from = TRY(handles_.find_file(in.fh_in));
+  Handle* to = TRY(handles_.find_file(in.fh_out));
+  if (in.flags != 0 || in.off_in > INT64_MAX || in.off_out > INT64_MAX) return errno_of(EINVAL);
+  credentials_.set_keep_setid(request.header().uid == 0);
+  auto off_in = static_cast<off_t>(in.off_in);
+  auto off_out = static_cast<off_t>(in.off_out);
+  ssize_t done = ::copy_file_range(from->fd.get(), &off_in, to->fd.get(), &off_out, std::min(in.len, kMaxCopy), 0);
+  if (done < 0) return last_errno();
+  return reply.put(wire::WriteOut{.size = static_cast<uint32_t>(done), .padding = 0});
+}
+
+// Handles' own positions mean nothing (all reads and writes carry an offset), so this may move them.
+OrErrno<void> Session::lseek(Request& request, Reply& reply) {
+  auto in = TRY(request.take<wire::LseekIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE) return errno_of(EINVAL);
+  off_t found = ::lseek(handle->fd.get(), static_cast<off_t>(in.offset), static_cast<int>(in.whence));
+  if (found < 0) return last_errno();
+  return reply.put(wire::LseekOut{.offset = static_cast<uint64_t>(found)});
+}
+
+OrErrno<void> Session::syncfs(Request& request, Reply&) {
+  TRY(inodes_.find(request.nodeid()));
+  OrErrno<void> result{};
+  for (int path : inodes_.one_per_device()) {
+    auto file = reopen(path, O_RDONLY);
+    if (!file) continue;
+    if (::syncfs(file->get()) < 0) result = last_errno();
+  }
+  return result;
+}
+
+}  // namespace nacre::virtio::fs

@@ -1,0 +1,209 @@
+#include "devices/virtio/fs/fs_device.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "devices/virtio/fs/session.h"
+
+namespace nacre::virtio {
+namespace {
+
+// virtio 1.3, 5.11.4
+struct Config {
+  char tag[FsDevice::kMaxTag];
+  uint32_t num_request_queues;
+};
+static_assert(sizeof(Config) == 40);
+
+// /proc/self/fd must be this process's own: after a fork, a descriptor opened before it shows the parent's files.
+Result<void> check_proc(int proc_self_fd, int root) {
+  struct stat through{};
+  struct stat directly{};
+  Fd again(::openat(proc_self_fd, std::to_string(root).c_str(), O_PATH | O_CLOEXEC));
+  if (!again || ::fstat(again.get(), &through) < 0 || ::fstat(root, &directly) < 0) {
+    return fail_errno("reach the shared directory through /proc/self/fd");
+  }
+  if (through.st_dev != directly.st_dev || through.st_ino != directly.st_ino) {
+    return fail("the descriptor of /proc/self/fd is another process's");
+  }
+  return {};
+}
+
+}  // namespace
+
+// Owns what lives from activate() to reset(). All but construction and destruction happens on its thread.
+class FsDevice::Worker {
+ public:
+  static Result<std::unique_ptr<Worker>> start(const FsOptions& options, int proc_self_fd, Activation activation) {
+    auto worker = std::unique_ptr<Worker>(new Worker(std::move(activation)));
+    worker->loop_ = TRY(EventLoop::create());
+    worker->timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!worker->timer_) return fail_errno("make a timer");
+    fs::SessionOptions session_options{.readonly = options.readonly,
+                                       .entry_timeout = options.entry_timeout,
+                                       .attr_timeout = options.attr_timeout,
+                                       .negative_timeout = options.negative_timeout,
+                                       .host_locks = options.host_locks,
+                                       .posix_acl = options.posix_acl,
+                                       .proc_self_fd = proc_self_fd};
+    worker->session_ = TRY(fs::Session::create(
+        TRY(options.root.dup()), session_options,
+        [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));
+    TRY(worker->watch());
+    worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
+    return worker;
+  }
+
+  ~Worker() {
+    if (!thread_.joinable()) return;
+    loop_->stop();
+    thread_.join();
+  }
+
+ private:
+  explicit Worker(Activation activation) : activation_(std::move(activation)) {}
+
+  Result<void> watch() {
+    for (size_t i = 0; i < activation_.queues.size(); i++) {
+      TRY(loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); }));
+    }
+    return loop_->add(timer_.get(), EPOLLIN, [this](uint32_t) { on_timer(); });
+  }
+
+  void run() {
+    // No signal is for this thread; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    pthread_setname_np(pthread_self(), "virtio-fs");
+    auto ready = session_->enter_thread();
+    if (ready) {
+      // What came in before the eventfds were watched.
+      for (size_t i = 0; i < activation_.queues.size(); i++) drain(i);
+      ready = loop_->run();
+    }
+    if (!ready) {
+      log_error("virtio-fs: " + ready.error().message());
+      activation_.interrupt->device_broken();
+    }
+  }
+
+  void on_kick(size_t index) {
+    uint64_t count;
+    if (::read(activation_.queues[index].kick, &count, sizeof(count)) < 0) return;  // EAGAIN: somebody was faster
+    drain(index);
+  }
+
+  void drain(size_t index) {
+    if (broken_) return;
+    Queue& ring = activation_.queues[index].ring;
+    for (;;) {
+      ring.disable_notifications();
+      while (!broken_) {
+        auto chain = ring.pop();
+        if (!chain) return break_device(chain.error());
+        if (!*chain) break;
+        session_->submit(index, std::move(**chain));
+      }
+      ring.enable_notifications();
+      auto chain = ring.pop();  // what came in before the driver saw that it has to notify
+      if (!chain) return break_device(chain.error());
+      if (!*chain) break;
+      session_->submit(index, std::move(**chain));
+    }
+    arm_timer();
+  }
+
+  void complete(size_t index, const Chain& chain, uint32_t written) {
+    if (broken_) return;
+    Queue& ring = activation_.queues[index].ring;
+    if (auto pushed = ring.push(chain, written); !pushed) return break_device(pushed.error());
+    // At once, not after the batch: the next request may wait for the disk.
+    if (ring.needs_interrupt()) activation_.interrupt->queue_used();
+  }
+
+  void on_timer() {
+    uint64_t count;
+    if (::read(timer_.get(), &count, sizeof(count)) < 0) return;
+    armed_ = false;
+    session_->retry_locks();
+    arm_timer();
+  }
+
+  void arm_timer() {
+    auto delay = session_->lock_retry_delay();
+    if (armed_ || !delay) return;
+    itimerspec when{};
+    when.it_value.tv_nsec = std::chrono::nanoseconds(*delay).count();  // below a second
+    armed_ = ::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0;
+  }
+
+  // The driver broke the rules of its rings (virtio 1.3, 2.1.2): nothing more until it resets the device.
+  void break_device(const Error& error) {
+    broken_ = true;
+    log_warn("virtio-fs: " + error.message());
+    for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
+    activation_.interrupt->device_broken();
+  }
+
+  Activation activation_;
+  std::unique_ptr<EventLoop> loop_;
+  Fd timer_;
+  std::unique_ptr<fs::Session> session_;
+  bool broken_ = false;
+  bool armed_ = false;
+  std::thread thread_;
+};
+
+FsDevice::FsDevice(FsOptions options, Fd own_proc) : options_(std::move(options)), own_proc_(std::move(own_proc)) {}
+
+FsDevice::~FsDevice() {
+  reset();
+}
+
+Result<std::unique_ptr<FsDevice>> FsDevice::create(FsOptions options) {
+  if (options.tag.empty() || options.tag.size() > kMaxTag) return fail("a virtio-fs tag has 1 to 36 bytes", EINVAL);
+  struct stat stat{};
+  if (::fstat(options.root.get(), &stat) < 0) return fail_errno("look at the shared directory");
+  if (!S_ISDIR(stat.st_mode)) return fail_errno("share a directory", ENOTDIR);
+  Fd own_proc;
+  if (options.proc_self_fd < 0) {
+    own_proc = TRY(open_file("/proc/self/fd", O_RDONLY | O_DIRECTORY));
+    options.proc_self_fd = own_proc.get();
+  }
+  TRY(check_proc(options.proc_self_fd, options.root.get()));
+  fs::FdBudget::raise_limit();
+  return std::unique_ptr<FsDevice>(new FsDevice(std::move(options), std::move(own_proc)));
+}
+
+void FsDevice::read_config(uint64_t offset, std::span<std::byte> data) {
+  Config config{};
+  std::copy_n(options_.tag.data(), options_.tag.size(), config.tag);  // NUL-padded, not terminated
+  config.num_request_queues = 1;
+  auto bytes = std::as_bytes(std::span(&config, 1));
+  std::ranges::fill(data, std::byte{0});
+  if (offset >= bytes.size()) return;
+  bytes = bytes.subspan(offset);
+  std::ranges::copy(bytes.first(std::min(bytes.size(), data.size())), data.begin());
+}
+
+Result<void> FsDevice::activate(Activation activation) {
+  reset();
+  if (activation.queues.size() != std::size(kQueueSizes)) return fail("virtio-fs has two queues");
+  worker_ = TRY(Worker::start(options_, options_.proc_self_fd, std::move(activation)));
+  return {};
+}
+
+void FsDevice::reset() {
+  worker_.reset();
+}
+
+}  // namespace nacre::virtio

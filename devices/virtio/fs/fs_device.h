@@ -1,0 +1,66 @@
+// virtio-fs (virtio 1.3, 5.11): a host directory as a guest's file system, served in this process.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "devices/virtio/device.h"
+
+namespace nacre::virtio {
+
+struct FsOptions {
+  std::string tag;  // 1 to 36 bytes; what the guest mounts
+  Fd root;          // the shared directory, O_PATH
+  bool readonly = false;
+  // How long the guest believes a name, attributes, and that a name does not exist, without asking. A change that the
+  // host makes is seen after that time at the latest.
+  std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
+  std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
+  std::chrono::nanoseconds negative_timeout = std::chrono::seconds(1);
+  // False: the guest keeps its file locks to itself. For a directory that nobody else locks files in.
+  bool host_locks = true;
+  // POSIX access lists: the guest's kernel reads and enforces them.
+  bool posix_acl = true;
+  // A descriptor of this process's /proc/self/fd, opened before /proc went away; it must stay open as long as the
+  // device lives. -1: the device opens its own.
+  int proc_self_fd = -1;
+};
+
+// One worker thread serves all queues: its system calls block on the disk, and its credentials change with the caller.
+// It runs from activate() to reset(). It needs, where files are to belong to whom the guest says: CAP_CHOWN,
+// CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_SETFCAP in a user namespace that has the ids.
+class FsDevice final : public VirtioDevice {
+ public:
+  static constexpr size_t kMaxTag = 36;
+  static constexpr uint16_t kQueueSizes[] = {128, 1024};  // hiprio, request
+
+  // Also raises RLIMIT_NOFILE to the hard limit, and that if it may: each inode that the guest remembers costs a
+  // descriptor. Create the device before the process gives up CAP_SYS_RESOURCE.
+  static Result<std::unique_ptr<FsDevice>> create(FsOptions options);
+  ~FsDevice() override;
+
+  uint32_t type() const override { return 26; }
+  uint64_t features() const override { return 0; }
+  std::span<const uint16_t> queue_max_sizes() const override { return kQueueSizes; }
+  void read_config(uint64_t offset, std::span<std::byte> data) override;
+  Result<void> activate(Activation activation) override;
+  void reset() override;
+
+ private:
+  class Worker;
+  FsDevice(FsOptions options, Fd own_proc);
+
+  FsOptions options_;
+  Fd own_proc_;
+  std::unique_ptr<Worker> worker_;  // while activated
+};
+
+}  // namespace nacre::virtio

@@ -1,0 +1,104 @@
+// A guest's side of FUSE for tests: makes requests as Linux does, and the system calls of its processes out of them.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "devices/virtio/fs/session.h"
+
+namespace nacre::virtio::fs {
+
+using Bytes = std::vector<std::byte>;
+
+template <typename T>
+Bytes object_bytes(const T& object) {
+  auto view = std::as_bytes(std::span(&object, 1));
+  return Bytes(view.begin(), view.end());
+}
+Bytes string_bytes(std::string_view text);  // with its NUL
+Bytes operator+(Bytes left, const Bytes& right);
+
+// A directory that is removed with all it holds.
+class ScratchDirectory {
+ public:
+  ScratchDirectory();
+  ~ScratchDirectory();
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  const std::string& path() const { return path_; }
+  Fd open() const;  // O_PATH
+
+ private:
+  std::string path_;
+};
+
+// A session on a thread of its own (its credentials and current directory are the thread's), and requests to it.
+class FsGuest {
+ public:
+  struct Answer {
+    bool replied = false;
+    int error = 0;  // a positive errno
+    Bytes body;
+    template <typename T>
+    T as(size_t at = 0) const {
+      T value{};
+      if (body.size() < at + sizeof(T)) throw std::logic_error("a reply is too short");
+      std::memcpy(&value, body.data() + at, sizeof(T));
+      return value;
+    }
+  };
+
+  // `flags`: what the guest offers in INIT; none: no INIT.
+  explicit FsGuest(const std::string& directory, SessionOptions options = {},
+                   std::optional<uint64_t> flags = ~uint64_t{0});
+  ~FsGuest();
+
+  // One request of this opcode: `body` behind the header, `room` bytes for the reply behind its header.
+  Answer call(wire::Opcode opcode, uint64_t nodeid, const Bytes& body = {}, size_t room = 8192);
+  // The same with every byte of the request as given. Nothing where no answer comes within the limit.
+  std::optional<Answer> raw(const Bytes& request, size_t room,
+                            std::chrono::milliseconds limit = std::chrono::seconds(10));
+  // Leaves the request with the server; its answer comes by wait().
+  uint64_t start(wire::Opcode opcode, uint64_t nodeid, const Bytes& body, size_t room = 8192);
+  std::optional<Answer> wait(uint64_t unique, std::chrono::milliseconds limit);
+
+  // Runs on the session's thread.
+  void on_thread(const std::function<void(Session&)>& task);
+  size_t inode_count();
+  size_t handle_count();
+
+  uint32_t uid = 0, gid = 0, umask = 022;
+  uint64_t last_unique() const { return unique_; }
+
+ private:
+  struct Pending;
+  Bytes with_header(wire::Opcode opcode, uint64_t nodeid, const Bytes& body);
+  std::shared_ptr<Pending> submit(const Bytes& request, size_t room);
+  static std::optional<Answer> finish(Pending& pending, std::chrono::milliseconds limit);
+
+  Fd proc_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Session> session_;
+  std::map<uint16_t, std::shared_ptr<Pending>> in_flight_;  // on the session's thread, by the chain's head
+  uint16_t next_head_ = 0;
+  std::map<uint64_t, std::shared_ptr<Pending>> started_;
+  uint64_t unique_ = 0;
+  std::atomic<bool> stop_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace nacre::virtio::fs

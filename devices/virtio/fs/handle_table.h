@@ -1,0 +1,56 @@
+// Open files and directories of the guest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "devices/virtio/fs/errno_result.h"
+#include "devices/virtio/fs/fd_budget.h"
+
+namespace nacre::virtio::fs {
+
+struct Handle {
+  Fd fd;
+  uint64_t nodeid = 0;
+  int access = 0;  // O_RDONLY, O_WRONLY or O_RDWR
+  bool is_directory = false;
+  int64_t position = 0;  // directories: the descriptor's, as the host's cookie
+  FdSlot slot;
+};
+
+class HandleTable {
+ public:
+  // Takes `fd` in. ENFILE where the descriptor budget is spent.
+  OrErrno<uint64_t> add(Fd fd, uint64_t nodeid, int access, bool is_directory) {
+    auto handle = std::make_unique<Handle>();
+    handle->slot = FdBudget::take();
+    if (!handle->slot) return errno_of(ENFILE);
+    handle->fd = std::move(fd);
+    handle->nodeid = nodeid;
+    handle->access = access;
+    handle->is_directory = is_directory;
+    handles_.emplace(next_, std::move(handle));
+    return next_++;
+  }
+
+  // EBADF for a handle that is not open, or is of the other kind.
+  OrErrno<Handle*> find_file(uint64_t fh) { return find(fh, false); }
+  OrErrno<Handle*> find_directory(uint64_t fh) { return find(fh, true); }
+  OrErrno<Handle*> find(uint64_t fh, bool directory) {
+    auto found = handles_.find(fh);
+    if (found == handles_.end() || found->second->is_directory != directory) return errno_of(EBADF);
+    return found->second.get();
+  }
+
+  void remove(uint64_t fh) { handles_.erase(fh); }
+  void clear() { handles_.clear(); }
+  size_t size() const { return handles_.size(); }
+
+ private:
+  std::unordered_map<uint64_t, std::unique_ptr<Handle>> handles_;
+  uint64_t next_ = 1;  // never used again: a late request for a closed handle meets no other
+};
+
+}  // namespace nacre::virtio::fs

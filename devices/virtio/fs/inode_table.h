@@ -1,0 +1,74 @@
+// What the guest knows of the tree: its node ids, each an O_PATH descriptor here.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "devices/virtio/fs/attributes.h"
+#include "devices/virtio/fs/errno_result.h"
+#include "devices/virtio/fs/fd_budget.h"
+
+namespace nacre::virtio::fs {
+
+// The same file seen through two mounts is two inodes here: one mount may be read-only, or lead elsewhere.
+struct InodeKey {
+  uint64_t device;
+  uint64_t inode;
+  uint64_t mount;
+  bool operator==(const InodeKey&) const = default;
+};
+
+struct Inode {
+  uint64_t nodeid = 0;
+  Fd path;          // O_PATH | O_NOFOLLOW: pins the inode, so `key` and `type` stay true
+  mode_t type = 0;  // S_IFREG, S_IFDIR, ...
+  InodeKey key{};
+  uint64_t lookups = 0;  // references that the guest holds and will FORGET
+  FdSlot slot;
+
+  bool is_directory() const { return type == S_IFDIR; }
+  bool is_regular() const { return type == S_IFREG; }
+};
+
+class InodeTable {
+ public:
+  // `root` is an O_PATH descriptor of a directory.
+  static Result<InodeTable> create(Fd root);
+
+  // ENOENT for an id that the guest does not hold.
+  OrErrno<Inode*> find(uint64_t nodeid);
+  // The same, and ENOTDIR for what is no directory.
+  OrErrno<Inode*> find_directory(uint64_t nodeid);
+
+  // Takes the inode behind `path` into the table, or finds it there, and counts one reference for the guest. ENFILE
+  // where the descriptor budget is spent.
+  OrErrno<Inode*> refer(Fd path, const struct statx& stat);
+  // More references than there are, or an unknown id, is no error. The root stays.
+  void forget(uint64_t nodeid, uint64_t lookups);
+  // Back to the root alone.
+  void clear();
+
+  size_t size() const { return inodes_.size(); }
+  InodeNumbers& numbers() { return numbers_; }
+  // One descriptor (O_PATH, a directory or file) for each file system that the guest holds an inode of.
+  std::vector<int> one_per_device() const;
+
+ private:
+  struct KeyHash {
+    size_t operator()(const InodeKey& key) const noexcept {
+      return std::hash<uint64_t>()((key.inode * 0x9e3779b97f4a7c15 + key.device) * 0x9e3779b97f4a7c15 + key.mount);
+    }
+  };
+  explicit InodeTable(uint64_t root_device) : numbers_(root_device) {}
+
+  std::unordered_map<uint64_t, std::unique_ptr<Inode>> inodes_;
+  std::unordered_map<InodeKey, Inode*, KeyHash> by_key_;
+  uint64_t next_nodeid_ = 2;  // never used again, so generations stay 0
+  InodeNumbers numbers_;
+};
+
+}  // namespace nacre::virtio::fs

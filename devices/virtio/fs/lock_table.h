@@ -1,0 +1,59 @@
+// POSIX record locks of the guest's processes, as open file description locks on the host (fcntl(2), F_OFD_SETLK).
+//
+// A POSIX lock belongs to a process and a file. On the host that pair gets an open file description of its own, whose
+// locks conflict with everybody else's and all go away when it is closed, as a process's do.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "base/fd.h"
+#include "devices/virtio/fs/fd_budget.h"
+
+namespace nacre::virtio::fs {
+
+struct LockOwner {
+  Fd fd;
+  uint32_t pid = 0;  // in the guest, of the last request
+  FdSlot slot;
+};
+
+class LockTable {
+ public:
+  // None where that owner has never locked that inode.
+  LockOwner* find(uint64_t nodeid, uint64_t owner) {
+    auto found = owners_.find({nodeid, owner});
+    return found == owners_.end() ? nullptr : &found->second;
+  }
+  LockOwner* add(uint64_t nodeid, uint64_t owner, LockOwner entry) {
+    return &owners_.insert_or_assign({nodeid, owner}, std::move(entry)).first->second;
+  }
+  // Releases all of the owner's locks on that inode; false: there were none.
+  bool remove(uint64_t nodeid, uint64_t owner) { return owners_.erase({nodeid, owner}) > 0; }
+  bool remove_all(uint64_t nodeid) {
+    auto first = owners_.lower_bound({nodeid, 0});
+    auto last = owners_.upper_bound({nodeid, UINT64_MAX});
+    bool any = first != last;
+    owners_.erase(first, last);
+    return any;
+  }
+  void clear() { owners_.clear(); }
+  size_t size() const { return owners_.size(); }
+
+  // The guest process that another owner's lock on that inode is of: 0 where it may be several, or the host's.
+  uint32_t other_pid(uint64_t nodeid, uint64_t owner) const {
+    uint32_t pid = 0;
+    for (auto it = owners_.lower_bound({nodeid, 0}); it != owners_.end() && it->first.first == nodeid; ++it) {
+      if (it->first.second == owner) continue;
+      if (pid != 0) return 0;
+      pid = it->second.pid;
+    }
+    return pid;
+  }
+
+ private:
+  std::map<std::pair<uint64_t, uint64_t>, LockOwner> owners_;  // (nodeid, owner)
+};
+
+}  // namespace nacre::virtio::fs

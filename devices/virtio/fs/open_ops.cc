@@ -1,0 +1,171 @@
+// Opening, creating and closing.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "devices/virtio/fs/session.h"
+
+namespace nacre::virtio::fs {
+namespace {
+
+// What a guest's open flags mean here. Not O_APPEND: the guest's kernel writes cached pages through any handle, at
+// their offset; WRITE says itself whether it appends. Not O_DIRECT: guest memory need not be aligned as the host's disk
+// likes.
+constexpr uint32_t kHostFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
+
+// Times move in steps of the kernel's tick, 10 ms at most: two changes within one step look like one.
+constexpr int64_t kTimeStepNs = 20'000'000;
+
+}  // namespace
+
+// Opens anew what `fd` refers to. For regular files and directories only; the caller has seen to that.
+OrErrno<Fd> Session::reopen(int fd, int flags) {
+  Fd file(::openat(options_.proc_self_fd, std::to_string(fd).c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (!file) return last_errno();
+  return file;
+}
+
+OrErrno<Fd> Session::open_inode(const Inode& inode, uint32_t flags, bool kill_setid) {
+  if (inode.is_directory()) return errno_of(EISDIR);
+  if (inode.type == S_IFLNK) return errno_of(ELOOP);
+  if (!inode.is_regular()) return errno_of(ENXIO);
+  if ((flags & O_ACCMODE) == O_ACCMODE) return errno_of(EINVAL);
+  bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+  if (writes && options_.readonly) return errno_of(EROFS);
+  if ((flags & O_TRUNC) != 0) credentials_.set_keep_setid(!kill_setid);
+  return reopen(inode.path.get(), static_cast<int>(flags & kHostFlags));
+}
+
+// What the guest may keep of the file's pages or the directory's entries (session.h, "How fresh").
+uint32_t Session::cache_flags(int fd, bool directory) const {
+  auto stat = stat_descriptor(fd);
+  timespec now{};
+  if (!stat || clock_gettime(CLOCK_REALTIME, &now) < 0) return 0;
+  int64_t seconds = now.tv_sec - stat->stx_mtime.tv_sec;
+  if (seconds >= -1 && seconds <= 1) {
+    int64_t age = seconds * 1'000'000'000 + now.tv_nsec - stat->stx_mtime.tv_nsec;
+    if (std::abs(age) < kTimeStepNs) return 0;
+  }
+  return wire::kOpenedKeepCache | (directory ? wire::kOpenedCacheDir : 0);
+}
+
+OrErrno<void> Session::open(Request& request, Reply& reply) {
+  const Inode* inode = TRY(inodes_.find(request.nodeid()));
+  auto in = TRY(request.take<wire::OpenIn>());
+  Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
+  wire::OpenOut out{};
+  out.open_flags = cache_flags(file.get(), false);
+  out.fh = TRY(handles_.add(std::move(file), inode->nodeid, in.flags & O_ACCMODE, false));
+  return reply.put(out);
+}
+
+OrErrno<void> Session::opendir(Request& request, Reply& reply) {
+  const Inode* inode = TRY(inodes_.find_directory(request.nodeid()));
+  Fd directory(::openat(inode->path.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return last_errno();
+  wire::OpenOut out{};
+  out.open_flags = cache_flags(directory.get(), true);
+  out.fh = TRY(handles_.add(std::move(directory), inode->nodeid, O_RDONLY, true));
+  return reply.put(out);
+}
+
+OrErrno<Fd> Session::create_file(const Inode& parent, const char* name, const wire::CreateIn& in,
+                                 const wire::InHeader& caller) {
+  auto as_caller = TRY(credentials_.as_caller(caller.uid, caller.gid, in.umask));
+  int flags = static_cast<int>(in.flags & kHostFlags & ~uint32_t{O_TRUNC});
+  Fd file(::openat(parent.path.get(), name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, in.mode & 07777));
+  if (!file) return last_errno();
+  return file;
+}
+
+OrErrno<void> Session::create(Request& request, Reply& reply) {
+  const Inode* parent = TRY(inodes_.find_directory(request.nodeid()));
+  auto in = TRY(request.take<wire::CreateIn>());
+  const char* name = TRY(request.take_name());
+  if ((in.flags & O_ACCMODE) == O_ACCMODE) return errno_of(EINVAL);
+  auto created = create_file(*parent, name, in, request.header());
+  if (created) return reply_created(std::move(*created), in.flags, reply);
+  if (created.error() != EEXIST || (in.flags & O_EXCL) != 0) return errno_of(created.error());
+
+  // Somebody made it since the guest looked: then this is an open.
+  auto entry = TRY(look_up(*parent, name));
+  auto open_entry = [&]() -> OrErrno<wire::OpenOut> {
+    const Inode* inode = TRY(inodes_.find(entry.nodeid));
+    Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
+    uint64_t fh = TRY(handles_.add(std::move(file), inode->nodeid, in.flags & O_ACCMODE, false));
+    return wire::OpenOut{.fh = fh, .open_flags = 0, .backing_id = 0};
+  };
+  auto opened = open_entry();
+  if (!opened) {
+    inodes_.forget(entry.nodeid, 1);
+    return errno_of(opened.error());
+  }
+  if (entry.attr.size > 0 && (in.flags & O_TRUNC) != 0) {
+    if (auto stat = stat_descriptor(TRY(inodes_.find(entry.nodeid))->path.get())) {
+      entry.attr = to_attr(*stat, inodes_.numbers());
+    }
+  }
+  return reply.put(wire::CreateOut{.entry = entry, .open = *opened});
+}
+
+OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
+  const Inode* parent = TRY(inodes_.find_directory(request.nodeid()));
+  auto in = TRY(request.take<wire::CreateIn>());  // a name follows that means nothing
+  if ((in.flags & O_ACCMODE) != O_WRONLY && (in.flags & O_ACCMODE) != O_RDWR) return errno_of(EINVAL);
+  Fd file;
+  {
+    auto as_caller = TRY(credentials_.as_caller(request.header().uid, request.header().gid, in.umask));
+    int flags = static_cast<int>(in.flags & (kHostFlags | O_EXCL) & ~uint32_t{O_TRUNC});
+    file = Fd(::openat(parent->path.get(), ".", flags | O_TMPFILE | O_CLOEXEC, in.mode & 07777));
+    if (!file) return last_errno();
+  }
+  return reply_created(std::move(file), in.flags, reply);
+}
+
+// The entry and the handle of a file that was just made. Its inode is that of the open file, whoever has renamed or
+// replaced it since.
+OrErrno<void> Session::reply_created(Fd file, uint32_t flags, Reply& reply) {
+  Fd path = TRY(reopen(file.get(), O_PATH));
+  auto entry = TRY(take_in(std::move(path)));
+  auto fh = handles_.add(std::move(file), entry.nodeid, static_cast<int>(flags & O_ACCMODE), false);
+  if (!fh) {
+    inodes_.forget(entry.nodeid, 1);
+    return errno_of(fh.error());
+  }
+  return reply.put(wire::CreateOut{.entry = entry, .open = {.fh = *fh, .open_flags = 0, .backing_id = 0}});
+}
+
+// Closing drops flock(2) locks by itself.
+OrErrno<void> Session::release(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::ReleaseIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  locks_.remove(handle->nodeid, in.lock_owner);
+  handles_.remove(in.fh);
+  locks_released_ = !waiting_.empty();
+  return {};
+}
+
+OrErrno<void> Session::releasedir(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::ReleaseIn>());
+  TRY(handles_.find_directory(in.fh));
+  handles_.remove(in.fh);
+  return {};
+}
+
+// A process of the guest has closed a descriptor: its POSIX locks on the file go.
+OrErrno<void> Session::flush(Request& request, Reply&) {
+  auto in = TRY(request.take<wire::FlushIn>());
+  Handle* handle = TRY(handles_.find_file(in.fh));
+  if (locks_.remove(handle->nodeid, in.lock_owner)) locks_released_ = true;
+  if (handle->access == O_RDONLY) return {};
+  // Network file systems report what failed to reach the server at close(2), and the guest can still be told.
+  Fd copy(::fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return {};
+  return check(::close(copy.release()));
+}
+
+}  // namespace nacre::virtio::fs

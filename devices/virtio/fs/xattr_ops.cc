@@ -1,0 +1,115 @@
+// Extended attributes.
+//
+// The guest gets what a container without CAP_SYS_ADMIN on the host gets: user.*, access lists, and file capabilities.
+// "trusted." does not exist for it (overlayfs on the host believes it), and the labels of the host's security modules
+// can be read, not set.
+#include <linux/limits.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "devices/virtio/fs/session.h"
+
+namespace nacre::virtio::fs {
+namespace {
+
+constexpr std::string_view kAclAccess = "system.posix_acl_access";
+constexpr std::string_view kAclDefault = "system.posix_acl_default";
+constexpr std::string_view kCapability = "security.capability";
+
+OrErrno<void> may_read(std::string_view name) {
+  if (name.starts_with("trusted.")) return errno_of(ENODATA);
+  if (name.starts_with("user.") || name.starts_with("security.") || name == kAclAccess || name == kAclDefault) {
+    return {};
+  }
+  return errno_of(EOPNOTSUPP);
+}
+
+OrErrno<void> may_change(std::string_view name) {
+  if (name.starts_with("user.") || name == kAclAccess || name == kAclDefault || name == kCapability) return {};
+  if (name.starts_with("trusted.") || name.starts_with("security.")) return errno_of(EPERM);
+  return errno_of(EOPNOTSUPP);
+}
+
+// The inode's name for calls that take a path and no descriptor of kind O_PATH: the thread's current directory is
+// /proc/self/fd, and what a link there leads to is the inode itself, be it a symbolic link.
+std::string path_of(const Inode& inode) {
+  return std::to_string(inode.path.get());
+}
+
+}  // namespace
+
+OrErrno<void> Session::setxattr(Request& request, Reply&) {
+  const Inode* inode = TRY(inodes_.find(request.nodeid()));
+  wire::SetxattrIn in{};
+  if ((negotiated_ & wire::kInitSetxattrExt) != 0) {
+    in = TRY(request.take<wire::SetxattrIn>());
+  } else {
+    in.size = TRY(request.take<uint32_t>());
+    in.flags = TRY(request.take<uint32_t>());
+  }
+  const char* name = TRY(request.take_string(XATTR_NAME_MAX));
+  if (in.size > XATTR_SIZE_MAX) return errno_of(E2BIG);
+  auto value = TRY(request.take_bytes(in.size));
+  TRY(may_change(name));
+  std::string path = path_of(*inode);
+  credentials_.set_keep_setid(true);
+  TRY(check(::setxattr(path.c_str(), name, value.data(), value.size(), static_cast<int>(in.flags))));
+  if (name == kAclAccess && (in.setxattr_flags & wire::kSetxattrAclKillSgid) != 0) {
+    // The caller is not of the file's group: a local file system takes the set-gid bit with the access list.
+    struct statx stat = TRY(stat_descriptor(inode->path.get()));
+    if ((stat.stx_mode & S_ISGID) != 0) TRY(check(::chmod(path.c_str(), stat.stx_mode & 07777 & ~S_ISGID)));
+  }
+  return {};
+}
+
+// Answers with the size alone where the guest asks for that, and else checks that what follows will fit.
+OrErrno<void> Session::reply_sized(const wire::GetxattrIn& in, size_t size, Reply& reply) {
+  if (in.size == 0) return reply.put(wire::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
+  if (size > in.size) return errno_of(ERANGE);
+  return reply.put_bytes(std::span(scratch_).first(size));
+}
+
+OrErrno<void> Session::getxattr(Request& request, Reply& reply) {
+  const Inode* inode = TRY(inodes_.find(request.nodeid()));
+  auto in = TRY(request.take<wire::GetxattrIn>());
+  const char* name = TRY(request.take_string(XATTR_NAME_MAX));
+  TRY(may_read(name));
+  size_t limit = std::min<size_t>(in.size, XATTR_SIZE_MAX);
+  if (scratch_.size() < limit) scratch_.resize(limit);
+  ssize_t size = ::getxattr(path_of(*inode).c_str(), name, limit > 0 ? scratch_.data() : nullptr, limit);
+  if (size < 0) return last_errno();
+  return reply_sized(in, static_cast<size_t>(size), reply);
+}
+
+OrErrno<void> Session::listxattr(Request& request, Reply& reply) {
+  const Inode* inode = TRY(inodes_.find(request.nodeid()));
+  auto in = TRY(request.take<wire::GetxattrIn>());
+  if (scratch_.size() < XATTR_LIST_MAX) scratch_.resize(XATTR_LIST_MAX);
+  char* names = reinterpret_cast<char*>(scratch_.data());
+  ssize_t size = ::listxattr(path_of(*inode).c_str(), names, XATTR_LIST_MAX);
+  if (size < 0) return last_errno();
+  size_t kept = 0;
+  for (size_t at = 0; at < static_cast<size_t>(size);) {
+    std::string_view name(names + at);
+    size_t length = name.size() + 1;
+    if (may_read(name)) {
+      std::copy_n(names + at, length, names + kept);
+      kept += length;
+    }
+    at += length;
+  }
+  return reply_sized(in, kept, reply);
+}
+
+OrErrno<void> Session::removexattr(Request& request, Reply&) {
+  const Inode* inode = TRY(inodes_.find(request.nodeid()));
+  const char* name = TRY(request.take_string(XATTR_NAME_MAX));
+  TRY(may_change(name));
+  return check(::removexattr(path_of(*inode).c_str(), name));
+}
+
+}  // namespace nacre::virtio::fs

@@ -59,11 +59,10 @@ Result<void> EventLoop::run() {
 }
 
 Result<void> EventLoop::run_once(int timeout_ms) {
-  pid_t before = thread_.exchange(::gettid());
+  thread_ = ::gettid();
   std::array<epoll_event, 64> events;
   int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
   if (count < 0) {
-    thread_ = before;
     if (errno == EINTR) return {};
     return fail_errno("epoll_wait");
   }
@@ -83,7 +82,6 @@ Result<void> EventLoop::run_once(int timeout_ms) {
     if (batch[i] && !batch[i]->removed) batch[i]->handler(events[i].events);
   }
   if (woken) run_posted();
-  thread_ = before;
   return {};
 }
 
@@ -136,7 +134,8 @@ void EventLoop::run_posted() {
 }
 
 bool EventLoop::on_loop_thread() const {
-  return thread_.load() == ::gettid();
+  pid_t thread = thread_.load();
+  return thread == 0 || thread == ::gettid();
 }
 
 }  // namespace nacre

@@ -44,8 +44,8 @@ class EventLoop {
 
   // Runs `task` on the loop's thread, soon.
   void post(Task task);
-  // The same, and returns when it has run. On the loop's own thread it runs at once. Tasks posted while nobody runs the
-  // loop wait until somebody does.
+  // The same, and returns when it has run. On the loop's own thread it runs at once: that is the thread that ran the
+  // loop last, also when it no longer does, or anybody before the first run. On others it waits for the loop to turn.
   void post_and_wait(Task task);
 
  private:
@@ -65,7 +65,7 @@ class EventLoop {
   std::mutex mutex_;  // guards posted_, stop_
   std::vector<Task> posted_;
   bool stop_ = false;
-  std::atomic<pid_t> thread_{0};  // tid of the thread in run(), 0: none
+  std::atomic<pid_t> thread_{0};  // tid of the thread that ran the loop last, 0: none yet
 };
 
 }  // namespace nacre

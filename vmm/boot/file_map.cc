@@ -1,0 +1,52 @@
+#include "vmm/boot/file_map.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace nacre::vmm {
+
+Result<uint64_t> regular_file_size(const Fd& file) {
+  struct stat info;
+  if (::fstat(file.get(), &info) < 0) return fail_errno("fstat");
+  if (!S_ISREG(info.st_mode)) return fail("not a regular file");
+  return static_cast<uint64_t>(info.st_size);
+}
+
+Result<void> read_at(const Fd& file, uint64_t offset, std::span<std::byte> out) {
+  while (!out.empty()) {
+    ssize_t n = ::pread(file.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return fail_errno("read");
+    }
+    if (n == 0) return fail("the file ends too early");
+    offset += static_cast<uint64_t>(n);
+    out = out.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size) {
+  if (size == 0) return {};
+  iovec target = TRY(memory.slice(to, size));
+  auto* start = static_cast<std::byte*>(target.iov_base);
+  uint64_t in_page = to.value % kPageSize;
+  if (offset % kPageSize != in_page) return read_at(file, offset, {start, size});
+
+  // Whole pages by mmap; the head and the tail that share their page with something else by copy.
+  uint64_t head = std::min(size, (kPageSize - in_page) % kPageSize);
+  TRY(read_at(file, offset, {start, head}));
+  uint64_t body = (size - head) / kPageSize * kPageSize;
+  if (body > 0) {
+    void* mapped = ::mmap(start + head, body, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+                          file.get(), static_cast<off_t>(offset + head));
+    if (mapped == MAP_FAILED) return fail_errno("mmap into guest memory");
+  }
+  return read_at(file, offset + head + body, {start + head + body, size - head - body});
+}
+
+}  // namespace nacre::vmm

@@ -1,0 +1,137 @@
+#include "vmm/cli.h"
+
+#include <fmt/core.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "base/log.h"
+#include "vmm/api/config.h"
+#include "vmm/check/check.h"
+#include "vmm/jail/jail.h"
+#include "vmm/machine/host_files.h"
+#include "vmm/machine/machine.h"
+
+namespace nacre::vmm {
+
+namespace {
+
+constexpr const char* kFooter =
+    "Exit status: 0 the guest powered off, 1 error, 2 wrong usage, 3 reset, 4 triple fault, 5 KVM failed, 6 ended from "
+    "outside.\nOn a terminal, ^A x ends the machine.";
+
+int report(const Error& error, ExitStatus status) {
+  fmt::print(stderr, "vmm: {}\n", error.message());
+  return static_cast<int>(status);
+}
+
+struct Options {
+  std::string config_file;
+  std::string kernel, initrd, cmdline, memory, vsock;
+  std::optional<unsigned> cpus;
+  std::vector<std::string> fs, disks, nets;
+  bool no_console = false;
+};
+
+void define(CLI::App& app, Options& options) {
+  app.add_option("--config", options.config_file, "TOML file with the same options; those given here win");
+  app.add_option("--kernel", options.kernel, "ELF vmlinux or bzImage");
+  app.add_option("--initrd", options.initrd, "initramfs");
+  app.add_option("--cmdline", options.cmdline, "kernel command line");
+  app.add_option("--memory", options.memory, "guest memory, such as 512M (the default) or 2G");
+  app.add_option("--cpus", options.cpus, "virtual CPUs, 1 to 64 (default 1)");
+  app.add_option("--fs", options.fs, "virtio-fs share: tag=T,path=P[,readonly]");
+  app.add_option("--vsock", options.vsock, "virtio-vsock: cid=N,uds=PATH");
+  app.add_option("--disk", options.disks, "virtio-blk disk, raw: path=P[,readonly]");
+  app.add_option("--net", options.nets, "virtio-net on a tap: tap=NAME[,mac=M]");
+  app.add_flag("--no-console", options.no_console, "no serial console on stdin and stdout");
+}
+
+Result<Config> build_config(const Options& options) {
+  Config config;
+  if (!options.config_file.empty()) {
+    std::string text = TRY(read_file(options.config_file));
+    config = TRY_CONTEXT(parse_toml(text), options.config_file);
+  }
+  if (!options.kernel.empty()) config.kernel = options.kernel;
+  if (!options.initrd.empty()) config.initrd = options.initrd;
+  if (!options.cmdline.empty()) config.cmdline = options.cmdline;
+  if (!options.memory.empty()) config.memory = TRY_CONTEXT(parse_size(options.memory), "--memory");
+  if (options.cpus) config.cpus = *options.cpus;
+  if (options.no_console) config.console = false;
+  for (const std::string& text : options.fs) config.fs.push_back(TRY(parse_fs(text)));
+  for (const std::string& text : options.disks) config.disks.push_back(TRY(parse_disk(text)));
+  for (const std::string& text : options.nets) config.nets.push_back(TRY(parse_net(text)));
+  if (!options.vsock.empty()) config.vsock = TRY(parse_vsock(options.vsock));
+  TRY(check(config));
+  return config;
+}
+
+// A file server may hold many files open.
+void raise_descriptor_limit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Result<End> run_machine(const Config& config, HostFiles files) {
+  if (config.jail.enabled) TRY(enter_jail(config, files));
+  std::unique_ptr<Machine> machine = TRY(Machine::create(config, files));
+  End end = TRY(machine->run());
+  if (end.status == ExitStatus::kvm_failure) {
+    // Most often it is the host: a KVM that emulates and gives up. Then say that, and not what it died of.
+    machine.reset();
+    Result<void> verdict = check_kvm(files.kvm);
+    if (!verdict) end.message = verdict.error().message();
+  }
+  return end;
+}
+
+int run(const Config& config) {
+  raise_descriptor_limit();
+  ::signal(SIGPIPE, SIG_IGN);
+  Result<HostFiles> files = open_host_files(config);
+  if (!files) return report(files.error(), ExitStatus::error);
+  Result<End> end = run_machine(config, std::move(*files));
+  if (!config.jail.enabled && config.vsock && config.vsock->listen_fd < 0) ::unlink(config.vsock->uds.c_str());
+  if (!end) return report(end.error(), ExitStatus::error);
+  if (!end->message.empty()) return report(Error(end->message), end->status);
+  return static_cast<int>(end->status);
+}
+
+int check_host() {
+  Result<Kvm> kvm = Kvm::open();
+  if (!kvm) return report(kvm.error(), ExitStatus::error);
+  Result<void> verdict = check_kvm(*kvm);
+  if (!verdict) return report(verdict.error(), ExitStatus::error);
+  fmt::print("this host's KVM can run Linux guests\n");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"vmm - a small virtual machine monitor on KVM", "vmm"};
+  app.set_version_flag("--version", "vmm version " NACRE_VERSION);
+  app.footer(kFooter);
+  Options options;
+  define(app, options);
+  CLI::App* check_command = app.add_subcommand("check", "say whether this host's KVM can run Linux guests");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    return report(Error(error.what()), ExitStatus::usage);
+  }
+  if (check_command->parsed()) return check_host();
+  Result<Config> config = build_config(options);
+  if (!config) return report(config.error(), ExitStatus::usage);
+  return run(*config);
+}
+
+}  // namespace nacre::vmm

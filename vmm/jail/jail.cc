@@ -1,0 +1,20 @@
+#include "vmm/jail/jail.h"
+
+#include <fcntl.h>
+
+#include "vmm/jail/mount_tree.h"
+#include "vmm/jail/privileges.h"
+
+namespace nacre::vmm {
+
+Result<void> enter_jail(const Config& config, HostFiles& files) {
+  // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
+  Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
+  MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
+  TRY_CONTEXT(drop_privileges(host_proc), "jail");
+  files.fs_roots = std::move(tree.fs_roots);
+  files.proc_self_fd = std::move(tree.proc_self_fd);
+  return {};
+}
+
+}  // namespace nacre::vmm

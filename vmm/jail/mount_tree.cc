@@ -1,0 +1,132 @@
+#include "vmm/jail/mount_tree.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace nacre::vmm {
+
+namespace {
+
+// Where the tree is put together: any directory that every host has. It is covered in our namespace only.
+constexpr const char* kAssembly = "/dev";
+
+// A detached copy of what is mounted at `path`, to be attached elsewhere.
+Result<Fd> detach_copy(const std::string& path, bool readonly) {
+  int fd = ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  if (fd < 0) return fail_errno(path);
+  Fd tree(fd);
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (readonly ? MOUNT_ATTR_RDONLY : 0);
+  attributes.propagation = MS_PRIVATE;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof(attributes)) < 0) {
+    return fail_errno("mount_setattr " + path);
+  }
+  return tree;
+}
+
+// A procfs without other processes (subset=pid leaves out everything but processes, hidepid those of others).
+Result<Fd> open_own_proc() {
+  Fd context(::fsopen("proc", FSOPEN_CLOEXEC));
+  if (!context) return fail_errno("fsopen proc");
+  ::fsconfig(context.get(), FSCONFIG_SET_STRING, "hidepid", "invisible", 0);
+  if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "subset", "pid", 0) < 0 ||
+      ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
+    return fail_errno("fsconfig proc");
+  }
+  Fd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  if (!mount) return fail_errno("fsmount proc");
+  return open_at(mount.get(), fmt::format("{}/fd", ::getpid()), O_PATH | O_DIRECTORY);
+}
+
+Result<void> make_parents(const std::string& path) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    if (::mkdir(path.substr(0, slash).c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + path);
+  }
+  return {};
+}
+
+// Makes an empty directory or file, whichever the tree's root is, and moves the tree there.
+Result<void> attach(const Fd& tree, const std::string& target) {
+  struct stat info;
+  if (::fstat(tree.get(), &info) < 0) return fail_errno("fstat");
+  TRY(make_parents(target));
+  if (S_ISDIR(info.st_mode)) {
+    if (::mkdir(target.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + target);
+  } else {
+    TRY(open_file(target, O_WRONLY | O_CREAT, 0644));
+  }
+  if (::move_mount(tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+    return fail_errno("move_mount " + target);
+  }
+  return {};
+}
+
+struct Share {
+  Fd base;                                         // of fs.path; invalid: the share is mounts only
+  std::vector<std::pair<Fd, std::string>> mounts;  // tree, target
+};
+
+// Takes all copies before the assembly directory covers anything that they might come from.
+Result<std::vector<Share>> copy_sources(const Config& config) {
+  std::vector<Share> shares;
+  for (const Fs& fs : config.fs) {
+    Share share;
+    if (!fs.path.empty()) share.base = TRY_CONTEXT(detach_copy(fs.path, fs.readonly), "fs " + fs.tag);
+    for (const FsMount& mount : fs.mounts) {
+      Fd tree = TRY_CONTEXT(detach_copy(mount.source, mount.readonly || fs.readonly), "fs " + fs.tag);
+      share.mounts.emplace_back(std::move(tree), mount.target);
+    }
+    shares.push_back(std::move(share));
+  }
+  return shares;
+}
+
+Result<void> assemble(const std::vector<Share>& shares) {
+  for (size_t i = 0; i < shares.size(); i++) {
+    std::string root = fmt::format("{}/fs/{}", kAssembly, i);
+    TRY(make_parents(root + "/"));
+    if (shares[i].base) TRY(attach(shares[i].base, root));
+    for (const auto& [tree, target] : shares[i].mounts) TRY(attach(tree, root + "/" + target));
+  }
+  return {};
+}
+
+Result<void> switch_root() {
+  if (::chdir(kAssembly) < 0) return fail_errno("chdir");
+  if (::syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("pivot_root");
+  // The old root now lies on top of the new one; take it away.
+  if (::umount2(".", MNT_DETACH) < 0) return fail_errno("umount the old root");
+  if (::chdir("/") < 0) return fail_errno("chdir");
+  mount_attr readonly{};
+  readonly.attr_set = MOUNT_ATTR_RDONLY;
+  if (::mount_setattr(AT_FDCWD, "/", 0, &readonly, sizeof(readonly)) < 0) return fail_errno("mount_setattr /");
+  return {};
+}
+
+}  // namespace
+
+Result<MountTree> enter_mount_tree(const Config& config) {
+  if (::unshare(CLONE_NEWNS) < 0) return fail_errno("unshare the mount namespace");
+  // Slave rather than private would let the host's later mounts in.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make mounts private");
+  MountTree tree;
+  std::vector<Share> shares = TRY(copy_sources(config));
+  if (!config.fs.empty()) tree.proc_self_fd = TRY(open_own_proc());
+  if (::mount("nacre", kAssembly, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") < 0) {
+    return fail_errno("mount the jail's root");
+  }
+  TRY(assemble(shares));
+  TRY(switch_root());
+  for (size_t i = 0; i < config.fs.size(); i++) {
+    tree.fs_roots.push_back(TRY(open_file(fmt::format("/fs/{}", i), O_PATH | O_DIRECTORY)));
+  }
+  return tree;
+}
+
+}  // namespace nacre::vmm

@@ -1,0 +1,44 @@
+// The serial console on vmm's own stdin and stdout.
+#pragma once
+
+#include <termios.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "devices/irq_line.h"
+#include "devices/legacy/serial.h"
+#include "devices/legacy/serial_fd_sink.h"
+
+namespace nacre::vmm {
+
+// Feeds stdin to the serial port. A terminal is put into raw mode for as long as the console lives, so that ^C and
+// line editing are the guest's; "^A x" ends the machine.
+class Console {
+ public:
+  static Result<std::unique_ptr<Console>> create(EventLoop& loop, Serial& serial, std::function<void()> quit);
+  ~Console();
+
+ private:
+  Console(EventLoop& loop, Serial& serial, std::function<void()> quit)
+      : loop_(loop), serial_(serial), quit_(std::move(quit)) {}
+  void watch();
+  void on_input();
+  // Hands pending_ to the serial port, as much as it takes.
+  void deliver();
+  // Appends what is typed to pending_, less the escape sequences.
+  void filter(std::span<const std::byte> typed);
+
+  EventLoop& loop_;
+  Serial& serial_;
+  std::function<void()> quit_;
+  std::optional<termios> saved_;
+  bool escaped_ = false;
+  std::vector<std::byte> pending_;  // read, but not yet taken by the serial port
+};
+
+}  // namespace nacre::vmm

@@ -1,0 +1,43 @@
+// How a run of the machine ends: the first reason that anybody gives.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/event_loop.h"
+#include "vmm/api/config.h"
+
+namespace nacre::vmm {
+
+struct End {
+  ExitStatus status = ExitStatus::power_off;
+  std::string message;  // empty for the ordinary ends
+};
+
+// Any thread may call end(); the first call wins and stops the loop.
+class EndSignal {
+ public:
+  explicit EndSignal(EventLoop& loop) : loop_(loop) {}
+
+  void end(ExitStatus status, std::string message = {}) {
+    {
+      std::lock_guard lock(mutex_);
+      if (end_) return;
+      end_ = End{status, std::move(message)};
+    }
+    loop_.stop();
+  }
+
+  std::optional<End> get() const {
+    std::lock_guard lock(mutex_);
+    return end_;
+  }
+
+ private:
+  EventLoop& loop_;
+  mutable std::mutex mutex_;
+  std::optional<End> end_;
+};
+
+}  // namespace nacre::vmm

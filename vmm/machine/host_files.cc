@@ -1,0 +1,69 @@
+#include "vmm/machine/host_files.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace nacre::vmm {
+
+namespace {
+
+constexpr int kBacklog = 128;
+
+Result<Fd> inherit(int fd, const char* what) {
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return fail_errno(std::string(what) + " " + std::to_string(fd));
+  return Fd(fd);
+}
+
+Result<Fd> listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return fail("vsock: path " + path + " is too long", ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return fail_errno("socket");
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
+    return fail_errno("vsock: " + path);
+  }
+  if (::listen(socket.get(), kBacklog) < 0) return fail_errno("vsock: " + path);
+  return socket;
+}
+
+Result<Fd> open_share(const Fs& fs) {
+  return TRY_CONTEXT(open_file(fs.path, O_PATH | O_DIRECTORY), "fs " + fs.tag);
+}
+
+Result<void> open_vsock(const Vsock& vsock, HostFiles& files) {
+  if (vsock.listen_fd >= 0) {
+    files.vsock_listener = TRY(inherit(vsock.listen_fd, "vsock: listen_fd"));
+    TRY(set_nonblocking(files.vsock_listener.get(), true));
+  } else if (!vsock.uds.empty()) {
+    files.vsock_listener = TRY(listen_at(vsock.uds));
+  }
+  for (const VsockStream& stream : vsock.streams) {
+    files.vsock_streams.push_back(TRY(inherit(stream.fd, "vsock: stream descriptor")));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<HostFiles> open_host_files(const Config& config) {
+  Fd kernel = TRY_CONTEXT(open_file(config.kernel, O_RDONLY), "kernel");
+  Fd initrd;
+  if (!config.initrd.empty()) initrd = TRY_CONTEXT(open_file(config.initrd, O_RDONLY), "initrd");
+  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}};
+  if (config.vsock) TRY(open_vsock(*config.vsock, files));
+  if (config.lifeline_fd >= 0) files.lifeline = TRY(inherit(config.lifeline_fd, "lifeline_fd"));
+  if (!config.jail.enabled) {
+    for (const Fs& fs : config.fs) files.fs_roots.push_back(TRY(open_share(fs)));
+    if (!config.fs.empty()) files.proc_self_fd = TRY(open_file("/proc/self/fd", O_PATH | O_DIRECTORY));
+  }
+  return files;
+}
+
+}  // namespace nacre::vmm

@@ -1,0 +1,5 @@
+#include "vmm/cli.h"
+
+int main(int argc, char** argv) {
+  return nacre::vmm::main(argc, argv);
+}

@@ -1,0 +1,147 @@
+#include "base/subprocess.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace nacre {
+
+namespace {
+
+// What the child of vfork reads: it shares our memory and may call async-signal-safe functions only.
+struct ChildPlan {
+  const char* path;
+  char* const* args;
+  char* const* environment;
+  const std::vector<std::pair<int, int>>* fds;
+  unsigned first_closed;  // descriptors from here on are closed
+  int death_signal;
+  pid_t parent;
+};
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> result;
+  result.reserve(strings.size() + 1);
+  for (const auto& string : strings) result.push_back(const_cast<char*>(string.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
+// Returns the errno of what failed; after success it does not return.
+int become(const ChildPlan& plan) {
+  if (plan.death_signal != 0) {
+    if (::prctl(PR_SET_PDEATHSIG, plan.death_signal) < 0) return errno;
+    // The parent may have ended before the call.
+    if (::getppid() != plan.parent) ::_exit(127);
+  }
+  for (auto [from, to] : *plan.fds) {
+    if (::dup2(from, to) < 0) return errno;
+  }
+  // Descriptors below first_closed that no pair names are closed one by one: the range is a handful.
+  for (int fd = 0; fd < static_cast<int>(plan.first_closed); fd++) {
+    if (std::ranges::none_of(*plan.fds, [fd](const auto& pair) { return pair.second == fd; })) ::close(fd);
+  }
+  if (::syscall(SYS_close_range, plan.first_closed, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return errno;
+  struct sigaction standard{};
+  standard.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &standard, nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execve(plan.path, plan.args, plan.environment);
+  return errno;
+}
+
+// In a frame of its own: nothing of the caller's may live in registers across vfork's second return.
+[[gnu::noinline]] pid_t vfork_and_become(const ChildPlan& plan, int* error) {
+  volatile int child_error = 0;
+  pid_t pid = ::vfork();
+  if (pid == 0) {
+    child_error = become(plan);
+    ::_exit(127);
+  }
+  *error = pid < 0 ? errno : child_error;
+  return pid;
+}
+
+ProcessExit from_siginfo(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) return {.status = info.si_status, .signal = 0};
+  return {.status = 0, .signal = info.si_status};
+}
+
+Result<ProcessExit> wait_id(idtype_t type, id_t id) {
+  siginfo_t info{};
+  while (::waitid(type, id, &info, WEXITED) < 0) {
+    if (errno != EINTR) return fail_errno("waitid");
+  }
+  return from_siginfo(info);
+}
+
+}  // namespace
+
+Result<Child> spawn(const SpawnOptions& options) {
+  // Copies above every target, so that no dup2 in the child overwrites a source that is still needed.
+  int highest = 2;
+  for (auto [from, to] : options.fds) highest = std::max(highest, to);
+  std::vector<Fd> copies;
+  std::vector<std::pair<int, int>> fds;
+  for (auto [from, to] : options.fds) {
+    Fd copy(::fcntl(from, F_DUPFD_CLOEXEC, highest + 1));
+    if (!copy) return fail_errno("dup for " + options.path);
+    fds.emplace_back(copy.get(), to);
+    copies.push_back(std::move(copy));
+  }
+  std::vector<char*> args = pointers(options.args);
+  std::vector<char*> environment;
+  if (options.environment) environment = pointers(*options.environment);
+  ChildPlan plan{.path = options.path.c_str(),
+                 .args = args.data(),
+                 .environment = options.environment ? environment.data() : environ,
+                 .fds = &fds,
+                 .first_closed = static_cast<unsigned>(highest) + 1,
+                 .death_signal = options.death_signal,
+                 .parent = ::getpid()};
+  // No handler of ours may run in the child, which shares our memory.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, &before);
+  int error = 0;
+  pid_t pid = vfork_and_become(plan, &error);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return fail_errno("vfork", error);
+  if (error != 0) {
+    (void)wait_for(pid);
+    return fail_errno(options.path, error);
+  }
+  Child child;
+  child.pid = pid;
+  child.pidfd = TRY(open_pidfd(pid));  // our child until we reap it: the pid cannot be another's
+  return child;
+}
+
+Result<ProcessExit> wait_for(const Child& child) {
+  return wait_for(child.pid);
+}
+
+Result<ProcessExit> wait_for(pid_t pid) {
+  return wait_id(P_PID, static_cast<id_t>(pid));
+}
+
+Result<Fd> open_pidfd(pid_t pid) {
+  long fd = ::syscall(SYS_pidfd_open, pid, 0);
+  if (fd < 0) return fail_errno("pidfd_open");
+  return Fd(static_cast<int>(fd));
+}
+
+Result<void> signal_pidfd(int pidfd, int signal) {
+  if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) < 0) return fail_errno("pidfd_send_signal");
+  return {};
+}
+
+}  // namespace nacre

@@ -1,0 +1,125 @@
+#include "runtime/agent/connection.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cstring>
+
+#include "guest-init/protocol/protocol.h"
+#include "runtime/state/store.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr size_t kMaxLine = 64;
+
+// A socket's path through a descriptor of its directory: short, however long the directory's own path is.
+Result<sockaddr_un> address_in(int directory, const std::string& name) {
+  std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + name;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return fail("socket name too long: " + name, ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+Result<Fd> make_socket() {
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("socket");
+  return socket;
+}
+
+Result<void> set_timeouts(int socket, int timeout_ms) {
+  timeval time{.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (::setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) < 0) return fail_errno("setsockopt");
+  }
+  return {};
+}
+
+// Byte by byte: what follows the line belongs to others.
+Result<std::string> read_line(int socket) {
+  std::string line;
+  while (line.size() < kMaxLine) {
+    char c;
+    ssize_t n = ::recv(socket, &c, 1, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("the VM does not answer");
+    if (n == 0) return fail("the VM refused the connection", ECONNREFUSED);
+    if (c == '\n') return line;
+    line += c;
+  }
+  return fail("the VM's answer is not understood", EPROTO);
+}
+
+// "CONNECT port ...": Firecracker's protocol, and our addition of a descriptor with its direction.
+Result<Fd> connect_port(int directory, const std::string& line, std::span<const int> fds, int timeout_ms) {
+  Fd socket = TRY(connect_in(directory, kSocketName));
+  TRY(set_timeouts(socket.get(), timeout_ms));
+  TRY(send_with_fds(socket.get(), std::as_bytes(std::span(line)), fds));
+  std::string answer = TRY(read_line(socket.get()));
+  if (!answer.starts_with("OK ")) return fail("the VM's answer is not understood: " + answer, EPROTO);
+  return socket;
+}
+
+}  // namespace
+
+Result<Fd> listen_in(int directory, const std::string& name) {
+  Fd socket = TRY(make_socket());
+  sockaddr_un address = TRY(address_in(directory, name));
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
+    return fail_errno("bind " + name);
+  if (::listen(socket.get(), kBacklog) < 0) return fail_errno("listen " + name);
+  return socket;
+}
+
+Result<Fd> connect_in(int directory, const std::string& name) {
+  Fd socket = TRY(make_socket());
+  sockaddr_un address = TRY(address_in(directory, name));
+  while (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) {
+    if (errno != EINTR) return fail_errno("connect to the VM");
+  }
+  return socket;
+}
+
+Result<Fd> connect_control(int directory, int timeout_ms) {
+  return connect_port(directory, "CONNECT " + std::to_string(protocol::kControlPort) + "\n", {}, timeout_ms);
+}
+
+Result<nlohmann::json> unwrap(nlohmann::json reply) {
+  std::string type = TRY(protocol::string_field(reply, "type"));
+  if (type != "error") return reply;
+  std::string message = TRY(protocol::string_field(reply, "message"));
+  int64_t code = TRY(protocol::integer_field(reply, "code", 0, 4095));
+  return fail(std::move(message), static_cast<int>(code));
+}
+
+Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
+  Fd control = TRY(connect_control(directory, timeout_ms));
+  TRY(protocol::send(control.get(), request));
+  return unwrap(TRY_CONTEXT(protocol::receive(control.get()), "the guest's answer"));
+}
+
+Result<Stream> Stream::attach(int directory, uint32_t port, Direction direction, int stdio) {
+  std::string line = "CONNECT " + std::to_string(port) + (direction == Direction::to_guest ? " r\n" : " w\n");
+  return Stream(TRY(connect_port(directory, line, std::array{stdio}, kRequestTimeoutMs)));
+}
+
+Result<void> Stream::request_flush(uint64_t bytes) {
+  std::string line = "FLUSH " + std::to_string(bytes) + "\n";
+  return send_with_fds(channel_.get(), std::as_bytes(std::span(line)), {});
+}
+
+bool Stream::flushed() {
+  std::array<char, kMaxLine> bytes;
+  ssize_t n = ::recv(channel_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  if (n < 0) return errno != EAGAIN && errno != EINTR;
+  // The channel says nothing but this one line.
+  return n == 0 || std::memchr(bytes.data(), '\n', static_cast<size_t>(n)) != nullptr;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,51 @@
+// Connections of the host to guest-init, through the listening socket that vmm serves in the container's directory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace nacre::runtime {
+
+// How long the guest may take to answer a request. Generous: it may be starved of CPU, and nothing waits on this that
+// is not itself waiting for the answer.
+inline constexpr int kRequestTimeoutMs = 60'000;
+
+// A listening socket named `name` in `directory`, whose path may be longer than an AF_UNIX address.
+Result<Fd> listen_in(int directory, const std::string& name);
+Result<Fd> connect_in(int directory, const std::string& name);
+
+// A connection to guest-init's control port. Reads and writes on it give up after `timeout_ms`.
+// ECONNREFUSED or ENOENT where there is no VM any more.
+Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
+
+// One request on a connection of its own. An "error" reply is an Error with the guest's text and errno.
+Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
+
+// An "error" reply as an Error; other messages unchanged.
+Result<nlohmann::json> unwrap(nlohmann::json reply);
+
+// One stdio descriptor, handed to vmm, which moves its bytes itself. The connection stays as the status channel.
+class Stream {
+ public:
+  enum class Direction { to_guest, from_guest };
+
+  static Result<Stream> attach(int directory, uint32_t port, Direction direction, int stdio);
+
+  int fd() const { return channel_.get(); }
+
+  // Asks for word when `bytes` from the guest's port have been written to the descriptor.
+  Result<void> request_flush(uint64_t bytes);
+  // Reads what the channel has, without blocking; true once the answer to request_flush, or the channel's end, came.
+  bool flushed();
+
+ private:
+  explicit Stream(Fd channel) : channel_(std::move(channel)) {}
+  Fd channel_;
+};
+
+}  // namespace nacre::runtime

@@ -1,0 +1,240 @@
+// The command line: runc's commands and flags, and what becomes of their outcome.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "base/fd.h"
+#include "runtime/cmd/command.h"
+#include "runtime/cmd/logging.h"
+#include "runtime/oci/config.h"
+#include "runtime/state/store.h"
+#include "version.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+constexpr int kFailure = 1;
+constexpr int kExecSetupFailure = 255;  // so that no status of the process is taken for it
+
+// What the parser found to do.
+struct Request {
+  Globals globals;
+  std::function<Result<int>()> action;
+  int failure = kFailure;
+  CreateOptions create;
+  ExecOptions exec;
+  KillOptions kill;
+  DeleteOptions remove;
+  ListOptions list;
+  SpecOptions spec;
+  std::string id;
+  bool version = false;
+  std::string ignored;  // accepted for the sake of crun's callers
+};
+
+// One value for each time the flag is given; CLI11 would take all that follow.
+template <typename T>
+void add_repeated(CLI::App* app, const std::string& names, std::vector<T>& values, const std::string& help) {
+  app->add_option(names, values, help)->allow_extra_args(false);
+}
+
+void add_id(CLI::App* app, std::string& id) {
+  app->add_option("container-id", id, "the container's name")->required();
+}
+
+void add_globals(CLI::App& app, Request& request) {
+  Globals& globals = request.globals;
+  globals.root = runtime::default_root();
+  app.add_flag("--debug", globals.debug, "log debug lines and keep the guest's console");
+  app.add_option("--log", globals.log, "file for log lines (default: stderr)");
+  app.add_option("--log-format", globals.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  app.add_option("--root", globals.root, "directory for the state of containers")->capture_default_str();
+  app.add_flag("--systemd-cgroup", globals.systemd_cgroup, "linux.cgroupsPath is of the form slice:prefix:name");
+  app.add_option("--rootless", globals.rootless, "true, false or auto");
+  app.add_option("--criu", request.ignored)->group("");
+  app.add_option("--cgroup-manager", request.ignored)->group("");
+  app.add_option("--config", request.ignored)->group("");
+  app.add_flag("-v,--version", request.version, "print the version");
+}
+
+void add_create_options(CLI::App* app, CreateOptions& options) {
+  app->add_option("-b,--bundle", options.bundle, "directory with config.json (default: the working directory)");
+  app->add_option("--console-socket", options.console_socket, "AF_UNIX socket that gets the terminal");
+  app->add_option("--pidfd-socket", options.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
+  app->add_option("--pid-file", options.pid_file, "file to write the process id to");
+  app->add_flag("--no-pivot", options.no_pivot, "accepted");
+  app->add_flag("--no-new-keyring", options.no_new_keyring, "accepted");
+  app->add_option("--preserve-fds", options.preserve_fds, "number of descriptors to pass on");
+  add_id(app, options.id);
+}
+
+void add_create(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("create", "create a container");
+  add_create_options(command, request.create);
+  command->callback([&] { request.action = [&] { return create(request.globals, request.create); }; });
+}
+
+void add_run(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("run", "create and run a container");
+  add_create_options(command, request.create);
+  command->add_flag("-d,--detach", request.create.detach, "leave the container running in the background");
+  command->add_flag("--keep", request.create.keep, "do not delete the container after its end");
+  command->add_flag("--no-subreaper", request.create.no_subreaper, "accepted");
+  command->callback([&] { request.action = [&] { return run(request.globals, request.create); }; });
+}
+
+void add_start(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("start", "start a created container");
+  add_id(command, request.id);
+  command->callback([&] { request.action = [&] { return start(request.globals, request.id); }; });
+}
+
+void add_state(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("state", "print the state of a container");
+  add_id(command, request.id);
+  command->callback([&] { request.action = [&] { return state(request.globals, request.id); }; });
+}
+
+void add_kill(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("kill", "send a signal (default: SIGTERM) to a container's first process");
+  command->add_flag("-a,--all", request.kill.all, "send it to all processes of the container");
+  add_id(command, request.kill.id);
+  command->add_option("signal", request.kill.signal, "a name or a number");
+  command->callback([&] { request.action = [&] { return kill(request.globals, request.kill); }; });
+}
+
+void add_delete(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("delete", "delete a container");
+  command->add_flag("-f,--force", request.remove.force, "kill it first; a missing container is no error");
+  add_id(command, request.remove.id);
+  command->callback([&] { request.action = [&] { return remove(request.globals, request.remove); }; });
+}
+
+void add_list(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("list", "list containers");
+  command->add_option("-f,--format", request.list.format, "table or json");
+  command->add_flag("-q,--quiet", request.list.quiet, "ids only");
+  command->callback([&] { request.action = [&] { return list(request.globals, request.list); }; });
+}
+
+void add_spec(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("spec", "write a template of config.json");
+  command->add_option("-b,--bundle", request.spec.bundle, "directory to write to");
+  command->add_flag("--rootless", request.spec.rootless, "for an unprivileged user");
+  command->callback([&] { request.action = [&] { return spec(request.globals, request.spec); }; });
+}
+
+void add_exec(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("exec", "run another process in a container: exec [flags] ID COMMAND [ARGS]");
+  ExecOptions& options = request.exec;
+  command->add_option("--console-socket", options.console_socket, "AF_UNIX socket that gets the terminal");
+  command->add_option("--pidfd-socket", options.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
+  command->add_option("--cwd", options.cwd, "working directory");
+  add_repeated(command, "-e,--env", options.env, "NAME=VALUE");
+  command->add_flag("-t,--tty", options.tty, "allocate a terminal");
+  command->add_option("-u,--user", options.user, "UID[:GID]");
+  add_repeated(command, "-g,--additional-gids", options.additional_gids, "a further group");
+  command->add_option("-p,--process", options.process, "file with an OCI process");
+  command->add_flag("-d,--detach", options.detach, "leave the process running in the background");
+  command->add_option("--pid-file", options.pid_file, "file to write the process id to");
+  command->add_option("--process-label", options.process_label, "SELinux label");
+  command->add_option("--apparmor", options.apparmor, "AppArmor profile");
+  command->add_flag("--no-new-privs", options.no_new_privs, "set noNewPrivileges");
+  add_repeated(command, "-c,--cap", options.capabilities, "a further capability");
+  command->add_option("--preserve-fds", options.preserve_fds, "number of descriptors to pass on");
+  add_repeated(command, "--cgroup", options.cgroups, "cgroup of the process");
+  command->add_flag("--ignore-paused", options.ignore_paused, "even if the container is paused");
+  // From the first word that is no flag on, all belongs to the container's command, flags included.
+  command->prefix_command(true);
+  command->callback([&request, command] {
+    std::vector<std::string> words = command->remaining();
+    if (!words.empty() && words[0] == "--") words.erase(words.begin());
+    if (words.empty()) throw CLI::RequiredError("container-id");
+    if (words[0].starts_with("-")) throw CLI::ExtrasError({words[0]});
+    request.exec.id = words[0];
+    request.exec.args.assign(words.begin() + 1, words.end());
+    request.failure = kExecSetupFailure;
+    request.action = [&request] { return exec(request.globals, request.exec); };
+  });
+}
+
+void add_later(CLI::App& app, Request& request) {
+  for (const char* name : {"checkpoint", "restore", "events", "pause", "resume", "ps", "update"}) {
+    CLI::App* command = app.add_subcommand(name, "not supported by this version");
+    command->prefix_command(true);
+    command->callback([&request, name] {
+      request.action = [name] { return fail(std::string(name) + ": not supported by this version", EOPNOTSUPP); };
+    });
+  }
+}
+
+Result<int> print_version() {
+  std::string text = "nacre version " NACRE_VERSION "\ncommit: " NACRE_COMMIT "\nspec: ";
+  TRY(write_all(STDOUT_FILENO, text + oci::kSpecVersion + "\n"));
+  return 0;
+}
+
+// Descriptors that we open must not take the numbers of a closed stdin, stdout or stderr.
+void fill_stdio() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // gets the lowest free number: this one
+  }
+}
+
+// False if the command line is done with (help), with the status in `status`.
+bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) {
+  try {
+    app.parse(argc, argv);
+    if (request.version) request.action = print_version;
+    if (request.action) return true;
+    std::fputs(app.help().c_str(), stdout);
+    status = 0;
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    status = 0;
+  } catch (const CLI::ParseError& error) {
+    status = kFailure;
+    (void)open_log(request.globals);
+    log_failure(request.globals, error.what());
+  }
+  return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  fill_stdio();
+  Request request;
+  CLI::App app("Runs OCI containers, each in a microVM of its own.", "nacre");
+  add_globals(app, request);
+  add_create(app, request);
+  add_run(app, request);
+  add_start(app, request);
+  add_state(app, request);
+  add_kill(app, request);
+  add_delete(app, request);
+  add_list(app, request);
+  add_exec(app, request);
+  add_spec(app, request);
+  add_later(app, request);
+
+  int status = 0;
+  if (!parse(app, argc, argv, request, status)) return status;
+  if (auto opened = open_log(request.globals); !opened) {
+    std::fprintf(stderr, "%s\n", opened.error().message().c_str());
+    return request.failure;
+  }
+  Result<int> outcome = request.action();
+  if (!outcome) {
+    log_failure(request.globals, outcome.error().message());
+    return request.failure;
+  }
+  keep_log();
+  return *outcome;
+}
+
+}  // namespace nacre::cmd

@@ -1,0 +1,97 @@
+// The commands, one file each; cli.cc fills their options from the command line.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace nacre::cmd {
+
+// Options before the command's name.
+struct Globals {
+  bool debug = false;
+  std::string log;  // empty: stderr
+  std::string log_format = "text";
+  std::string root;
+  bool systemd_cgroup = false;
+  std::string rootless = "auto";
+};
+
+struct CreateOptions {
+  std::string id;
+  std::string bundle;  // empty: the working directory
+  std::string console_socket;
+  std::string pidfd_socket;
+  std::string pid_file;
+  bool no_pivot = false;
+  bool no_new_keyring = false;
+  int preserve_fds = 0;
+  // run
+  bool detach = false;
+  bool keep = false;
+  bool no_subreaper = false;
+};
+
+struct ExecOptions {
+  std::string id;
+  std::vector<std::string> args;
+  std::string console_socket;
+  std::string pidfd_socket;
+  std::string cwd;
+  std::vector<std::string> env;
+  bool tty = false;
+  std::string user;  // "UID[:GID]"
+  std::vector<uint32_t> additional_gids;
+  std::string process;  // file; empty: the container's process with the other options
+  bool detach = false;
+  std::string pid_file;
+  std::string process_label;
+  std::string apparmor;
+  bool no_new_privs = false;
+  std::vector<std::string> capabilities;
+  int preserve_fds = 0;
+  std::vector<std::string> cgroups;
+  bool ignore_paused = false;
+};
+
+struct KillOptions {
+  std::string id;
+  std::string signal = "SIGTERM";
+  bool all = false;
+};
+
+struct DeleteOptions {
+  std::string id;
+  bool force = false;
+};
+
+struct ListOptions {
+  std::string format = "table";
+  bool quiet = false;
+};
+
+struct SpecOptions {
+  std::string bundle;
+  bool rootless = false;
+};
+
+// Each returns the exit status.
+Result<int> create(const Globals& globals, const CreateOptions& options);
+Result<int> run(const Globals& globals, const CreateOptions& options);
+Result<int> start(const Globals& globals, const std::string& id);
+Result<int> state(const Globals& globals, const std::string& id);
+Result<int> kill(const Globals& globals, const KillOptions& options);
+Result<int> remove(const Globals& globals, const DeleteOptions& options);
+Result<int> list(const Globals& globals, const ListOptions& options);
+Result<int> exec(const Globals& globals, const ExecOptions& options);
+Result<int> spec(const Globals& globals, const SpecOptions& options);
+Result<int> features(const Globals& globals);
+
+// Options of create, run and exec that this version cannot honour.
+Result<void> check_unsupported(const std::string& console_socket, const std::string& pidfd_socket, int preserve_fds);
+
+// The program: the process's exit status.
+int main(int argc, char** argv);
+
+}  // namespace nacre::cmd

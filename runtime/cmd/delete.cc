@@ -1,0 +1,55 @@
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "runtime/agent/connection.h"
+#include "runtime/cmd/command.h"
+#include "runtime/lifecycle/create.h"
+#include "runtime/state/store.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+using runtime::ContainerDir, runtime::Record, runtime::Status;
+
+constexpr int kGuestKillMs = 5'000;
+
+// A running container ends by its guest's hand where that works, so that nothing it wrote is lost.
+void kill_gently(const ContainerDir& dir, const Record& record) {
+  auto answer = runtime::ask(dir.fd(), {{"type", "kill"}, {"container", record.id}, {"signal", SIGKILL}, {"all", true}},
+                             kGuestKillMs);
+  if (!answer || !runtime::wait_for_end(record.standin, kGuestKillMs)) log_debug("the guest did not end in time");
+}
+
+}  // namespace
+
+Result<int> remove(const Globals& globals, const DeleteOptions& options) {
+  auto locked = ContainerDir::lock(globals.root, options.id);
+  if (!locked) {
+    if (options.force && locked.error().code() == ENOENT) return 0;
+    return std::unexpected(locked.error());
+  }
+  ContainerDir& dir = *locked;
+  auto record = dir.read_record();
+  if (!record) {
+    // A create that was killed leaves a directory without state.json; as under runc, any delete clears it away.
+    bool unfinished = record.error().code() == ENOENT;
+    if (!unfinished && !options.force) return std::unexpected(record.error());
+    TRY(runtime::destroy(dir, dir.read_processes(), ""));
+    if (!options.force) return std::unexpected(record.error());
+    return 0;
+  }
+  Status status = dir.status(*record);
+  if (status == Status::running) {
+    if (!options.force) {
+      return fail("cannot delete container " + options.id + " that is not stopped: " + std::string(to_string(status)));
+    }
+    kill_gently(dir, *record);
+  }
+  TRY(runtime::destroy(dir, {.standin = record->standin, .vmm = record->vmm}, record->cgroup));
+  return 0;
+}
+
+}  // namespace nacre::cmd

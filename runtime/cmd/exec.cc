@@ -1,0 +1,104 @@
+#include <charconv>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "runtime/cmd/command.h"
+#include "runtime/lifecycle/exec.h"
+#include "runtime/oci/config.h"
+#include "runtime/oci/schema.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+using Json = nlohmann::json;
+
+// "UID[:GID]"
+Result<void> set_user(Json& user, const std::string& text) {
+  size_t colon = text.find(':');
+  auto number = [&](std::string_view part, const char* name) -> Result<uint32_t> {
+    uint32_t value = 0;
+    auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (error != std::errc() || end != part.data() + part.size()) {
+      return fail("--user: " + std::string(name) + " \"" + std::string(part) + "\" is not a number", EINVAL);
+    }
+    return value;
+  };
+  std::string_view view = text;
+  user["uid"] = TRY(number(view.substr(0, colon), "uid"));
+  if (colon != std::string::npos) user["gid"] = TRY(number(view.substr(colon + 1), "gid"));
+  return {};
+}
+
+// The container's own process is the pattern, as under runc.
+Result<Json> from_container(const Globals& globals, const ExecOptions& options) {
+  runtime::View view = TRY(runtime::view_container(globals.root, options.id));
+  if (view.status == runtime::Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
+  std::string text = TRY(read_file(view.record.bundle + "/" + oci::kConfigName));
+  Json config = TRY(oci::parse_json(text, oci::kConfigName));
+  Json process = config.is_object() ? config.value("process", Json::object()) : Json();
+  if (!process.is_object()) return fail("config.json: process: must be an object", EINVAL);
+  process["terminal"] = false;
+  process["args"] = options.args;
+  return process;
+}
+
+Result<void> apply(Json& process, const ExecOptions& options) {
+  if (!options.cwd.empty()) process["cwd"] = options.cwd;
+  for (const auto& variable : options.env) process["env"].push_back(variable);
+  if (!options.user.empty()) TRY(set_user(process["user"], options.user));
+  for (uint32_t gid : options.additional_gids) process["user"]["additionalGids"].push_back(gid);
+  for (const auto& capability : options.capabilities) {
+    for (const char* set : {"bounding", "effective", "permitted", "ambient"}) {
+      process["capabilities"][set].push_back(capability);
+    }
+  }
+  if (options.no_new_privs) process["noNewPrivileges"] = true;
+  if (options.tty) process["terminal"] = true;
+  if (!options.apparmor.empty()) process["apparmorProfile"] = options.apparmor;
+  if (!options.process_label.empty()) process["selinuxLabel"] = options.process_label;
+  return {};
+}
+
+Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
+  Json process;
+  std::string name = "process";
+  if (!options.process.empty()) {
+    name = options.process;
+    process = TRY(oci::parse_json(TRY(read_file(options.process)), name));
+    oci::drop_nulls(process);
+    TRY(oci::check_process(process, name));
+  } else {
+    process = TRY(from_container(globals, options));
+    oci::drop_nulls(process);
+    TRY(oci::check_process(process, name));  // it may have changed since create
+    TRY(apply(process, options));
+    TRY(oci::check_process(process, name));
+  }
+  std::vector<std::string> warnings;
+  TRY(oci::restrict_process(process, warnings));
+  for (const auto& warning : warnings) log_warn(warning);
+  return process;
+}
+
+}  // namespace
+
+Result<int> exec(const Globals& globals, const ExecOptions& options) {
+  TRY(check_unsupported(options.console_socket, options.pidfd_socket, options.preserve_fds));
+  if (!options.cgroups.empty()) return fail("--cgroup: not supported by this version");
+  if (options.args.empty() && options.process.empty()) return fail("process args cannot be empty");
+  runtime::ExecRequest request{.root = globals.root,
+                               .id = options.id,
+                               .process = TRY(make_process(globals, options)),
+                               .pid_file = options.pid_file};
+  if (options.detach) {
+    TRY(runtime::exec_detached(request));
+    return 0;
+  }
+  ProcessExit exit = TRY(runtime::exec_foreground(request));
+  return exit.signal != 0 ? 128 + exit.signal : exit.status;
+}
+
+}  // namespace nacre::cmd

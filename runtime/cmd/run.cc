@@ -1,0 +1,70 @@
+// create, start and, in the foreground, wait: the container's status is ours, and the container goes with us.
+#include <poll.h>
+#include <signal.h>
+
+#include <array>
+
+#include "base/log.h"
+#include "base/subprocess.h"
+#include "runtime/cmd/command.h"
+#include "runtime/cmd/logging.h"
+#include "runtime/lifecycle/create.h"
+#include "runtime/standin/session.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+using runtime::CreatedContainer;
+
+void remove_container(CreatedContainer& container) {
+  const runtime::Record& record = container.record;
+  auto removed = runtime::destroy(container.dir, {.standin = record.standin, .vmm = record.vmm}, record.cgroup);
+  if (!removed) log_warn("clean-up: " + removed.error().message());
+}
+
+// Forwards what we are sent to the stand-in, our child, until it ends.
+Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
+  Fd pidfd = TRY(open_pidfd(standin));
+  for (;;) {
+    std::array<pollfd, 2> fds{{{pidfd.get(), POLLIN, 0}, {signal_fd, POLLIN, 0}}};
+    if (::poll(fds.data(), fds.size(), -1) < 0) continue;
+    if (fds[0].revents != 0) return wait_for(standin);
+    if (auto signal = runtime::read_signal(signal_fd)) (void)signal_pidfd(pidfd.get(), *signal);
+  }
+}
+
+}  // namespace
+
+Result<int> run(const Globals& globals, const CreateOptions& options) {
+  TRY(check_unsupported(options.console_socket, options.pidfd_socket, options.preserve_fds));
+  CreatedContainer container = TRY(runtime::create_container({.root = globals.root,
+                                                              .id = options.id,
+                                                              .bundle = options.bundle,
+                                                              .pid_file = options.pid_file,
+                                                              .debug = globals.debug,
+                                                              .held = true}));
+  Fd signals;
+  auto started = [&]() -> Result<void> {
+    if (!options.detach) signals = TRY(runtime::take_signals());
+    return runtime::start_held(container);
+  }();
+  if (!started) {
+    remove_container(container);
+    (void)wait_for(container.record.standin.pid);
+    return std::unexpected(started.error());
+  }
+  container.report.reset();
+  keep_log();
+  if (options.detach) return 0;
+
+  container.dir.forget_lock();
+  ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, signals.get()));
+  if (!options.keep) {
+    // Somebody may have deleted it already.
+    if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
+  }
+  return exit.signal != 0 ? 128 + exit.signal : exit.status;
+}
+
+}  // namespace nacre::cmd

@@ -1,0 +1,26 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/agent/connection.h"
+#include "runtime/cmd/command.h"
+#include "runtime/state/store.h"
+
+namespace nacre::cmd {
+
+Result<int> start(const Globals& globals, const std::string& id) {
+  using runtime::ContainerDir, runtime::Status;
+  ContainerDir dir = TRY(ContainerDir::lock(globals.root, id));
+  runtime::Record record = TRY(dir.read_record());
+  switch (dir.status(record)) {
+    case Status::created:
+      break;
+    case Status::running:
+      return fail("cannot start an already running container");
+    case Status::stopped:
+      return fail("cannot start a container that has stopped");
+  }
+  TRY(runtime::ask(dir.fd(), {{"type", "start"}, {"container", id}}));
+  TRY(dir.mark_started());
+  return 0;
+}
+
+}  // namespace nacre::cmd

@@ -1,0 +1,39 @@
+// From a bundle to a container that waits for its start.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "runtime/state/store.h"
+
+namespace nacre::runtime {
+
+struct CreateRequest {
+  std::string root;
+  std::string id;
+  std::string bundle;
+  std::string pid_file;  // empty: none
+  bool debug = false;    // the guest's console is kept
+  bool held = false;     // start it over `report` (see standin.h): what `run` does
+};
+
+struct CreatedContainer {
+  ContainerDir dir;  // locked
+  Record record;
+  Fd report;
+};
+
+// On an error nothing is left: no process, directory or cgroup. The stand-in is our child, and will be our parent's.
+Result<CreatedContainer> create_container(const CreateRequest& request);
+
+// Releases the first process of a container made with `held`.
+Result<void> start_held(CreatedContainer& container);
+
+// Ends what is left of a container and removes it. Needs the lock.
+Result<void> destroy(ContainerDir& dir, const Processes& processes, const std::string& cgroup);
+
+// A bare decimal without a newline, in place before the command ends.
+Result<void> write_pid_file(const std::string& path, pid_t pid);
+
+}  // namespace nacre::runtime

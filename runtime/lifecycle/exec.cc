@@ -1,0 +1,115 @@
+#include "runtime/lifecycle/exec.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/lifecycle/create.h"
+#include "runtime/standin/session.h"
+#include "runtime/standin/standin.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+// Unique in the container: our pid, and the time, since pids come again.
+std::string make_exec_name() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return "exec-" + std::to_string(::getpid()) + "-" + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+}
+
+struct Running {
+  ContainerDir dir;
+  std::string cgroup;
+};
+
+// "cannot exec in a stopped container" before anything else is tried.
+Result<Running> open_running(const ExecRequest& request) {
+  ContainerDir dir = TRY(ContainerDir::open(request.root, request.id));
+  Record record = TRY(dir.read_record());
+  if (dir.status(record) == Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
+  return Running{std::move(dir), std::move(record.cgroup)};
+}
+
+// Asks the guest for the process and gives it our stdio. It waits for release().
+Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name) {
+  Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
+  Stdio stdio = probe_stdio();
+  Json message{{"type", "exec"},    {"container", request.id}, {"exec", name},       {"process", request.process},
+               {"stdin", stdio.in}, {"stdout", stdio.out},     {"stderr", stdio.err}};
+  Json created = TRY(session.request(message, kRequestTimeoutMs));
+  TRY(session.attach_stdio(dir.fd(), created, stdio));
+  return session;
+}
+
+Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
+  TRY(session.request({{"type", "release"}, {"container", request.id}, {"exec", name}}, kRequestTimeoutMs));
+  return {};
+}
+
+// In the forked child.
+[[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container, Fd report) {
+  ::setsid();
+  if (!container.cgroup.empty()) enter_cgroup(container.cgroup);
+  auto running = [&]() -> Result<std::pair<Session, Fd>> {
+    Fd signals = TRY(take_signals());
+    std::string name = make_exec_name();
+    Session session = TRY(prepare(request, container.dir, name));
+    detach_from_caller();
+    TRY(release(session, request, name));
+    return std::pair(std::move(session), std::move(signals));
+  }();
+  if (!running) {
+    (void)send_report(
+        report.get(),
+        {.ok = false, .processes = {}, .error = running.error().message(), .code = running.error().code()});
+    ::_exit(EXIT_FAILURE);
+  }
+  (void)send_report(report.get(), {.ok = true, .processes = {}, .error = "", .code = 0});
+  report.reset();
+  ::malloc_trim(0);
+  end_like(running->first.run(running->second.get()));
+}
+
+}  // namespace
+
+Result<ProcessExit> exec_foreground(const ExecRequest& request) {
+  ContainerDir dir = TRY(open_running(request)).dir;
+  std::string name = make_exec_name();
+  Session session = TRY(prepare(request, dir, name));
+  if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
+  Fd signals = TRY(take_signals());
+  TRY(release(session, request, name));
+  return session.run(signals.get());
+}
+
+Result<void> exec_detached(const ExecRequest& request) {
+  Running container = TRY(open_running(request));
+  auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
+  pid_t pid = ::fork();
+  if (pid < 0) return fail_errno("fork");
+  if (pid == 0) {
+    ours.reset();
+    run_exec_standin(request, container, std::move(theirs));
+  }
+  theirs.reset();
+  Result<void> done = [&]() -> Result<void> {
+    Report report = TRY(receive_report(ours.get()));
+    if (!report.ok) return fail(report.error, report.code);
+    if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, pid));
+    return {};
+  }();
+  if (!done) {
+    ::kill(pid, SIGKILL);
+    (void)wait_for(pid);
+  }
+  return done;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,28 @@
+// Another process in a running container.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+#include "base/subprocess.h"
+#include "runtime/state/store.h"
+
+namespace nacre::runtime {
+
+struct ExecRequest {
+  std::string root;
+  std::string id;
+  nlohmann::json process;  // OCI process, checked
+  std::string pid_file;    // empty: none
+};
+
+// In the foreground this process is the stand-in: returns when the process has ended.
+// An error is a failure to set up.
+Result<ProcessExit> exec_foreground(const ExecRequest& request);
+
+// Leaves a stand-in behind.
+Result<void> exec_detached(const ExecRequest& request);
+
+}  // namespace nacre::runtime

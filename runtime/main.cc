@@ -1,0 +1,5 @@
+#include "runtime/cmd/command.h"
+
+int main(int argc, char** argv) {
+  return nacre::cmd::main(argc, argv);
+}

@@ -1,0 +1,219 @@
+#include "runtime/oci/config.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <memory>
+#include <set>
+
+#include "base/fd.h"
+#include "runtime/oci/schema.h"
+
+namespace nacre::oci {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxConfig = 8 << 20;  // half of a protocol frame
+constexpr int kMaxDepth = 48;           // the guest's limit is 64, and the configuration travels inside a message
+
+std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
+  return fail(path + ": " + what, EINVAL);
+}
+
+// Looked for before anything is built, since code that walks a value recursively overflows the stack on deep ones.
+bool nests_too_deeply(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); i++) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\') i++;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == '}' || c == ']') {
+      depth--;
+    }
+  }
+  return false;
+}
+
+Result<std::string> real_path(const std::string& path) {
+  std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free);
+  if (!resolved) return fail_errno(path);
+  return std::string(resolved.get());
+}
+
+std::string string_or(const Json& object, const char* name, std::string otherwise = "") {
+  auto found = object.find(name);
+  return found == object.end() ? otherwise : found->get<std::string>();
+}
+
+// "1.0.2-dev": SemVer 2.0 whose major version is 1.
+Result<void> check_version(const std::string& version) {
+  unsigned major, minor, patch;
+  int length = 0;
+  if (std::sscanf(version.c_str(), "%u.%u.%u%n", &major, &minor, &patch, &length) != 3 ||
+      (version[length] != '\0' && version[length] != '-' && version[length] != '+')) {
+    return wrong("ociVersion", "\"" + version + "\" is not a version like 1.2.0");
+  }
+  if (major != 1) return wrong("ociVersion", "version " + version + " is not supported, 1.x is");
+  return {};
+}
+
+Result<void> check_namespaces(const Json& config) {
+  auto linux = config.find("linux");
+  if (linux == config.end() || !linux->contains("namespaces")) return {};
+  std::set<std::string> seen;
+  for (size_t i = 0; i < (*linux)["namespaces"].size(); i++) {
+    const Json& entry = (*linux)["namespaces"][i];
+    std::string path = "linux.namespaces[" + std::to_string(i) + "]";
+    std::string type = string_or(entry, "type");
+    if (type.empty()) return wrong(path + ".type", "is required");
+    if (!seen.insert(type).second) return wrong(path + ".type", "\"" + type + "\" occurs twice");
+    std::string namespace_path = string_or(entry, "path");
+    if (!namespace_path.empty() && namespace_path[0] != '/') return wrong(path + ".path", "must be an absolute path");
+  }
+  bool uts = seen.contains("uts");
+  if (!string_or(config, "hostname").empty() && !uts) {
+    return wrong("hostname", "cannot be set without a uts namespace in linux.namespaces");
+  }
+  if (!string_or(config, "domainname").empty() && !uts) {
+    return wrong("domainname", "cannot be set without a uts namespace in linux.namespaces");
+  }
+  return {};
+}
+
+// The last of "ro" and "rw" counts, as for mount(8).
+bool is_readonly(const Json& options) {
+  bool readonly = false;
+  for (const Json& option : options) {
+    if (option == "ro" || option == "rro") readonly = true;
+    if (option == "rw") readonly = false;
+  }
+  return readonly;
+}
+
+bool is_bind(const std::string& type, const Json& options) {
+  if (type == "bind") return true;
+  for (const Json& option : options) {
+    if (option == "bind" || option == "rbind") return true;
+  }
+  return false;
+}
+
+Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, std::vector<std::string>& warnings) {
+  std::vector<Mount> mounts;
+  auto list = config.find("mounts");
+  if (list == config.end()) return mounts;
+  for (size_t i = 0; i < list->size(); i++) {
+    Json& json = (*list)[i];
+    std::string path = "mounts[" + std::to_string(i) + "]";
+    const Json options = json.value("options", Json::array());
+    Mount mount{.index = i, .destination = string_or(json, "destination"), .source = string_or(json, "source")};
+    if (mount.destination.empty()) return wrong(path + ".destination", "must not be empty");
+    if (mount.destination[0] != '/') {
+      // As runc: old callers do this.
+      warnings.push_back(path + ".destination: \"" + mount.destination + "\" is not absolute, \"/\" is put before it");
+      mount.destination = "/" + mount.destination;
+      json["destination"] = mount.destination;
+    }
+    mount.bind = is_bind(string_or(json, "type"), options);
+    mount.readonly = is_readonly(options);
+    if (mount.bind) {
+      if (mount.source.empty()) return wrong(path + ".source", "is required for a bind mount");
+      if (mount.source[0] != '/') mount.source = bundle + "/" + mount.source;
+      auto resolved = real_path(mount.source);
+      if (!resolved) return std::unexpected(resolved.error().with_context(path + ".source"));
+      mount.source = std::move(*resolved);
+    }
+    mounts.push_back(std::move(mount));
+  }
+  return mounts;
+}
+
+Result<std::string> read_rootfs(const Json& config, const std::string& bundle) {
+  std::string path = config["root"]["path"].get<std::string>();
+  if (path.empty()) return wrong("root.path", "must not be empty");
+  if (path[0] != '/') path = bundle + "/" + path;
+  auto resolved = real_path(path);
+  if (!resolved) return std::unexpected(resolved.error().with_context("root.path: invalid rootfs"));
+  struct stat info;
+  if (::stat(resolved->c_str(), &info) < 0) return fail_errno("root.path: invalid rootfs: " + path);
+  if (!S_ISDIR(info.st_mode)) return wrong("root.path", "invalid rootfs: " + path + " is not a directory");
+  return resolved;
+}
+
+Result<void> check_rlimits(const Json& process, const std::string& path) {
+  if (!process.contains("rlimits")) return {};
+  std::set<std::string> seen;
+  for (size_t i = 0; i < process["rlimits"].size(); i++) {
+    const Json& limit = process["rlimits"][i];
+    std::string entry = path + ".rlimits[" + std::to_string(i) + "]";
+    std::string type = limit["type"].get<std::string>();
+    if (!seen.insert(type).second) return wrong(entry + ".type", type + " occurs twice");
+    if (limit["soft"].get<uint64_t>() > limit["hard"].get<uint64_t>()) {
+      return wrong(entry + ".soft", "must not be above hard");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Json> parse_json(const std::string& text, const std::string& what) {
+  if (nests_too_deeply(text)) return fail(what + ": nested too deeply", EINVAL);
+  try {
+    return Json::parse(text);
+  } catch (const Json::exception& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string message = error.what();
+    if (size_t end = message.find("] "); message.starts_with("[json.exception") && end != std::string::npos) {
+      message.erase(0, end + 2);
+    }
+    return fail(what + ": " + message, EINVAL);
+  }
+}
+
+Result<void> check_process(const Json& process, const std::string& path) {
+  TRY(check_object(process, process_fields(), path));
+  if (process["args"].empty()) return wrong(path + ".args", "must not be empty");
+  std::string cwd = process["cwd"].get<std::string>();
+  if (cwd.empty()) return wrong(path + ".cwd", "must not be empty");
+  if (cwd[0] != '/') return wrong(path + ".cwd", "must be an absolute path");
+  return check_rlimits(process, path);
+}
+
+Result<Config> load_config(const std::string& bundle) {
+  Config config;
+  config.bundle = TRY_CONTEXT(real_path(bundle.empty() ? "." : bundle), "bundle");
+  auto text = read_file(config.bundle + "/" + kConfigName, kMaxConfig);
+  if (!text) {
+    if (text.error().code() != ENOENT) return std::unexpected(text.error());
+    return fail("JSON specification file config.json not found in " + config.bundle, ENOENT);
+  }
+  config.json = TRY(parse_json(*text, kConfigName));
+  drop_nulls(config.json);
+  Json& json = config.json;
+  TRY_CONTEXT(check_object(json, config_fields(), ""), kConfigName);
+  config.oci_version = json["ociVersion"].get<std::string>();
+  TRY_CONTEXT(check_version(config.oci_version), kConfigName);
+  if (!json.contains("process")) return fail("config.json: process: is required", EINVAL);
+  TRY_CONTEXT(check_process(json["process"], "process"), kConfigName);
+  TRY_CONTEXT(check_namespaces(json), kConfigName);
+  config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.warnings), kConfigName);
+  TRY_CONTEXT(restrict_config(json, config.warnings), kConfigName);
+  config.rootfs = TRY(read_rootfs(json, config.bundle));
+  config.rootfs_readonly = json["root"].value("readonly", false);
+  if (json.contains("annotations")) json["annotations"].get_to(config.annotations);
+  if (json.contains("linux")) config.cgroups_path = string_or(json["linux"], "cgroupsPath");
+  return config;
+}
+
+}  // namespace nacre::oci

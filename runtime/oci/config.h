@@ -1,0 +1,56 @@
+// config.json of a bundle, read and checked.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+
+namespace nacre::oci {
+
+inline constexpr const char* kConfigName = "config.json";
+inline constexpr const char* kSpecVersion = "1.2.1";  // what we say that we implement
+
+struct Mount {
+  size_t index;  // in config.json's "mounts"
+  std::string destination;
+  std::string source;  // absolute where `bind`
+  bool bind = false;
+  bool readonly = false;
+};
+
+// A checked configuration: what the host's side needs as values, and all of it as JSON for the guest.
+struct Config {
+  std::string bundle;  // absolute
+  std::string rootfs;  // absolute, without symlinks
+  bool rootfs_readonly = false;
+  std::string oci_version;
+  std::string cgroups_path;
+  std::map<std::string, std::string> annotations;
+  std::vector<Mount> mounts;
+  nlohmann::json json;
+  // What the configuration asks for and this version leaves out, a line each; `json` is without it.
+  std::vector<std::string> warnings;
+};
+
+// Errors name the field. `bundle` may be relative to the working directory.
+Result<Config> load_config(const std::string& bundle);
+
+// The checks of "process", for exec as well; `path` names it in errors.
+Result<void> check_process(const nlohmann::json& process, const std::string& path);
+// Removes from a process what this version leaves out, each with a line in `warnings`; an error where leaving it out
+// would be wrong.
+Result<void> restrict_process(nlohmann::json& process, std::vector<std::string>& warnings);
+// The same for a whole configuration.
+Result<void> restrict_config(nlohmann::json& config, std::vector<std::string>& warnings);
+
+// JSON text with broken input as one line: "WHAT: ...".
+Result<nlohmann::json> parse_json(const std::string& text, const std::string& what);
+
+// The configuration that `spec` writes, indented with tabs.
+std::string template_config(bool rootless);
+
+}  // namespace nacre::oci

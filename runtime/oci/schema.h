@@ -1,0 +1,49 @@
+// Checking JSON against constexpr tables: which fields an object may have, of what type and in what range.
+//
+// As the runtime specification wants, fields that no table names are let through. null counts as absent, as it does for
+// callers written in Go.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/result.h"
+
+namespace nacre::oci {
+
+enum class Kind {
+  string,
+  boolean,
+  integer,  // in [low, high]
+  object,   // by `fields`
+  strings,  // array of strings
+  objects,  // array of objects by `fields`
+  map,      // object whose values are strings
+  numbers,  // array of integers in [low, high]
+};
+
+struct Field {
+  std::string_view name;
+  Kind kind;
+  bool required = false;
+  std::span<const Field> fields = {};
+  int64_t low = INT64_MIN;
+  uint64_t high = INT64_MAX;
+  std::string_view one_of = {};  // for strings: the allowed values, each between spaces
+};
+
+// The error names the field: "process.user.uid: must be an integer from 0 to 4294967295".
+Result<void> check_object(const nlohmann::json& object, std::span<const Field> fields, const std::string& path);
+
+// Removes fields whose value is null, everywhere.
+void drop_nulls(nlohmann::json& json);
+
+// The tables of config.json and of its "process".
+std::span<const Field> config_fields();
+std::span<const Field> process_fields();
+
+}  // namespace nacre::oci

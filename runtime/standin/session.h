@@ -1,0 +1,72 @@
+// The stand-in's side of one process in a guest: its control connection, its stdio, its signals and its end.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/subprocess.h"
+#include "guest-init/protocol/protocol.h"
+#include "runtime/agent/connection.h"
+
+namespace nacre::runtime {
+
+// Which of our descriptors 0, 1 and 2 lead anywhere: /dev/null and closed ones need no stream.
+struct Stdio {
+  bool in = false, out = false, err = false;
+};
+Stdio probe_stdio();
+
+class Session {
+ public:
+  // `exec` is empty for the container's first process. `vmm_pidfd` (-1: none) is watched: its end is the session's.
+  Session(Fd control, std::string container, std::string exec, int vmm_pidfd);
+
+  // Sends a request and waits for its reply; an "error" reply is an Error. `hangup_fd` (-1: none) gives up when its
+  // other end is closed, with ECANCELED; the VM's end is ECONNRESET.
+  Result<nlohmann::json> request(const nlohmann::json& message, int timeout_ms, int hangup_fd = -1);
+
+  // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
+  Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
+
+  // Forwards the signals that `signal_fd` gives until the process has ended and its output is written out.
+  // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
+  ProcessExit run(int signal_fd);
+
+ private:
+  enum class Wake { message, signal, vm_ended, hangup, timeout };
+
+  Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
+  Result<bool> read_control();  // false: the connection has ended
+  // The next reply; notes an "exited" event on the way. None: more bytes are needed.
+  Result<std::optional<nlohmann::json>> next_reply();
+  void forward_signal(int signal_fd);
+  void flush();
+
+  struct Exited {
+    ProcessExit exit;
+    uint64_t sent_stdout = 0, sent_stderr = 0;
+  };
+
+  Fd control_;
+  const std::string container_;
+  const std::string exec_;
+  const int vmm_pidfd_;
+  protocol::Decoder decoder_;
+  std::optional<Exited> exited_;
+  std::optional<Stream> stdin_, stdout_, stderr_;
+};
+
+// All signals that can be caught, blocked and as a descriptor. SIGCHLD of our own children is filtered out by readers.
+Result<Fd> take_signals();
+// The next signal that somebody sent us; none if it was only a child's end.
+std::optional<int> read_signal(int signal_fd);
+
+// Ends this process as the container's process ended: with its status, or by its signal.
+[[noreturn]] void end_like(const ProcessExit& exit);
+
+}  // namespace nacre::runtime

@@ -1,0 +1,47 @@
+// The process that stands for a container: its pid is the container's for everybody outside.
+//
+// It is forked by create or run, outlives them, owns the vmm process, forwards the signals that it gets to the
+// container's first process, and ends as that process ended. A SIGKILL of it takes the VM with it; if the VM dies it
+// dies by SIGKILL itself. exec has one of its own for each process (exec.h), without a VM.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "runtime/state/store.h"
+#include "vmm/api/config.h"
+
+namespace nacre::runtime {
+
+struct StandinPlan {
+  std::string id;
+  std::string vmm_program;
+  vmm::Config vm;
+  nlohmann::json guest_config;
+  std::string cgroup;  // host cgroup to live in; empty: the caller's
+  bool held = false;   // run: the caller says over the report socket when to start, and listens to the outcome
+};
+
+// What a stand-in tells the command that forked it, one packet each.
+struct Report {
+  bool ok = false;
+  Processes processes;  // where ok
+  std::string error;    // where not
+  int code = 0;
+};
+Result<void> send_report(int socket, const Report& report);
+// The stand-in's end without a word is an error too.
+Result<Report> receive_report(int socket);
+
+// In the forked child; never returns. `dir` is the parent's own object, whose lock is given up here. `report` is a
+// SOCK_SEQPACKET socket. If the container cannot be made, or whoever
+// asked for it is gone before it was, nothing of it is left but the directory, which the caller removes if it can.
+[[noreturn]] void run_standin(StandinPlan plan, ContainerDir& dir, Fd report);
+
+// Leaves what the caller must get back when it ends: its session and its stdio, which vmm holds by now.
+void detach_from_caller();
+
+}  // namespace nacre::runtime

@@ -1,0 +1,13 @@
+// Names of containers.
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+
+namespace nacre::runtime {
+
+// What runc allows: letters, digits, '_', '+', '-' and '.', but not "." and "..": the id is a file name.
+Result<void> check_container_id(std::string_view id);
+
+}  // namespace nacre::runtime

@@ -1,0 +1,84 @@
+#include "runtime/state/process_id.h"
+
+#include <poll.h>
+#include <signal.h>
+
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "base/subprocess.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+struct Stat {
+  char state;
+  uint64_t start_time;
+};
+
+// The command's name, field 2, is in parentheses and may hold anything: what follows the last ')' counts.
+Result<Stat> read_stat(pid_t pid) {
+  std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  std::string text = TRY(read_file(path, 4096));
+  size_t position = text.rfind(')');
+  if (position == std::string::npos || position + 2 >= text.size()) return fail(path + " is not understood");
+  std::string_view rest = std::string_view(text).substr(position + 2);
+  Stat stat{.state = rest[0], .start_time = 0};
+  constexpr int kStateField = 3;
+  constexpr int kStartTimeField = 22;
+  for (int field = kStateField; field < kStartTimeField; field++) {
+    size_t space = rest.find(' ');
+    if (space == std::string_view::npos) return fail(path + " is not understood");
+    rest.remove_prefix(space + 1);
+  }
+  auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), stat.start_time);
+  if (error != std::errc()) return fail(path + " is not understood");
+  return stat;
+}
+
+bool ended(char state) {
+  return state == 'Z' || state == 'X' || state == 'x';
+}
+
+}  // namespace
+
+Result<ProcessId> identify(pid_t pid) {
+  Stat stat = TRY(read_stat(pid));
+  return ProcessId{.pid = pid, .start_time = stat.start_time};
+}
+
+bool is_alive(const ProcessId& process) {
+  if (process.pid <= 0) return false;
+  auto stat = read_stat(process.pid);
+  return stat && stat->start_time == process.start_time && !ended(stat->state);
+}
+
+Result<Fd> open_process(const ProcessId& process) {
+  if (process.pid <= 0) return fail("no such process", ESRCH);
+  Fd pidfd = TRY(open_pidfd(process.pid));
+  // The descriptor is of whoever has the pid now; that it is the right one shows after it was opened.
+  if (!is_alive(process)) return fail("no such process", ESRCH);
+  return pidfd;
+}
+
+Result<void> kill_and_wait(const ProcessId& process, int timeout_ms) {
+  auto pidfd = open_process(process);
+  if (!pidfd) return {};
+  (void)signal_pidfd(pidfd->get(), SIGKILL);
+  pollfd poll_fd{pidfd->get(), POLLIN, 0};
+  if (::poll(&poll_fd, 1, timeout_ms) == 0) {
+    return fail("process " + std::to_string(process.pid) + " does not end", ETIMEDOUT);
+  }
+  return {};
+}
+
+bool wait_for_end(const ProcessId& process, int timeout_ms) {
+  auto pidfd = open_process(process);
+  if (!pidfd) return true;
+  pollfd poll_fd{pidfd->get(), POLLIN, 0};
+  return ::poll(&poll_fd, 1, timeout_ms) != 0;
+}
+
+}  // namespace nacre::runtime

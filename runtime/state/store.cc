@@ -1,0 +1,253 @@
+#include "runtime/state/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "runtime/state/container_id.h"
+#include "runtime/state/record_json.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+constexpr const char* kLockName = "lock";
+constexpr const char* kRecordName = "state.json";
+constexpr const char* kProcessesName = "processes";
+constexpr const char* kStartedName = "started";
+
+std::unexpected<Error> does_not_exist(const std::string& id) {
+  return fail("container does not exist: " + id, ENOENT);
+}
+
+// mkdir -p. As runc: the directory of an unprivileged user gets the sticky bit, so that XDG cleaners leave it alone.
+Result<void> make_root(const std::string& root) {
+  if (root == "/") return fail("the root directory cannot be /");
+  if (::mkdir(root.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  for (size_t slash = root.find('/', 1); slash != std::string::npos; slash = root.find('/', slash + 1)) {
+    if (::mkdir(root.substr(0, slash).c_str(), 0711) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
+  }
+  mode_t mode = ::geteuid() == 0 ? 0700 : 01700;
+  if (::mkdir(root.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
+  if (mode != 0700) ::chmod(root.c_str(), mode);
+  return {};
+}
+
+Result<void> take_lock(int fd) {
+  while (::flock(fd, LOCK_EX) < 0) {
+    if (errno != EINTR) return fail_errno("flock");
+  }
+  return {};
+}
+
+Result<bool> is_removed(int fd) {
+  struct stat info;
+  if (::fstat(fd, &info) < 0) return fail_errno("fstat");
+  return info.st_nlink == 0;
+}
+
+// Names in a directory, without "." and "..".
+Result<std::vector<std::string>> entries(int directory) {
+  Fd copy = TRY(open_at(directory, ".", O_RDONLY | O_DIRECTORY));
+  std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), ::closedir);
+  if (!stream) return fail_errno("fdopendir");
+  (void)copy.release();  // closedir closes it
+  std::vector<std::string> names;
+  while (dirent* entry = ::readdir(stream.get())) {
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string_view to_string(Status status) {
+  switch (status) {
+    case Status::created:
+      return "created";
+    case Status::running:
+      return "running";
+    case Status::stopped:
+      return "stopped";
+  }
+  std::abort();
+}
+
+Result<ContainerDir> ContainerDir::create(const std::string& root, const std::string& id) {
+  TRY(check_container_id(id));
+  TRY(make_root(root));
+  std::string path = root + "/" + id;
+  // mkdir decides between two that create the same id.
+  if (::mkdir(path.c_str(), 0700) < 0) {
+    if (errno == EEXIST) return fail("container with given ID already exists: " + id, EEXIST);
+    return fail_errno("mkdir " + path);
+  }
+  Result<ContainerDir> made = [&]() -> Result<ContainerDir> {
+    ContainerDir dir(path, TRY(open_file(path, O_RDONLY | O_DIRECTORY)));
+    dir.lock_ = TRY(open_at(dir.fd(), kLockName, O_RDWR | O_CREAT, 0600));
+    TRY(take_lock(dir.lock_.get()));
+    if (TRY(is_removed(dir.lock_.get()))) return fail("container was deleted while it was created: " + id, ENOENT);
+    return dir;
+  }();
+  if (!made) {
+    ::unlink((path + "/" + kLockName).c_str());
+    ::rmdir(path.c_str());
+  }
+  return made;
+}
+
+Result<ContainerDir> ContainerDir::open(const std::string& root, const std::string& id) {
+  TRY(check_container_id(id));
+  std::string path = root + "/" + id;
+  auto directory = open_file(path, O_RDONLY | O_DIRECTORY);
+  if (!directory) {
+    if (directory.error().code() == ENOENT) return does_not_exist(id);
+    return std::unexpected(directory.error());
+  }
+  return ContainerDir(path, std::move(*directory));
+}
+
+Result<ContainerDir> ContainerDir::lock(const std::string& root, const std::string& id) {
+  ContainerDir dir = TRY(open(root, id));
+  // A create that was killed between its mkdir and its lock left no lock file: make it, so that delete can clean up.
+  auto lock = open_at(dir.fd(), kLockName, O_RDWR | O_CREAT, 0600);
+  if (!lock) {
+    if (lock.error().code() == ENOENT) return does_not_exist(id);
+    return std::unexpected(lock.error());
+  }
+  dir.lock_ = std::move(*lock);
+  TRY(take_lock(dir.lock_.get()));
+  if (TRY(is_removed(dir.lock_.get()))) return does_not_exist(id);  // while we waited
+  return dir;
+}
+
+Result<void> ContainerDir::write_record(const Record& record) const {
+  return replace_file(file(kRecordName), record_to_json(record));
+}
+
+Result<Record> ContainerDir::read_record() const {
+  Fd file = TRY([&]() -> Result<Fd> {
+    auto opened = open_at(fd(), kRecordName, O_RDONLY);
+    std::string id = path_.substr(path_.rfind('/') + 1);
+    if (!opened && opened.error().code() == ENOENT) return does_not_exist(id);
+    return opened;
+  }());
+  std::string text = TRY_CONTEXT(read_fd(file.get()), kRecordName);
+  return TRY_CONTEXT(record_from_json(text), path_ + "/" + kRecordName);
+}
+
+Result<void> ContainerDir::write_processes(const Processes& processes) const {
+  std::string text;
+  for (const ProcessId& process : {processes.standin, processes.vmm}) {
+    text += std::to_string(process.pid) + " " + std::to_string(process.start_time) + "\n";
+  }
+  return replace_file(file(kProcessesName), text);
+}
+
+Processes ContainerDir::read_processes() const {
+  Processes processes;
+  auto text = read_file(file(kProcessesName), 4096);
+  unsigned long long standin_start = 0, vmm_start = 0;
+  Processes read;
+  if (text && std::sscanf(text->c_str(), "%d %llu %d %llu", &read.standin.pid, &standin_start, &read.vmm.pid,
+                          &vmm_start) == 4) {
+    processes = read;
+    processes.standin.start_time = standin_start;
+    processes.vmm.start_time = vmm_start;
+  }
+  return processes;
+}
+
+Result<void> ContainerDir::mark_started() const {
+  TRY(open_at(fd(), kStartedName, O_WRONLY | O_CREAT, 0600));
+  return {};
+}
+
+bool ContainerDir::is_started() const {
+  return ::faccessat(fd(), kStartedName, F_OK, 0) == 0;
+}
+
+Status ContainerDir::status(const Record& record) const {
+  if (!is_alive(record.standin)) return Status::stopped;
+  return is_started() ? Status::running : Status::created;
+}
+
+Result<bool> ContainerDir::relock() {
+  auto lock = open_at(fd(), kLockName, O_RDWR);
+  if (!lock) return false;
+  TRY(take_lock(lock->get()));
+  if (TRY(is_removed(lock->get()))) return false;
+  lock_ = std::move(*lock);
+  return true;
+}
+
+Result<void> ContainerDir::remove() {
+  // state.json goes before the lock: a removal that is cut short can be repeated.
+  std::vector<std::string> names = TRY(entries(fd()));
+  std::ranges::stable_partition(names, [](const auto& name) { return name != kLockName && name != kRecordName; });
+  std::ranges::stable_partition(names, [](const auto& name) { return name != kLockName; });
+  for (const auto& name : names) {
+    if (::unlinkat(fd(), name.c_str(), 0) < 0 && errno != ENOENT) return fail_errno("unlink " + file(name));
+  }
+  if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail_errno("rmdir " + path_);
+  return {};
+}
+
+std::string default_root() {
+  const char* runtime_dir = std::getenv("XDG_RUNTIME_DIR");
+  if (::geteuid() != 0 && runtime_dir != nullptr && *runtime_dir != '\0') return std::string(runtime_dir) + "/nacre";
+  return "/run/nacre";
+}
+
+Result<std::vector<std::string>> list_ids(const std::string& root) {
+  auto directory = open_file(root, O_RDONLY | O_DIRECTORY);
+  if (!directory) {
+    if (directory.error().code() == ENOENT) return std::vector<std::string>{};
+    return std::unexpected(directory.error());
+  }
+  std::vector<std::string> ids = TRY(entries(directory->get()));
+  std::erase_if(ids, [](const auto& id) { return !check_container_id(id); });
+  std::ranges::sort(ids);
+  return ids;
+}
+
+Result<View> view_container(const std::string& root, const std::string& id) {
+  ContainerDir dir = TRY(ContainerDir::open(root, id));
+  Record record = TRY(dir.read_record());
+  Status status = dir.status(record);
+  return View{std::move(record), status};
+}
+
+std::string now_rfc3339() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm utc;
+  ::gmtime_r(&now.tv_sec, &utc);
+  std::array<char, 64> text;
+  size_t length = ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &utc);
+  std::snprintf(text.data() + length, text.size() - length, ".%09ldZ", now.tv_nsec);
+  return text.data();
+}
+
+std::string user_name() {
+  uid_t uid = ::getuid();
+  if (uid == 0) return "root";
+  passwd entry;
+  passwd* found = nullptr;
+  std::array<char, 4096> buffer;
+  if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return found->pw_name;
+  return "#" + std::to_string(uid);
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,105 @@
+// The directory <root>/<id> of each container, and what is written there.
+//
+//   lock        flock(2)ed by commands that change the container: create, start, delete
+//   processes   "PID START" of the stand-in, then of vmm: enough to clean up after a create that was killed
+//   state.json  the Record; its presence makes the container exist for other commands
+//   started     present once the first process was released
+//   vsock.sock  vmm's listening socket: connections to the guest
+//   vmm.toml, vmm.log, console.log   configuration and output of vmm
+//
+// Files appear and change whole (written aside and renamed), so readers take no lock. The directory goes last of all.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "runtime/state/process_id.h"
+
+namespace nacre::runtime {
+
+inline constexpr const char* kSocketName = "vsock.sock";
+inline constexpr const char* kVmmConfigName = "vmm.toml";
+inline constexpr const char* kVmmLogName = "vmm.log";
+inline constexpr const char* kConsoleLogName = "console.log";
+
+enum class Status { created, running, stopped };
+std::string_view to_string(Status status);
+
+// state.json.
+struct Record {
+  std::string oci_version;
+  std::string id;
+  std::string bundle;
+  std::string rootfs;
+  std::string created;  // RFC 3339, UTC, nanoseconds
+  std::string owner;    // name of the user that made it
+  std::map<std::string, std::string> annotations;
+  ProcessId standin;
+  ProcessId vmm;
+  std::string cgroup;  // host cgroup directory made for the container; empty: none
+};
+
+struct Processes {
+  ProcessId standin;
+  ProcessId vmm;
+};
+
+// A container's directory.
+class ContainerDir {
+ public:
+  // Makes the directory and takes its lock; "container with given ID already exists".
+  static Result<ContainerDir> create(const std::string& root, const std::string& id);
+  // Without the lock, for commands that change nothing; "container does not exist".
+  static Result<ContainerDir> open(const std::string& root, const std::string& id);
+  // With the lock; waits for whoever has it.
+  static Result<ContainerDir> lock(const std::string& root, const std::string& id);
+
+  const std::string& path() const { return path_; }
+  int fd() const { return directory_.get(); }
+  std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+  Result<void> write_record(const Record& record) const;
+  Result<Record> read_record() const;
+  Result<void> write_processes(const Processes& processes) const;
+  Processes read_processes() const;  // zeros where there is nothing to read
+  Result<void> mark_started() const;
+  bool is_started() const;
+
+  Status status(const Record& record) const;
+
+  // Removes the directory with all that is in it. Needs the lock.
+  Result<void> remove();
+  // Takes the lock later; false if the directory is gone.
+  Result<bool> relock();
+  // Gives the lock up. A forked child must, or it holds its parent's.
+  void forget_lock() { lock_.reset(); }
+
+ private:
+  ContainerDir(std::string path, Fd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+
+  std::string path_;
+  Fd directory_;
+  Fd lock_;
+};
+
+// The default: /run/nacre, or $XDG_RUNTIME_DIR/nacre for others than root.
+std::string default_root();
+
+// Ids of all containers under `root`, sorted; none where there is no such directory.
+Result<std::vector<std::string>> list_ids(const std::string& root);
+
+// A container as `state` and `list` show it.
+struct View {
+  Record record;
+  Status status;
+};
+Result<View> view_container(const std::string& root, const std::string& id);
+
+std::string now_rfc3339();
+std::string user_name();
+
+}  // namespace nacre::runtime

@@ -1,0 +1,38 @@
+// Bytes that wait for a slow reader: bounded, and without cost per packet, so that a guest that sends single bytes
+// takes no more memory than one that sends whole buffers.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace nacre::virtio::vsock {
+
+class ByteRing {
+ public:
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+
+  // The caller bounds what it appends; memory grows in powers of two and goes back when the ring runs empty.
+  void append(std::span<const iovec> data);
+
+  // All bytes, oldest first, as up to two pieces; returns how many pieces.
+  size_t peek(std::array<iovec, 2>& pieces) const;
+  void consume(size_t count);  // at most size()
+  void clear();
+
+ private:
+  void reserve(size_t capacity);
+  void copy_in(std::span<const std::byte> data);
+
+  std::unique_ptr<std::byte[]> data_;
+  size_t capacity_ = 0;  // a power of two, or 0
+  size_t head_ = 0;      // position of the oldest byte
+  size_t size_ = 0;
+};
+
+}  // namespace nacre::virtio::vsock

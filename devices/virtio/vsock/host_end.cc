@@ -1,0 +1,200 @@
+#include "devices/virtio/vsock/host_end.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <string>
+
+namespace nacre::virtio::vsock {
+
+namespace {
+
+// What a terminal is given at once where it cannot be written without blocking: it says that it has room, not how much.
+constexpr size_t kBlindWrite = 128;
+
+// A terminal opened anew has its own flags. Not the master side of a pty: opening that again makes another pty.
+Fd reopen_terminal(int fd, int access) {
+  unsigned number;
+  if (::isatty(fd) != 1 || ::ioctl(fd, TIOCGPTN, &number) == 0) return Fd();
+  std::string path = "/proc/self/fd/" + std::to_string(fd);
+  return Fd(::open(path.c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+}  // namespace
+
+Result<HostEnd::Direction> HostEnd::direction_of(int fd) {
+  int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return fail_errno("F_GETFL");
+  switch (flags & O_ACCMODE) {
+    case O_RDONLY:
+      return Direction::kRead;
+    case O_WRONLY:
+      return Direction::kWrite;
+    default:
+      return Direction::kBoth;
+  }
+}
+
+Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
+  struct stat status;
+  if (::fstat(fd.get(), &status) < 0) return fail_errno("fstat");
+  HostEnd end;
+  end.source_ = direction != Direction::kWrite;
+  end.sink_ = direction != Direction::kRead;
+  if (S_ISSOCK(status.st_mode)) {
+    end.kind_ = Kind::kSocket;
+  } else if (S_ISFIFO(status.st_mode)) {
+    end.kind_ = Kind::kPipe;
+  } else if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
+    end.kind_ = Kind::kFile;
+  } else {
+    end.kind_ = Kind::kOther;
+    int access = direction == Direction::kRead ? O_RDONLY : direction == Direction::kWrite ? O_WRONLY : O_RDWR;
+    if (Fd own = reopen_terminal(fd.get(), access)) {
+      fd = std::move(own);
+      end.nonblocking_ = true;
+    }
+  }
+  end.fd_ = std::move(fd);
+  return end;
+}
+
+Result<void> HostEnd::attach(EventLoop& loop, EventLoop::Handler handler) {
+  if (!fd_ || kind_ == Kind::kFile) return {};
+  uint32_t events = EPOLLET | EPOLLRDHUP | (source_ ? EPOLLIN : 0u) | (sink_ ? EPOLLOUT : 0u);
+  auto added = loop.add(fd_.get(), events, std::move(handler));
+  if (added) {
+    loop_ = &loop;
+  } else if (added.error().code() == EPERM) {
+    kind_ = Kind::kFile;  // no poll operation, as /dev/null and /dev/zero: its calls do not block
+  } else {
+    return std::unexpected(added.error());
+  }
+  return {};
+}
+
+void HostEnd::detach() {
+  if (loop_ != nullptr) loop_->remove(fd_.get());
+  loop_ = nullptr;
+}
+
+void HostEnd::on_events(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  // A pipe without readers, or a socket whose peer is gone for both directions: nobody will see what the guest sends,
+  // so tell it now rather than at its next write. What the source still holds is read to its end.
+  bool no_reader =
+      (kind_ == Kind::kPipe && (events & EPOLLERR) != 0) || (kind_ == Kind::kSocket && (events & EPOLLHUP) != 0);
+  if (no_reader) close_sink();
+}
+
+HostEnd::Transfer HostEnd::read(std::span<const iovec> into) {
+  if (!source_ || into.empty()) return {};
+  ssize_t n = read_once(into);
+  if (n > 0) return {.bytes = static_cast<size_t>(n)};
+  if (n < 0 && errno == EAGAIN) {
+    readable_ = false;
+    return {};
+  }
+  return {.ended = true};  // an error (a reset, a hung-up terminal) ends the stream as an end of file does
+}
+
+HostEnd::Transfer HostEnd::write(std::span<const iovec> from) {
+  if (!sink_ || from.empty()) return {};
+  ssize_t n = write_once(from);
+  if (n > 0) return {.bytes = static_cast<size_t>(n)};
+  if (n < 0 && errno == EAGAIN) {
+    writable_ = false;
+    return {};
+  }
+  return {.ended = true};  // EPIPE, ENOSPC, EIO, or a device that takes nothing: there is nowhere to go
+}
+
+// These return as readv and writev do, EINTR excepted, and EAGAIN where the call would block.
+ssize_t HostEnd::read_once(std::span<const iovec> into) {
+  int count = static_cast<int>(std::min<size_t>(into.size(), IOV_MAX));
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(into.data());
+  message.msg_iovlen = static_cast<size_t>(count);
+  for (;;) {
+    ssize_t n;
+    if (kind_ == Kind::kSocket) {
+      n = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } else if (kind_ == Kind::kFile || nonblocking_) {
+      n = ::readv(fd_.get(), into.data(), count);
+    } else if (!nowait_refused_) {
+      n = ::preadv2(fd_.get(), into.data(), count, -1, RWF_NOWAIT);
+      if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ESPIPE)) {
+        nowait_refused_ = true;
+        continue;
+      }
+    } else if (ready(POLLIN)) {
+      // Another reader of the same terminal or fifo may be faster; then this blocks until more comes.
+      n = ::readv(fd_.get(), into.data(), count);
+    } else {
+      errno = EAGAIN;
+      return -1;
+    }
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
+ssize_t HostEnd::write_once(std::span<const iovec> from) {
+  int count = static_cast<int>(std::min<size_t>(from.size(), IOV_MAX));
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(from.data());
+  message.msg_iovlen = static_cast<size_t>(count);
+  for (;;) {
+    ssize_t n;
+    if (kind_ == Kind::kSocket) {
+      n = ::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } else if (kind_ == Kind::kFile || nonblocking_) {
+      n = ::writev(fd_.get(), from.data(), count);
+    } else if (!nowait_refused_) {
+      n = ::pwritev2(fd_.get(), from.data(), count, -1, RWF_NOWAIT);
+      if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ESPIPE)) {
+        nowait_refused_ = true;
+        continue;
+      }
+    } else if (ready(POLLOUT)) {
+      // A pipe that polls writable takes PIPE_BUF bytes without blocking.
+      size_t limit = kind_ == Kind::kPipe ? PIPE_BUF : kBlindWrite;
+      n = ::write(fd_.get(), from[0].iov_base, std::min(from[0].iov_len, limit));
+    } else {
+      errno = EAGAIN;
+      return -1;
+    }
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
+bool HostEnd::ready(short events) const {
+  pollfd poll{.fd = fd_.get(), .events = events, .revents = 0};
+  return ::poll(&poll, 1, 0) > 0;
+}
+
+void HostEnd::close_source() {
+  source_ = false;
+  close_if_unused();
+}
+
+void HostEnd::close_sink() {
+  // Only where we also read: a socket that was passed to be written is just let go, as its sharers may write on.
+  if (sink_ && source_ && kind_ == Kind::kSocket) ::shutdown(fd_.get(), SHUT_WR);
+  sink_ = false;
+  close_if_unused();
+}
+
+void HostEnd::close_if_unused() {
+  if (source_ || sink_) return;
+  detach();
+  fd_.reset();
+}
+
+}  // namespace nacre::virtio::vsock

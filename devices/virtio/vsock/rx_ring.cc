@@ -1,0 +1,91 @@
+#include "devices/virtio/vsock/rx_ring.h"
+
+#include <algorithm>
+
+namespace nacre::virtio::vsock {
+
+namespace {
+
+// Buffers filled by one system call. Linux offers 4 KiB each, headers included.
+constexpr size_t kMaxBatch = 16;
+
+}  // namespace
+
+bool RxRing::available() {
+  bool found = !buffers_.empty() || fetch();
+  if (!found && !broken_ && !notifications_) {
+    queue_.enable_notifications();
+    notifications_ = true;
+    found = fetch();  // one may have come in between
+  }
+  if (found && notifications_) {
+    queue_.disable_notifications();
+    notifications_ = false;
+  }
+  return found;
+}
+
+// Takes one usable buffer from the queue. Bounded, as a driver could offer useless ones as fast as we drop them.
+bool RxRing::fetch() {
+  for (uint32_t i = 0; i < queue_.size() && !broken_; i++) {
+    auto popped = queue_.pop();
+    if (!popped) {
+      broken_ = true;
+      break;
+    }
+    if (!*popped) return false;
+    Buffer buffer{.chain = std::move(**popped), .body = {}, .offered = 0};
+    // A buffer without room for payload would be good for some packets only, and then for none.
+    if (buffer.chain.writer.remaining() > kHeaderSize) {
+      buffer.body = std::move(buffer.chain.writer.split_after(kHeaderSize)).value();
+      buffers_.push_back(std::move(buffer));
+      return true;
+    }
+    log_.warn("vsock: a receive buffer is too small, dropped");
+    broken_ = !queue_.push(buffer.chain, 0);
+    notifications_ = false;  // with event index, they were asked for at a buffer that is now behind us
+    pushed_ = true;
+  }
+  return false;
+}
+
+void RxRing::push(Buffer& buffer, const Header& header) {
+  if (!buffer.chain.writer.write_object(header) || !queue_.push(buffer.chain, kHeaderSize + header.len)) broken_ = true;
+  pushed_ = true;
+}
+
+void RxRing::send(const Header& header) {
+  push(buffers_.front(), header);
+  buffers_.pop_front();
+}
+
+std::span<const iovec> RxRing::room(size_t limit) {
+  room_.clear();
+  for (size_t i = 0; i < kMaxBatch && limit > 0; i++) {
+    if (i == buffers_.size() && !fetch()) break;
+    Buffer& buffer = buffers_[i];
+    buffer.offered = std::min(buffer.body.remaining(), limit);
+    limit -= buffer.offered;
+    auto pieces = buffer.body.peek(buffer.offered);
+    room_.insert(room_.end(), pieces.begin(), pieces.end());
+  }
+  return room_;
+}
+
+void RxRing::send_data(size_t bytes, const std::function<Header(uint32_t len)>& make_header) {
+  while (bytes > 0) {
+    Buffer& buffer = buffers_.front();
+    size_t count = std::min(bytes, buffer.offered);
+    push(buffer, make_header(static_cast<uint32_t>(count)));
+    buffers_.pop_front();
+    bytes -= count;
+  }
+}
+
+bool RxRing::needs_interrupt() {
+  if (!pushed_) return false;
+  pushed_ = false;
+  return queue_.needs_interrupt();
+}
+
+}  // namespace nacre::virtio::vsock

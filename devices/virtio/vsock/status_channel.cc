@@ -1,0 +1,77 @@
+#include "devices/virtio/vsock/status_channel.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <charconv>
+
+namespace nacre::virtio::vsock {
+
+namespace {
+
+constexpr size_t kMaxLine = 64;
+constexpr size_t kMaxAsked = 64;
+constexpr std::string_view kFlush = "FLUSH ";
+
+}  // namespace
+
+Result<void> StatusChannel::open(EventLoop& loop, Fd socket, EventLoop::Task changed) {
+  TRY(loop.add(socket.get(), EPOLLIN, [this, changed = std::move(changed)](uint32_t) {
+    read_lines();
+    changed();
+  }));
+  loop_ = &loop;
+  socket_ = std::move(socket);
+  return {};
+}
+
+void StatusChannel::read_lines() {
+  std::array<std::byte, 256> data;
+  auto received = receive_with_fds(socket_.get(), data, MSG_DONTWAIT);  // descriptors have no meaning here: closed
+  if (!received && received.error().code() == EAGAIN) return;
+  if (!received) return close();
+  if (received->size == 0) {
+    no_more_requests_ = true;  // it may still wait for answers
+    loop_->remove(socket_.get());
+    return;
+  }
+  for (std::byte byte : std::span(data).first(received->size)) {
+    char c = static_cast<char>(byte);
+    if (c != '\n') {
+      line_.push_back(c);
+      if (line_.size() > kMaxLine) return close();
+    } else {
+      if (!take_line(line_)) return close();
+      line_.clear();
+    }
+  }
+}
+
+bool StatusChannel::take_line(std::string_view line) {
+  if (!line.starts_with(kFlush) || asked_.size() >= kMaxAsked) return false;
+  line.remove_prefix(kFlush.size());
+  uint64_t bytes;
+  auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), bytes);
+  if (error != std::errc() || end != line.data() + line.size()) return false;
+  asked_.push_back(bytes);
+  return true;
+}
+
+void StatusChannel::update(uint64_t written, bool more) {
+  while (socket_ && !asked_.empty() && asked_.front() <= written) {
+    std::string answer = "OK " + std::to_string(asked_.front()) + "\n";
+    asked_.pop_front();
+    // A client that lets its answers pile up does not want them.
+    if (::send(socket_.get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) close();
+  }
+  if (asked_.empty() ? no_more_requests_ : !more) close();
+}
+
+void StatusChannel::close() {
+  if (!socket_) return;
+  loop_->remove(socket_.get());
+  socket_.reset();
+  asked_.clear();
+}
+
+}  // namespace nacre::virtio::vsock

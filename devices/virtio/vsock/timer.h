@@ -1,0 +1,31 @@
+// Deadlines on an event loop: calls back once the earliest one armed has passed; the owner then looks which.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "base/event_loop.h"
+
+namespace nacre::virtio::vsock {
+
+using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC, which timerfd has as well
+
+class Timer {
+ public:
+  static Result<std::unique_ptr<Timer>> create(EventLoop& loop, std::function<void()> expired);
+  ~Timer();
+
+  // Keeps the earlier of this deadline and what is armed.
+  void arm(Clock::time_point deadline);
+
+ private:
+  Timer(EventLoop& loop, Fd fd) : loop_(loop), fd_(std::move(fd)) {}
+
+  EventLoop& loop_;
+  Fd fd_;
+  std::optional<Clock::time_point> armed_;
+};
+
+}  // namespace nacre::virtio::vsock

@@ -57,7 +57,7 @@ OrErrno<void> Session::list(Request& request, Reply& reply, bool plus) {
   if (scratch_.size() < wanted) scratch_.resize(wanted);
 
   if (static_cast<int64_t>(in.offset) != handle->position) {
-    handle->position = -1;
+    // A failed seek moves nothing.
     if (::lseek(handle->fd.get(), static_cast<off_t>(in.offset), SEEK_SET) < 0) return last_errno();
     handle->position = static_cast<int64_t>(in.offset);
   }

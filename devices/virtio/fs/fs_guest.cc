@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <mutex>
 #include <stdexcept>
 
@@ -21,6 +22,15 @@ Bytes string_bytes(std::string_view text) {
 Bytes operator+(Bytes left, const Bytes& right) {
   left.insert(left.end(), right.begin(), right.end());
   return left;
+}
+
+void wait_for(EventLoop& loop, const std::function<void()>& task) {
+  std::promise<void> done;
+  loop.post([&] {
+    task();
+    done.set_value();
+  });
+  done.get_future().wait();
 }
 
 ScratchDirectory::ScratchDirectory() {
@@ -95,7 +105,7 @@ FsGuest::~FsGuest() {
 }
 
 void FsGuest::on_thread(const std::function<void(Session&)>& task) {
-  loop_->post_and_wait([&] { task(*session_); });
+  wait_for(*loop_, [&] { task(*session_); });
 }
 
 size_t FsGuest::inode_count() {

@@ -32,6 +32,9 @@ Bytes object_bytes(const T& object) {
 Bytes string_bytes(std::string_view text);  // with its NUL
 Bytes operator+(Bytes left, const Bytes& right);
 
+// Runs a task on the thread of a loop, which may not have come up yet.
+void wait_for(EventLoop& loop, const std::function<void()>& task);
+
 // A directory that is removed with all it holds.
 class ScratchDirectory {
  public:

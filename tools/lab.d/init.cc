@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -167,6 +168,32 @@ void assemble_root() {
         make_directories(m.target);
         if (mount(m.type, m.target, m.type, m.flags, m.options) != 0 && !m.optional)
             fail(std::string("mount ") + m.target);
+    }
+}
+
+// KVM patches the kernel's code when its first virtual machine appears and when its last one goes (static keys: preempt
+// notifiers, virtual CPUs without a local APIC, local APICs that are switched off). Two CPUs under QEMU's TCG do not
+// survive that: one now and then runs half of the old and half of the new instruction. So the lab comes up with one
+// CPU, makes a virtual machine of each kind, keeps them for good, and only then starts the other CPUs.
+void hold_kvm() {
+    const int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0) fail("open /dev/kvm");
+    for (const bool irqchip : {true, false}) {
+        const int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+        if (vm < 0) fail("KVM_CREATE_VM");
+        if (irqchip && ioctl(vm, KVM_CREATE_IRQCHIP, 0) < 0) fail("KVM_CREATE_IRQCHIP");
+        if (ioctl(vm, KVM_CREATE_VCPU, 0) < 0) fail("KVM_CREATE_VCPU");
+    }
+}
+
+// Starts the CPUs that maxcpus=1 kept waiting.
+void start_cpus() {
+    for (int cpu = 1;; cpu++) {
+        const std::string path = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online";
+        const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+        if (fd < 0) return;
+        if (write(fd, "1", 1) != 1) fail("start a CPU");
+        close(fd);
     }
 }
 
@@ -427,6 +454,8 @@ int main() {
     mount_or_fail("sysfs", "sysfs", "/sys", kPlain, nullptr);
     open_port();
     load_modules(with_kvm);
+    if (with_kvm) hold_kvm();
+    start_cpus();
     assemble_root();
     prepare_system(with_kvm);
     Session().run();

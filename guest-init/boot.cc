@@ -1,0 +1,146 @@
+#include "guest-init/boot.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "guest-init/protocol/protocol.h"
+
+namespace nacre::guest {
+
+namespace {
+
+struct MountEntry {
+  const char *type, *target, *options;
+  unsigned long flags;
+};
+
+constexpr unsigned long kSafe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+constexpr MountEntry kMounts[] = {
+    {"proc", "/proc", nullptr, kSafe},
+    {"sysfs", "/sys", nullptr, kSafe},
+    {"devtmpfs", "/dev", "mode=755", MS_NOSUID},
+    {"devpts", "/dev/pts", "mode=620,ptmxmode=666,gid=5", MS_NOSUID | MS_NOEXEC},
+    {"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV},
+    {"tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV},
+    {"cgroup2", "/sys/fs/cgroup", nullptr, kSafe},
+};
+
+constexpr rlim_t kOpenFiles = 1 << 20;
+constexpr const char* kHostname = "nacre";
+constexpr int kDeathPolls = 100;
+constexpr useconds_t kDeathPollMicroseconds = 10'000;
+
+// The initramfs itself is the root of all mounts and cannot be pivoted away from (pivot_root(2), "rootfs"). A second
+// view of it on top of it can.
+Result<void> make_pivotable_root() {
+  constexpr const char* kView = "/root";
+  ::mkdir(kView, 0755);
+  if (::mount("/", kView, nullptr, MS_BIND, nullptr) < 0) return fail_errno("bind /");
+  if (::chdir(kView) < 0) return fail_errno("chdir to the bound /");
+  if (::mount(".", "/", nullptr, MS_MOVE, nullptr) < 0) return fail_errno("move the bound / to /");
+  if (::chroot(".") < 0) return fail_errno("chroot");
+  return {};
+}
+
+Result<void> enable_controllers() {
+  std::string names = TRY(read_file("/sys/fs/cgroup/cgroup.controllers"));
+  std::string words;
+  for (size_t at = 0; at < names.size();) {
+    size_t end = std::min(names.find_first_of(" \n", at), names.size());
+    if (end > at) words += "+" + names.substr(at, end - at) + " ";
+    at = end + 1;
+  }
+  Fd control = TRY(open_file("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY));
+  return write_all(control.get(), words);
+}
+
+Result<void> raise_loopback() {
+  Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("socket");
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("SIOCSIFFLAGS lo");
+  return {};
+}
+
+// What a container can do without is a line on the console, not the end.
+void try_step(const char* what, const Result<void>& result) {
+  if (!result) log_warn(std::string(what) + ": " + result.error().message());
+}
+
+}  // namespace
+
+void set_up_console() {
+  // Without a console the kernel starts us with no descriptors at all; 0 to 2 must not become something else.
+  bool console = ::fcntl(STDERR_FILENO, F_GETFD) >= 0;
+  int null;
+  do {
+    null = ::open("/dev/null", O_RDWR);
+    // No /dev/null before devtmpfs is there: any descriptor serves to fill the places.
+    if (null < 0) null = ::open("/", O_PATH);
+  } while (null >= 0 && null < 3);
+  if (null > 2) ::close(null);
+  set_log_sink([console](LogLevel level, std::string_view line) {
+    if (level < LogLevel::info) return;
+    std::string text = "guest-init: " + std::string(line) + "\n";
+    Fd log(console ? ::dup(STDERR_FILENO) : ::open("/dev/kmsg", O_WRONLY | O_CLOEXEC));
+    [[maybe_unused]] ssize_t n = ::write(log.get(), text.data(), text.size());
+  });
+}
+
+Result<void> set_up_machine() {
+  TRY(make_pivotable_root());
+  for (const auto& entry : kMounts) {
+    ::mkdir(entry.target, 0755);
+    if (::mount(entry.type, entry.target, entry.type, entry.flags, entry.options) < 0) {
+      return fail_errno(std::string("mount ") + entry.type + " on " + entry.target);
+    }
+  }
+  rlimit files{kOpenFiles, kOpenFiles};
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  ::sethostname(kHostname, std::strlen(kHostname));
+  try_step("cgroup controllers", enable_controllers());
+  try_step("loopback", raise_loopback());
+  return {};
+}
+
+Result<void> mount_share() {
+  ::mkdir("/run/nacre", 0755);
+  ::mkdir(protocol::kShareMountPoint, 0755);
+  if (::mount(protocol::kShareTag, protocol::kShareMountPoint, "virtiofs", 0, nullptr) < 0) {
+    return fail_errno(std::string("no virtio-fs device with the tag \"") + protocol::kShareTag + "\"");
+  }
+  return {};
+}
+
+void power_off() {
+  ::kill(-1, SIGKILL);
+  // What they had written counts; but one that cannot die does not keep the machine.
+  for (int i = 0; i < kDeathPolls; i++) {
+    pid_t pid;
+    while ((pid = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
+    }
+    if (pid < 0) break;
+    ::usleep(kDeathPollMicroseconds);
+  }
+  ::sync();
+  ::reboot(RB_POWER_OFF);
+  for (;;) ::pause();
+}
+
+}  // namespace nacre::guest

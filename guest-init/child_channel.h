@@ -1,0 +1,29 @@
+// The socket pair between guest-init and a child that is not executing its program yet. Messages (SOCK_SEQPACKET):
+//   child: ready       set up; waits for the word to go on
+//   child: error       a step failed; the child exits
+//   parent: one byte   go on
+// The child's end closes on execve: an end of file after "ready" and the byte means that the program runs.
+#pragma once
+
+#include <optional>
+
+#include "base/result.h"
+
+namespace nacre::guest {
+
+struct ChildMessage {
+  bool ready = false;
+  bool end = false;            // the child has executed its program, or is gone
+  std::optional<Error> error;  // neither of these: it has failed
+};
+
+void report_ready(int control);
+void report_error(int control, const Error& error);
+// False: guest-init has given up this child.
+bool wait_for_go(int control);
+
+bool send_go(int control);
+// The next message; nothing if there is none yet.
+std::optional<ChildMessage> receive_child_message(int control);
+
+}  // namespace nacre::guest

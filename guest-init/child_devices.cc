@@ -1,0 +1,94 @@
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "guest-init/child.h"
+
+namespace nacre::guest {
+
+namespace {
+
+struct StandardDevice {
+  const char* path;
+  unsigned major, minor;
+};
+
+// runtime-spec, config-linux.md, "default devices". /dev/console comes with terminals.
+constexpr StandardDevice kDevices[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+                                       {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+
+struct Link {
+  const char *name, *target;
+};
+
+constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},
+                           {"stdin", "/proc/self/fd/0"},
+                           {"stdout", "/proc/self/fd/1"},
+                           {"stderr", "/proc/self/fd/2"},
+                           {"ptmx", "pts/ptmx"}};
+
+// The machine's own node for a device: "/dev/null" for c 1:3.
+Result<std::string> guest_node(const DeviceSpec& device) {
+  std::string number = std::to_string(device.major) + ":" + std::to_string(device.minor);
+  const char* kind = device.type == S_IFBLK ? "block" : "char";
+  auto text = read_file(std::string("/sys/dev/") + kind + "/" + number + "/uevent");
+  size_t at = text ? text->find("DEVNAME=") : std::string::npos;
+  if (at == std::string::npos) return fail(std::string("no ") + kind + " device " + number + " in the machine", ENODEV);
+  at += sizeof("DEVNAME=") - 1;
+  return "/dev/" + text->substr(at, text->find('\n', at) - at);
+}
+
+// Where mknod is not allowed (a shared directory whose server has not that right): the machine's node itself.
+Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const std::string& node) {
+  Fd target = TRY(root.make_file(device.path));
+  Fd tree(::open_tree(AT_FDCWD, node.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!tree) return fail_errno("bind " + node);
+  if (::move_mount(tree.get(), "", target.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
+    return fail_errno("attach");
+  }
+  return {};
+}
+
+Result<void> make_device(const Rootfs& root, const DeviceSpec& device) {
+  std::string node;
+  if (device.type != S_IFIFO) node = TRY(guest_node(device));
+  Fd directory = TRY(root.make_directory(parent_path(device.path)));
+  std::string name = base_name(device.path);
+  dev_t number = makedev(device.major, device.minor);
+  if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
+    if (errno == EEXIST) return {};  // the image's, or a second mention
+    if (errno == EPERM && !node.empty()) return bind_device(root, device, node);
+    return fail_errno("mknod");
+  }
+  if ((device.uid != 0 || device.gid != 0) &&
+      ::fchownat(directory.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) {
+    return fail_errno("chown");
+  }
+  return {};
+}
+
+Result<void> make_links(const Rootfs& root) {
+  Fd dev = TRY(root.make_directory("/dev"));
+  for (const auto& link : kLinks) {
+    if (::symlinkat(link.target, dev.get(), link.name) < 0 && errno != EEXIST) {
+      return fail_errno(std::string("link /dev/") + link.name);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices) {
+  // The caller's first: it may want another mode or owner for a standard one.
+  for (const DeviceSpec& device : devices) TRY_CONTEXT(make_device(root, device), "device " + device.path);
+  for (const auto& standard : kDevices) {
+    DeviceSpec device{.path = standard.path, .type = S_IFCHR, .major = standard.major, .minor = standard.minor};
+    TRY_CONTEXT(make_device(root, device), "device " + device.path);
+  }
+  return make_links(root);
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,88 @@
+// What guest-init knows of its containers and their processes.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "guest-init/cgroup.h"
+#include "guest-init/spec.h"
+#include "guest-init/stream.h"
+
+namespace nacre::guest {
+
+// Names a control connection; a connection that is gone has an id that nobody has any more.
+using ConnectionId = uint64_t;
+inline constexpr ConnectionId kNoConnection = 0;
+
+struct ExitStatus {
+  int status = 0;
+  int signal = 0;
+};
+
+// One process that the host asked for: a container's first, or an exec'ed one. Its own children are not in here.
+struct Process {
+  enum class State {
+    setting_up,  // between the clone and "ready"; `create` or `exec` waits for its reply
+    created,     // waits for `start` or `release`
+    starting,    // let go; the request waits until the program runs
+    running,
+    exited,
+  };
+
+  std::string container, exec;  // exec is "" for the first process
+  State state = State::setting_up;
+  pid_t pid = -1;
+  Fd pidfd;
+  Fd control;  // see child_channel.h; closed once the program runs
+  std::array<std::unique_ptr<Stream>, 3> streams;
+  ConnectionId owner = kNoConnection;      // created it, and gets its exit
+  ConnectionId requester = kNoConnection;  // waits for a reply about it
+  std::optional<Error> setup_error;
+  int fatal_signal = 0;  // asked for before the program ran, and done by SIGKILL
+  ExitStatus exit;
+
+  bool is_first() const { return exec.empty(); }
+  bool is_alive() const { return state != State::exited; }
+  bool is_drained() const {
+    for (const auto& stream : streams) {
+      if (stream && !stream->is_drained()) return false;
+    }
+    return true;
+  }
+};
+
+struct Container {
+  std::string id;
+  ContainerSpec spec;
+  std::optional<Cgroup> cgroup;
+  Process first;
+  std::map<std::string, std::unique_ptr<Process>> execs;
+
+  // The steps after the first process's exit.
+  pid_t syncer = -1;  // flushes the file systems
+  bool synced = false;
+  bool reported = false;
+  std::vector<ConnectionId> deleters;  // wait for the end
+
+  std::string_view status() const {
+    switch (first.state) {
+      case Process::State::setting_up:
+      case Process::State::created:
+        return "created";
+      case Process::State::exited:
+        return "stopped";
+      default:
+        return "running";
+    }
+  }
+};
+
+}  // namespace nacre::guest

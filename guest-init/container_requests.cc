@@ -1,0 +1,191 @@
+#include <algorithm>
+#include <csignal>
+
+#include "guest-init/child_channel.h"
+#include "guest-init/container_table.h"
+
+// The requests. What becomes of a process afterwards is in container_table.cc.
+
+namespace nacre::guest {
+
+namespace {
+
+constexpr size_t kMaxName = 200;
+
+// Names become names of cgroups, and stand in log lines.
+Result<std::string> name_field(const Json& request, std::string_view field) {
+  std::string name = TRY(protocol::string_field(request, field));
+  bool good = !name.empty() && name.size() <= kMaxName && name != "." && name != "..";
+  for (char c : name) {
+    good =
+        good && (std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_+-.").find(c) != std::string::npos);
+  }
+  if (!good) return fail("invalid " + std::string(field) + " name", EINVAL);
+  return name;
+}
+
+Result<StdioWanted> stdio_fields(const Json& request) {
+  StdioWanted stdio;
+  stdio.open[0] = TRY(protocol::bool_field(request, "stdin"));
+  stdio.open[1] = TRY(protocol::bool_field(request, "stdout"));
+  stdio.open[2] = TRY(protocol::bool_field(request, "stderr"));
+  return stdio;
+}
+
+Json ok() {
+  return Json{{"type", "ok"}};
+}
+
+bool ends_a_process(int signal) {
+  constexpr int kOthers[] = {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+  return signal != 0 && std::find(std::begin(kOthers), std::end(kOthers), signal) == std::end(kOthers);
+}
+
+bool runs_its_program(const Process& process) {
+  return process.state == Process::State::starting || process.state == Process::State::running;
+}
+
+}  // namespace
+
+Result<Container*> ContainerTable::find(const Json& request) {
+  std::string id = TRY(protocol::string_field(request, "container"));
+  auto found = containers_.find(id);
+  // Half-made ones are nobody's business yet.
+  if (found == containers_.end() || found->second->first.state == Process::State::setting_up) {
+    return fail("container \"" + id + "\" does not exist", ENOENT);
+  }
+  return found->second.get();
+}
+
+Result<Process*> ContainerTable::find_process(Container& container, const Json& request) {
+  if (!request.contains("exec")) return &container.first;
+  std::string name = TRY(protocol::string_field(request, "exec"));
+  auto found = container.execs.find(name);
+  if (found == container.execs.end() || found->second->state == Process::State::setting_up) {
+    return fail("process already finished", ESRCH);
+  }
+  return found->second.get();
+}
+
+ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Json& request) {
+  auto container = std::make_unique<Container>();
+  container->id = TRY(name_field(request, "container"));
+  if (containers_.contains(container->id)) return fail("container \"" + container->id + "\" already exists", EEXIST);
+  auto config = request.find("config");
+  if (config == request.end()) return fail("missing field \"config\"", EINVAL);
+  StdioWanted stdio = TRY(stdio_fields(request));
+  container->spec = TRY(parse_container(*config));
+  container->first.container = container->id;
+  container->first.owner = container->first.requester = connection;
+  container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
+
+  auto spawned = spawn_first(*container, stdio, spawn_context(container->id, ""));
+  if (!spawned) {
+    container->cgroup->try_remove();
+    return std::unexpected(spawned.error());
+  }
+  Process& first = container->first;
+  containers_[container->id] = std::move(container);
+  auto watched = watch_control(first);
+  if (!watched) {
+    first.setup_error = watched.error();
+    ::kill(first.pid, SIGKILL);  // its end gives the reply
+  }
+  return std::nullopt;
+}
+
+ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find(request));
+  if (!runs_its_program(container.first)) return fail("cannot exec in a stopped container", ESRCH);
+  auto process = std::make_unique<Process>();
+  process->container = container.id;
+  process->exec = TRY(name_field(request, "exec"));
+  if (container.execs.contains(process->exec)) return fail("process \"" + process->exec + "\" already exists", EEXIST);
+  auto field = request.find("process");
+  StdioWanted stdio = TRY(stdio_fields(request));
+  ProcessSpec spec = TRY(parse_process(Field(field == request.end() ? nullptr : &*field, "process")));
+  spec.personality = container.spec.process.personality;
+  process->owner = process->requester = connection;
+  TRY(spawn_exec(container, *process, spec, stdio, spawn_context(container.id, process->exec)));
+  Process& made = *process;
+  container.execs[made.exec] = std::move(process);
+  auto watched = watch_control(made);
+  if (!watched) {
+    made.setup_error = watched.error();
+    ::kill(made.pid, SIGKILL);
+  }
+  return std::nullopt;
+}
+
+// Replied to when the program runs, or could not be run.
+ContainerTable::Answer ContainerTable::let_go(ConnectionId connection, Process& process) {
+  if (!process.is_alive()) return fail("process already finished", ESRCH);
+  if (process.state != Process::State::created) return fail("process is already started", EINVAL);
+  if (process.fatal_signal != 0 || !send_go(process.control.get())) return fail("process already finished", ESRCH);
+  process.state = Process::State::starting;
+  process.requester = connection;
+  return std::nullopt;
+}
+
+ContainerTable::Answer ContainerTable::start(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find(request));
+  if (!container.first.is_alive()) return fail("cannot start a container that has stopped", EINVAL);
+  if (container.first.state != Process::State::created) {
+    return fail("cannot start an already running container", EINVAL);
+  }
+  return let_go(connection, container.first);
+}
+
+ContainerTable::Answer ContainerTable::release(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find(request));
+  TRY(protocol::string_field(request, "exec"));
+  return let_go(connection, *TRY(find_process(container, request)));
+}
+
+ContainerTable::Answer ContainerTable::kill(ConnectionId, const Json& request) {
+  Container& container = *TRY(find(request));
+  int signal = static_cast<int>(TRY(protocol::integer_field(request, "signal", 0, SIGRTMAX)));
+  bool all = TRY(protocol::bool_field(request, "all"));
+  Process& process = *TRY(find_process(container, request));
+  if (!container.first.is_alive()) return fail("container not running", ESRCH);
+  if (!process.is_alive()) return fail("process already finished", ESRCH);
+  if (all) {
+    TRY(signal == SIGKILL ? container.cgroup->kill_all() : container.cgroup->signal_all(signal));
+    return ok();
+  }
+  if (process.state == Process::State::created && ends_a_process(signal)) {
+    // As the first process of its pid namespace it would not see a signal that it has no handler for. It dies of
+    // SIGKILL, and is said to have died of what was asked for.
+    process.fatal_signal = signal;
+    signal = SIGKILL;
+  }
+  if (::kill(process.pid, signal) < 0) {
+    if (errno == ESRCH) return fail("process already finished", ESRCH);
+    return fail_errno("kill");
+  }
+  return ok();
+}
+
+ContainerTable::Answer ContainerTable::state(ConnectionId, const Json& request) {
+  Container& container = *TRY(find(request));
+  Json reply = {{"type", "state"}, {"status", container.status()}, {"pid", container.first.pid}};
+  if (!container.first.is_alive()) {
+    reply["pid"] = 0;
+    reply["exit"] = {{"status", container.first.exit.status}, {"signal", container.first.exit.signal}};
+  }
+  return reply;
+}
+
+ContainerTable::Answer ContainerTable::remove(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find(request));
+  container.deleters.push_back(connection);
+  if (container.first.is_alive()) container.cgroup->kill_all();
+  // Nobody wants the rest of the output.
+  for (auto& stream : container.first.streams) {
+    if (stream && !container.first.is_alive()) stream->abort();
+  }
+  check_later(container.id);
+  return std::nullopt;
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,45 @@
+// PID 1 of a Nacre machine.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "guest-init/boot.h"
+#include "guest-init/protocol/protocol.h"
+#include "guest-init/server.h"
+#include "guest-init/transport.h"
+
+namespace {
+
+using namespace nacre;
+using namespace nacre::guest;
+
+// Until the host has had enough.
+Result<void> serve() {
+  TRY_CONTEXT(set_up_machine(), "set up the machine");
+  TRY(mount_share());
+  auto loop = TRY(EventLoop::create());
+  VsockTransport transport;
+  auto server = TRY(Server::create(*loop, transport, TableConfig{}));
+  Fd primary = TRY(VsockTransport::connect_to_host(protocol::kHostPort));
+  TRY(server->add_primary(std::move(primary), [&loop] { loop->stop(); }));
+  return loop->run();
+}
+
+}  // namespace
+
+int main() {
+  if (::getpid() != 1) {
+    std::fputs("guest-init runs only as the first process of a machine\n", stderr);
+    return 1;
+  }
+  ::umask(022);
+  ::signal(SIGPIPE, SIG_IGN);
+  set_up_console();
+  auto served = serve();
+  if (!served) log_error(served.error().message() + "; this machine is made for nacre, and powers off");
+  power_off();
+}

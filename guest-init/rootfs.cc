@@ -1,0 +1,96 @@
+#include "guest-init/rootfs.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+
+namespace nacre::guest {
+
+namespace {
+
+constexpr int kMaxLinks = 40;    // as the kernel
+constexpr int kMaxRetries = 64;  // of a lookup that lost a race against a rename
+
+}  // namespace
+
+std::string parent_path(const std::string& path) {
+  size_t end = path.find_last_not_of('/');
+  size_t slash = end == std::string::npos ? std::string::npos : path.rfind('/', end);
+  return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string base_name(const std::string& path) {
+  size_t end = path.find_last_not_of('/');
+  if (end == std::string::npos) return ".";
+  size_t slash = path.rfind('/', end);
+  size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  return path.substr(begin, end + 1 - begin);
+}
+
+Result<Fd> Rootfs::open(const std::string& path, int flags, mode_t mode) const {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.mode = mode;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  long fd;
+  int tries = 0;
+  do {
+    fd = ::syscall(SYS_openat2, root_.get(), path.c_str(), &how, sizeof(how));
+  } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < kMaxRetries)));
+  if (fd < 0) return fail_errno("open " + path);
+  return Fd(static_cast<int>(fd));
+}
+
+Result<Fd> Rootfs::make_directory(const std::string& path) const {
+  return make_directory(path, kMaxLinks);
+}
+
+Result<Fd> Rootfs::make_directory(const std::string& path, int links_left) const {
+  auto whole = open(path, O_PATH | O_DIRECTORY);
+  if (whole || whole.error().code() != ENOENT) return whole;
+  std::string prefix = "/";
+  Fd last;
+  size_t at = 0;
+  while (at < path.size()) {
+    size_t slash = std::min(path.find('/', at), path.size());
+    std::string name = path.substr(at, slash - at);
+    at = slash + 1;
+    if (name.empty()) continue;
+    last = TRY(make_component(prefix, name, links_left));
+    prefix += (prefix.size() > 1 ? "/" : "") + name;
+  }
+  return last;
+}
+
+// `parent` is a directory that exists.
+Result<Fd> Rootfs::make_component(const std::string& parent, const std::string& name, int links_left) const {
+  std::string path = parent + "/" + name;
+  auto found = open(path, O_PATH | O_DIRECTORY);
+  if (found || found.error().code() != ENOENT) return found;
+  Fd directory = TRY(open(parent, O_PATH | O_DIRECTORY));
+  if (::mkdirat(directory.get(), name.c_str(), 0755) == 0) return open(path, O_PATH | O_DIRECTORY);
+  if (errno != EEXIST) return fail_errno("mkdir " + path);
+  // There, and yet not to be opened: a symbolic link to what does not exist (yet).
+  std::array<char, PATH_MAX> target;
+  ssize_t length = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
+  if (length < 0) return open(path, O_PATH | O_DIRECTORY);
+  if (links_left == 0) return fail("mkdir " + path + ": too many symbolic links", ELOOP);
+  std::string link(target.data(), static_cast<size_t>(length));
+  return make_directory(link[0] == '/' ? link : parent + "/" + link, links_left - 1);
+}
+
+Result<Fd> Rootfs::make_file(const std::string& path) const {
+  auto found = open(path, O_PATH);
+  if (found || found.error().code() != ENOENT) return found;
+  TRY(make_directory(parent_path(path)));
+  // Without O_EXCL or O_NOFOLLOW: a dangling link is followed, inside the root, and its target made.
+  TRY(open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644));
+  return open(path, O_PATH);
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,48 @@
+// guest-init as the host sees it: the control port, the primary connection, and behind them the containers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "guest-init/connection.h"
+#include "guest-init/container_table.h"
+#include "guest-init/transport.h"
+
+namespace nacre::guest {
+
+class Server {
+ public:
+  // Listens on the control port, and takes over SIGCHLD and the reaping of every child of this process. `loop` and
+  // `transport` must outlive the server.
+  static Result<std::unique_ptr<Server>> create(EventLoop& loop, Transport& transport, TableConfig config);
+  ~Server();
+
+  // `on_end`: the host has closed it.
+  Result<void> add_primary(Fd socket, std::function<void()> on_end);
+
+ private:
+  Server(EventLoop& loop, Transport& transport, TableConfig config);
+  Result<void> listen();
+  Result<void> watch_children();
+  void on_listener();
+  Result<void> add_connection(Fd socket, std::function<void()> on_end);
+  void on_request(ConnectionId connection, const Json& request);
+  void on_close(ConnectionId connection);
+  void reap();
+  ContainerTable::Answer dispatch(ConnectionId connection, const Json& request);
+
+  EventLoop& loop_;
+  Transport& transport_;
+  Transport::Listener listener_;
+  Fd child_signal_;
+  ConnectionId next_connection_ = kNoConnection + 1;
+  std::map<ConnectionId, std::unique_ptr<Connection>> connections_;
+  ContainerTable table_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace nacre::guest

@@ -1,0 +1,347 @@
+// The whole of guest-init but its boot: containers made and run through the protocol.
+#define BOOST_TEST_MODULE guest_server
+#define BOOST_TEST_NO_MAIN
+#define BOOST_TEST_ALTERNATIVE_INIT_API
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "guest-init/test_machine.h"
+
+using namespace nacre;
+using namespace nacre::guest;
+using protocol::Json;
+
+namespace {
+
+std::vector<std::string> shell(const std::string& script) {
+  return {"sh", "-c", script};
+}
+
+struct Fixture {
+  TestMachine machine;
+  Client client{machine};
+
+  std::string message_of(const Json& config) {
+    Json reply = client.create("bad", config);
+    BOOST_TEST(reply["type"] == "error");
+    BOOST_TEST(!machine.has_cgroup("bad"));
+    BOOST_TEST(client.ask({{"type", "state"}, {"container", "bad"}})["code"] == ENOENT);
+    return reply.value("message", "");
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(server, Fixture)
+
+BOOST_AUTO_TEST_CASE(a_container_from_create_to_delete) {
+  Json created = client.create("one", machine.config(shell("echo out; echo err >&2; exit 7")));
+  BOOST_REQUIRE_EQUAL(created["type"], "created");
+  BOOST_TEST(created["pid"].get<int>() > 1);
+  Fd out = machine.connect(created["streams"]["stdout"]), err = machine.connect(created["streams"]["stderr"]);
+  BOOST_TEST(!created["streams"].contains("stdin"));
+  BOOST_TEST(client.ask({{"type", "state"}, {"container", "one"}})["status"] == "created");
+  BOOST_TEST(machine.has_cgroup("one"));
+  Json again = client.create("one", machine.config({"true"}));
+  BOOST_TEST(again["code"] == EEXIST);
+
+  BOOST_TEST(client.start("one")["type"] == "ok");
+  BOOST_TEST(read_to_end(out.get()) == "out\n");
+  BOOST_TEST(read_to_end(err.get()) == "err\n");
+  Json exited = client.event();
+  BOOST_TEST(exited["status"] == 7);
+  BOOST_TEST(exited["signal"] == 0);
+  BOOST_TEST(exited["sent"] == (Json{{"stdout", 4}, {"stderr", 4}}));
+  BOOST_TEST(!machine.has_cgroup("one"));
+  Json state = client.ask({{"type", "state"}, {"container", "one"}});
+  BOOST_TEST(state["status"] == "stopped");
+  BOOST_TEST(state["exit"]["status"] == 7);
+  BOOST_TEST(client.start("one")["type"] == "error");
+  Json killed = client.ask({{"type", "kill"}, {"container", "one"}, {"signal", 15}, {"all", false}});
+  BOOST_TEST(killed["code"] == ESRCH);
+  BOOST_TEST(killed["message"] == "container not running");
+  BOOST_TEST(client.ask({{"type", "delete"}, {"container", "one"}})["type"] == "ok");
+  BOOST_TEST(client.ask({{"type", "state"}, {"container", "one"}})["code"] == ENOENT);
+}
+
+BOOST_AUTO_TEST_CASE(what_the_container_sees) {
+  Json config = machine.config(shell(
+      "hostname; echo $$; pwd; echo $A $HOME; cat /proc/version | wc -c; ls /secret | wc -l; touch /etc/x 2>&1;"
+      "(echo x > /proc/sys/kernel/hostname) 2>&1; readlink /dev/fd; readlink /dev/ptmx; stat -c '%F %t %T %a' "
+      "/dev/null /dev/tty; echo via > "
+      "/dev/stdout;"
+      "cat /data/file; touch /data/file 2>&1; ls / | grep data; grep ^0: /proc/self/cgroup; ls /dev/shm /dev/mqueue;"
+      "ls /proc/self/fd | wc -l"));
+  std::filesystem::create_directory(machine.directory() + "/volume");
+  *replace_file(machine.directory() + "/volume/file", "volume\n", 0644);
+  config["mounts"].push_back({{"type", "bind"},
+                              {"source", machine.directory() + "/volume"},
+                              {"destination", "/data"},
+                              {"options", {"rbind", "ro", "rprivate"}}});
+  config["process"]["cwd"] = "/made/up";
+  auto outcome = client.run("view", config);
+  BOOST_TEST(outcome.exited["status"] == 0);
+  BOOST_TEST(outcome.out ==
+             "inside\n1\n/made/up\nb /root\n0\n0\ntouch: /etc/x: Read-only file system\n"
+             "sh: can't create /proc/sys/kernel/hostname: Read-only file system\n/proc/self/fd\npts/ptmx\n"
+             "character special file 1 3 666\ncharacter special file 5 0 666\nvia\n"
+             "volume\ntouch: /data/file: Read-only file system\ndata\n0::/\n/dev/mqueue:\n\n/dev/shm:\n4\n");
+  BOOST_TEST(outcome.err == "");
+}
+
+BOOST_AUTO_TEST_CASE(who_the_process_is) {
+  Json config =
+      machine.config(shell("id; umask; ulimit -n; grep -E 'Cap|NoNewPrivs' /proc/self/status; echo $HOME;"
+                           "cat /proc/self/oom_score_adj; echo mine > /dev/stdout"));
+  Json& process = config["process"];
+  process["user"] = {{"uid", 1000}, {"gid", 100}, {"umask", 027}, {"additionalGids", {5, 7}}};
+  process["noNewPrivileges"] = true;
+  process["oomScoreAdj"] = 300;
+  process["rlimits"] = {{{"type", "RLIMIT_NOFILE"}, {"soft", 200}, {"hard", 300}}};
+  process["capabilities"] = {{"bounding", {"CAP_NET_BIND_SERVICE", "CAP_CHOWN", "CAP_WHATEVER"}},
+                             {"permitted", {"CAP_NET_BIND_SERVICE"}},
+                             {"effective", {"CAP_NET_BIND_SERVICE"}},
+                             {"inheritable", {"CAP_NET_BIND_SERVICE"}},
+                             {"ambient", {"CAP_NET_BIND_SERVICE"}}};
+  auto outcome = client.run("who", config);
+  BOOST_TEST(outcome.exited["status"] == 0);
+  BOOST_TEST(outcome.out ==
+             "uid=1000(user) gid=100 groups=5,7\n0027\n200\n"
+             "CapInh:\t0000000000000400\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\n"
+             "CapBnd:\t0000000000000401\nCapAmb:\t0000000000000400\nNoNewPrivs:\t1\n/home/user\n300\nmine\n");
+}
+
+BOOST_AUTO_TEST_CASE(the_root_can_be_read_only_and_dev_too) {
+  Json config =
+      machine.config(shell("touch /x 2>&1; touch /dev/x 2>&1; touch /dev/shm/x && echo yes > /dev/null && echo ok"));
+  config["root"]["readonly"] = true;
+  config["mounts"][1]["options"].push_back("ro");
+  auto outcome = client.run("ro", config);
+  BOOST_TEST(outcome.out == "touch: /x: Read-only file system\ntouch: /dev/x: Read-only file system\nok\n");
+}
+
+BOOST_AUTO_TEST_CASE(symbolic_links_of_the_image_stay_inside) {
+  std::filesystem::create_directory_symlink("../../../.." + machine.directory(), machine.rootfs() + "/up");
+  std::filesystem::create_directory_symlink("/later/on", machine.rootfs() + "/dangling");
+  std::filesystem::create_directory(machine.directory() + "/outside");
+  Json config = machine.config(
+      shell("echo here > /up/outside/file; cat /dangling/deep/file; readlink /dangling; echo /later/on/*/*"));
+  *replace_file(machine.directory() + "/single", "single\n", 0644);
+  config["mounts"].push_back({{"type", "tmpfs"}, {"source", "tmpfs"}, {"destination", "/up/outside"}});
+  config["mounts"].push_back({{"type", "bind"},
+                              {"source", machine.directory() + "/single"},
+                              {"destination", "/dangling/deep/file"},
+                              {"options", {"bind"}}});
+  auto outcome = client.run("links", config);
+  BOOST_TEST(outcome.exited["status"] == 0);
+  BOOST_TEST(outcome.out == "single\n/later/on\n/later/on/deep/file\n");
+  BOOST_TEST(std::filesystem::is_empty(machine.directory() + "/outside"));
+}
+
+BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
+  BOOST_TEST(message_of(machine.config({"nothing"})) == "exec: \"nothing\": executable file not found in $PATH");
+  BOOST_TEST(message_of(machine.config({"/no/thing"})) ==
+             "exec: \"/no/thing\": stat /no/thing: no such file or directory");
+  BOOST_TEST(message_of(machine.config({"/etc/passwd"})) == "exec: \"/etc/passwd\": permission denied");
+  BOOST_TEST(message_of(machine.config({"/etc"})) == "exec: \"/etc\": is a directory");
+  Json config = machine.config({"true"});
+  config["mounts"][0]["type"] = "nosuchfs";
+  BOOST_TEST(message_of(config) == "mount nosuchfs on /proc: file system nosuchfs: No such device");
+  config = machine.config({"true"});
+  config["mounts"][1]["options"] = {"size=huge"};
+  BOOST_TEST(message_of(config).starts_with("mount tmpfs on /dev: option size=huge: "));
+  config = machine.config({"true"});
+  config["root"]["path"] = "/no/root";
+  BOOST_TEST(message_of(config).starts_with("root file system: "));
+  config = machine.config({"true"});
+  config["linux"]["sysctl"]["no.such"] = "1";
+  BOOST_TEST(message_of(config).starts_with("sysctl no/such: "));
+  config["linux"]["sysctl"] = nullptr;
+  config["linux"]["resources"]["unified"]["memory.nothing"] = "1";
+  BOOST_TEST(message_of(config).starts_with("set memory.nothing to 1: "));
+  config = machine.config({"true"});
+  config["process"]["terminal"] = true;
+  BOOST_TEST(message_of(config) == "terminals are not supported by this version");
+}
+
+BOOST_AUTO_TEST_CASE(a_program_that_cannot_run_is_told_at_start) {
+  BOOST_REQUIRE_EQUAL(client.create("broken", machine.config({"/bin/broken"}), false, false)["type"], "created");
+  Json started = client.start("broken");
+  BOOST_TEST(started["type"] == "error");
+  BOOST_TEST(started["message"] == "exec /bin/broken: exec format error");
+  BOOST_TEST(client.event()["status"] == 126);
+}
+
+BOOST_AUTO_TEST_CASE(much_data_passes_unchanged_and_the_end_of_input_ends_it) {
+  Json created = client.create("cat", machine.config({"cat"}), true);
+  BOOST_REQUIRE_EQUAL(created["type"], "created");
+  Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
+  BOOST_TEST(client.start("cat")["type"] == "ok");
+  std::string data(64 << 20, '\0');
+  uint32_t random = 1;
+  for (char& c : data) c = static_cast<char>((random = random * 1664525 + 1013904223) >> 24);
+  std::thread writer([&] {
+    BOOST_TEST(write_all(in.get(), data).has_value());
+    ::shutdown(in.get(), SHUT_WR);
+  });
+  std::string back = read_to_end(out.get());
+  writer.join();
+  BOOST_TEST((back == data));
+  Json exited = client.event();
+  BOOST_TEST(exited["status"] == 0);
+  BOOST_TEST(exited["sent"]["stdout"] == data.size());
+}
+
+BOOST_AUTO_TEST_CASE(the_exit_waits_for_output_that_is_not_taken_yet) {
+  Json created = client.create("full", machine.config(shell("dd if=/dev/zero bs=1k count=600 2>/dev/null")));
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  client.start("full");
+  ::usleep(300'000);
+  BOOST_TEST(read_to_end(out.get()).size() == 600u << 10);
+  BOOST_TEST(client.event()["sent"]["stdout"] == 600 << 10);
+}
+
+BOOST_AUTO_TEST_CASE(a_reader_that_goes_breaks_the_pipe) {
+  Json created = client.create("pipe", machine.config(shell("while echo line; do :; done; exit 3")));
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  client.start("pipe");
+  char byte;
+  BOOST_TEST(::read(out.get(), &byte, 1) == 1);
+  out.reset();
+  Json exited = client.event();
+  BOOST_TEST((exited["signal"] == SIGPIPE || exited["status"] == 3));
+}
+
+BOOST_AUTO_TEST_CASE(signals) {
+  auto kill = [&](const char* id, int signal, bool all = false) {
+    return client.ask({{"type", "kill"}, {"container", id}, {"signal", signal}, {"all", all}});
+  };
+  client.create("killed", machine.config({"sleep", "1000"}), false, false);
+  client.start("killed");
+  BOOST_TEST(kill("killed", 0)["type"] == "ok");
+  BOOST_TEST(kill("killed", 99)["type"] == "error");
+  BOOST_TEST(kill("killed", SIGKILL)["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGKILL);
+
+  client.create("trap", machine.config(shell("trap 'exit 5' TERM; while :; do sleep 0.05; done")), false, false);
+  client.start("trap");
+  ::usleep(100'000);
+  kill("trap", SIGTERM);
+  BOOST_TEST(client.event()["status"] == 5);
+
+  client.create("all", machine.config(shell("trap '' TERM; sleep 1000 & wait; exit 6")), false, false);
+  client.start("all");
+  BOOST_TEST(kill("all", SIGKILL, true)["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGKILL);
+
+  // Before its start it has no handlers, and a first process would ignore it.
+  client.create("early", machine.config({"true"}), false, false);
+  BOOST_TEST(kill("early", SIGTERM)["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGTERM);
+  BOOST_TEST(kill("nobody", SIGTERM)["code"] == ENOENT);
+}
+
+BOOST_AUTO_TEST_CASE(ten_execs_at_once) {
+  client.create("base", machine.config({"sleep", "1000"}), false, false);
+  BOOST_TEST(client.exec("base", "early", machine.process({"true"}))["message"] ==
+             "cannot exec in a stopped container");
+  client.start("base");
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 10; i++) {
+    threads.emplace_back([&, i] {
+      Client own(machine);
+      std::string name = "e" + std::to_string(i);
+      Json created =
+          own.exec("base", name, machine.process(shell("hostname; ps | grep -c sleep; exit " + std::to_string(i))));
+      BOOST_REQUIRE_EQUAL(created["type"], "created");
+      Fd out = machine.connect(created["streams"]["stdout"]);
+      BOOST_TEST(own.ask({{"type", "release"}, {"container", "base"}, {"exec", name}})["type"] == "ok");
+      BOOST_TEST(read_to_end(out.get()).starts_with("inside\n"));
+      Json exited = own.event();
+      BOOST_TEST(exited["exec"] == name);
+      BOOST_TEST(exited["status"] == i);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  Json missing = client.exec("base", "x", machine.process({"nothing"}));
+  BOOST_TEST(missing["message"] == "exec: \"nothing\": executable file not found in $PATH");
+  BOOST_TEST(missing["code"] == ENOENT);
+  BOOST_TEST(client.ask({{"type", "delete"}, {"container", "base"}})["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGKILL);
+  BOOST_TEST(!machine.has_cgroup("base"));
+}
+
+BOOST_AUTO_TEST_CASE(an_exec_may_leave_a_process_that_writes_on) {
+  client.create("base", machine.config({"sleep", "1000"}), false, false);
+  client.start("base");
+  Json created = client.exec("base", "left", machine.process(shell("echo now; (sleep 0.3; echo later) &")));
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  client.ask({{"type", "release"}, {"container", "base"}, {"exec", "left"}});
+  BOOST_TEST(client.event()["sent"]["stdout"] == 4);
+  BOOST_TEST(read_to_end(out.get()) == "now\nlater\n");
+}
+
+BOOST_AUTO_TEST_CASE(an_exec_ends_with_its_connection) {
+  client.create("base", machine.config({"sleep", "1000"}), false, false);
+  client.start("base");
+  Client other(machine);
+  Json created = other.exec("base", "lost", machine.process({"sleep", "77"}));
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  other.ask({{"type", "release"}, {"container", "base"}, {"exec", "lost"}});
+  other.close();
+  BOOST_TEST(read_to_end(out.get()) == "");
+  BOOST_TEST(client.ask({{"type", "state"}, {"container", "base"}})["status"] == "running");
+}
+
+BOOST_AUTO_TEST_CASE(many_containers_side_by_side) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 20; i++) {
+    threads.emplace_back([&, i] {
+      Client own(machine);
+      auto outcome = own.run("c" + std::to_string(i), machine.config({"echo", std::to_string(i)}));
+      BOOST_TEST(outcome.out == std::to_string(i) + "\n");
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (int i = 0; i < 20; i++) BOOST_TEST(!machine.has_cgroup("c" + std::to_string(i)));
+}
+
+BOOST_AUTO_TEST_CASE(broken_requests_do_no_harm) {
+  for (const Json& bad : {Json{{"type", "create"}}, Json{{"type", "create"}, {"container", "../x"}},
+                          Json{{"type", "start"}, {"container", 5}}, Json{{"type", "kill"}, {"container", "x"}}}) {
+    BOOST_TEST(client.ask(bad)["type"] == "error");
+  }
+  for (const Json& config : {Json(5), Json::object(), Json{{"root", {{"path", 1}}}}, Json{{"root", "x"}}}) {
+    BOOST_TEST(client.create("x", config)["type"] == "error");
+  }
+  Client unknown(machine);
+  BOOST_TEST(unknown.ask({{"type", "dance"}})["type"] == "closed");
+  Client cut(machine);
+  cut.send({{"type", "create"},
+            {"container", "cut"},
+            {"config", machine.config({"true"})},
+            {"stdin", false},
+            {"stdout", true},
+            {"stderr", true}});
+  cut.close();
+  BOOST_TEST(client.run("after", machine.config({"echo", "fine"})).out == "fine\n");
+  BOOST_TEST(machine.is_running());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+int main(int argc, char** argv) {
+  std::string missing = machine_missing();
+  if (!missing.empty()) {
+    std::printf("skipped: %s\n", missing.c_str());
+    return 77;
+  }
+  return boost::unit_test::unit_test_main([] { return true; }, argc, argv);
+}

@@ -1,0 +1,267 @@
+#include "guest-init/test_machine.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "base/event_loop.h"
+#include "guest-init/server.h"
+
+namespace nacre::guest {
+
+namespace {
+
+using protocol::Json;
+namespace fs = std::filesystem;
+
+constexpr const char* kBusybox = "/bin/busybox";
+constexpr const char* kApplets[] = {"sh",   "cat",  "ls",   "id",    "echo",     "sleep", "true",  "hostname",
+                                    "stat", "head", "grep", "touch", "md5sum",   "ps",    "mount", "env",
+                                    "pwd",  "wc",   "kill", "dd",    "readlink", "test",  "mkdir", "seq"};
+
+[[noreturn]] void die(const char* what) {
+  std::perror(what);
+  ::_exit(99);
+}
+
+// Into new namespaces, in which this process is the first; the caller's process waits outside.
+bool enter_namespaces() {
+  return ::unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) == 0 &&
+         ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+}
+
+}  // namespace
+
+std::string machine_missing() {
+  if (::geteuid() != 0) return "not root";
+  if (::access(kBusybox, X_OK) != 0) return "no /bin/busybox (package busybox-static)";
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    bool mounts = enter_namespaces() && ::mount("cgroup2", "/mnt", "cgroup2", 0, nullptr) == 0;
+    ::_exit(mounts ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  return status == 0 ? "" : "namespaces or cgroup2 are not permitted";
+}
+
+TestMachine::TestMachine() {
+  std::string pattern = fs::temp_directory_path() / "nacre-guest-XXXXXX";
+  if (::mkdtemp(pattern.data()) == nullptr) die("mkdtemp");
+  directory_ = pattern;
+  ::chmod(directory_.c_str(), 0755);
+  make_rootfs();
+  auto [ours, theirs] = std::move(*make_socketpair(SOCK_STREAM));
+  primary_ = std::move(ours);
+  auto ready = std::move(*make_pipe());
+  server_ = ::fork();
+  if (server_ == 0) {
+    primary_.reset();
+    ready.read.reset();
+    if (!enter_namespaces()) die("namespaces");
+    pid_t first = ::fork();
+    if (first == 0) serve((ready.write.reset(), theirs.get()));
+    theirs.reset();
+    ready.write.reset();
+    int status = 0;
+    ::waitpid(first, &status, 0);
+    ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 98);
+  }
+  ready.write.reset();
+  theirs.reset();
+  for (int i = 0; i < 500 && !fs::exists(directory_ + "/sockets/1024"); i++) ::usleep(10'000);
+}
+
+TestMachine::~TestMachine() {
+  primary_.reset();
+  int status = 0;
+  ::waitpid(server_, &status, 0);
+  if (status != 0) std::fprintf(stderr, "the server ended with status %d\n", status);
+  fs::remove_all(directory_);
+}
+
+bool TestMachine::is_running() const {
+  return ::waitpid(server_, nullptr, WNOHANG) == 0;
+}
+
+void TestMachine::make_rootfs() const {
+  for (const char* name : {"bin", "etc", "tmp", "proc", "sys", "dev", "secret"}) {
+    fs::create_directories(rootfs() + "/" + name);
+  }
+  fs::create_directories(directory_ + "/sockets");
+  fs::create_directories(directory_ + "/cgroup");
+  fs::copy_file(kBusybox, rootfs() + "/bin/busybox");
+  for (const char* applet : kApplets) fs::create_symlink("busybox", rootfs() + "/bin/" + applet);
+  ::chmod((rootfs() + "/tmp").c_str(), 01777);
+  *replace_file(rootfs() + "/etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n", 0644);
+  *replace_file(rootfs() + "/bin/broken", "not a program", 0755);
+  *replace_file(rootfs() + "/secret/file", "hidden", 0644);
+}
+
+void TestMachine::serve(int primary) const {
+  ::signal(SIGPIPE, SIG_IGN);
+  if (::mount("proc", "/proc", "proc", 0, nullptr) < 0) die("proc");
+  TableConfig config;
+  config.cgroup_mount = directory_ + "/cgroup";
+  config.cgroup_parent = config.cgroup_mount + "/" + fs::path(directory_).filename().string();
+  config.sync_path = directory_;
+  if (::mount("cgroup2", config.cgroup_mount.c_str(), "cgroup2", 0, nullptr) < 0) die("cgroup2");
+  if (::mkdir(config.cgroup_parent.c_str(), 0755) < 0) die("cgroup");
+  bool clean = true;
+  {
+    auto loop = std::move(*EventLoop::create());
+    UnixTransport transport(directory_ + "/sockets");
+    auto server = Server::create(*loop, transport, config);
+    if (!server) die(server.error().message().c_str());
+    *(*server)->add_primary(Fd(primary), [&loop] { loop->stop(); });
+    if (!loop->run()) die("event loop");
+  }
+  ::kill(-1, SIGKILL);
+  while (::waitpid(-1, nullptr, 0) > 0) {
+  }
+  for (const auto& entry : fs::directory_iterator(config.cgroup_parent)) {
+    if (entry.is_directory()) ::rmdir(entry.path().c_str());
+  }
+  clean = ::rmdir(config.cgroup_parent.c_str()) == 0;
+  ::_exit(clean ? 0 : 97);
+}
+
+// Seen from outside of the server's mount namespace: through its processes.
+bool TestMachine::has_cgroup(const std::string& container) const {
+  std::string text = *read_file("/proc/" + std::to_string(server_) + "/task/" + std::to_string(server_) + "/children");
+  std::string path = "/proc/" + text.substr(0, text.find(' ')) + "/root" + directory_ + "/cgroup/" +
+                     fs::path(directory_).filename().string();
+  if (!fs::exists(path)) std::abort();
+  return fs::exists(path + "/" + container);
+}
+
+Fd TestMachine::connect(uint32_t port) const {
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::string path = directory_ + "/sockets/" + std::to_string(port);
+  std::memcpy(address.sun_path, path.data(), path.size());
+  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) socket.reset();
+  return socket;
+}
+
+Json TestMachine::process(const std::vector<std::string>& args) {
+  Json all = {"CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_NET_BIND_SERVICE"};
+  return {{"args", args},
+          {"cwd", "/"},
+          {"env", {"PATH=/usr/bin:/bin", "A=b"}},
+          {"user", {{"uid", 0}, {"gid", 0}}},
+          {"capabilities", {{"bounding", all}, {"effective", all}, {"permitted", all}}}};
+}
+
+Json TestMachine::config(const std::vector<std::string>& args) const {
+  auto mount = [](const char* type, const char* at, Json options) -> Json {
+    return {{"type", type}, {"source", type}, {"destination", at}, {"options", std::move(options)}};
+  };
+  return {{"ociVersion", "1.2.0"},
+          {"root", {{"path", rootfs()}}},
+          {"hostname", "inside"},
+          {"process", process(args)},
+          {"mounts",
+           {mount("proc", "/proc", {"nosuid", "noexec", "nodev"}),
+            mount("tmpfs", "/dev", {"nosuid", "strictatime", "mode=755", "size=65536k"}),
+            mount("devpts", "/dev/pts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}),
+            mount("tmpfs", "/dev/shm", {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}),
+            mount("mqueue", "/dev/mqueue", {"nosuid", "noexec", "nodev"}),
+            mount("sysfs", "/sys", {"nosuid", "noexec", "nodev", "ro"}),
+            mount("cgroup", "/sys/fs/cgroup", {"nosuid", "noexec", "nodev", "relatime", "ro"})}},
+          {"linux",
+           {{"namespaces",
+             {{{"type", "pid"}},
+              {{"type", "network"}},
+              {{"type", "ipc"}},
+              {{"type", "uts"}},
+              {{"type", "mount"}},
+              {{"type", "cgroup"}}}},
+            {"maskedPaths", {"/proc/version", "/proc/acpi", "/secret"}},
+            {"readonlyPaths", {"/proc/sys", "/etc"}}}}};
+}
+
+void Client::send(const Json& message) {
+  auto sent = protocol::send(socket_.get(), message);
+  if (!sent) std::fprintf(stderr, "send: %s\n", sent.error().message().c_str());
+}
+
+Json Client::reply() {
+  for (;;) {
+    auto message = protocol::receive(socket_.get());
+    if (!message) return {{"type", "closed"}, {"message", message.error().message()}};
+    if ((*message)["type"] != "exited") return *message;
+    events_.push_back(*message);
+  }
+}
+
+Json Client::ask(const Json& message) {
+  send(message);
+  return reply();
+}
+
+Json Client::event() {
+  if (!events_.empty()) {
+    Json first = events_.front();
+    events_.erase(events_.begin());
+    return first;
+  }
+  auto message = protocol::receive(socket_.get());
+  return message ? *message : Json{{"type", "closed"}, {"message", message.error().message()}};
+}
+
+Json Client::create(const std::string& id, const Json& config, bool in, bool out) {
+  return ask(
+      {{"type", "create"}, {"container", id}, {"config", config}, {"stdin", in}, {"stdout", out}, {"stderr", out}});
+}
+
+Json Client::start(const std::string& id) {
+  return ask({{"type", "start"}, {"container", id}});
+}
+
+Json Client::exec(const std::string& id, const std::string& name, const Json& process) {
+  return ask({{"type", "exec"},
+              {"container", id},
+              {"exec", name},
+              {"process", process},
+              {"stdin", false},
+              {"stdout", true},
+              {"stderr", false}});
+}
+
+Client::Outcome Client::run(const std::string& id, const Json& config) {
+  Outcome outcome;
+  Json created = create(id, config);
+  outcome.exited = created;
+  if (created["type"] != "created") return outcome;
+  Fd out = machine_.connect(created["streams"]["stdout"]), err = machine_.connect(created["streams"]["stderr"]);
+  Json started = start(id);
+  outcome.exited = started;
+  if (started["type"] == "ok") {
+    outcome.out = read_to_end(out.get());
+    outcome.err = read_to_end(err.get());
+    outcome.exited = event();
+  }
+  ask({{"type", "delete"}, {"container", id}});
+  return outcome;
+}
+
+std::string read_to_end(int fd) {
+  auto text = read_fd(fd, 256 << 20);
+  return text ? *text : "error: " + text.error().message();
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,132 @@
+// Shares that hold other mounts, as a container's tree does: volumes, and single files bound in.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <latch>
+#include <set>
+
+#include "devices/virtio/fs/fs_calls.h"
+
+namespace nacre::virtio::fs {
+namespace {
+
+using wire::Opcode;
+
+// A share with mounts below it, in a mount namespace of its own, which the session's thread then enters.
+struct Mounts {
+  Mounts() {
+    for (const char* name : {"share", "share/volume", "share/again", "share/readonly", "share/plain", "host"}) {
+      std::filesystem::create_directory(top.path() + "/" + name);
+    }
+    std::ofstream(top.path() + "/share/file") << "mount point";
+    std::ofstream(top.path() + "/host/hosts") << "127.0.0.1";
+    // The namespace and its mounts live as long as the thread.
+    holder_ = std::jthread([this] {
+      mount_all();
+      mounted_.count_down();
+      done_.wait();
+    });
+    mounted_.wait();
+  }
+  ~Mounts() { done_.count_down(); }
+  void mount_all() {
+    std::string share = top.path() + "/share";
+    auto bind = [&](const std::string& from, const std::string& to, unsigned long flags) {
+      return ::mount((top.path() + from).c_str(), (share + to).c_str(), nullptr, MS_BIND | flags, nullptr) == 0;
+    };
+    ready = ::unshare(CLONE_FS) == 0 && ::unshare(CLONE_NEWNS) == 0 &&
+            ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+            ::mount("tmpfs", (share + "/volume").c_str(), "tmpfs", 0, "size=1m") == 0;
+    if (!ready) return;
+    std::ofstream(share + "/volume/data") << "data";
+    ready = bind("/share/volume", "/again", 0) && bind("/share/volume", "/readonly", 0) &&
+            bind("/share/volume", "/readonly", MS_REMOUNT | MS_RDONLY) && bind("/host/hosts", "/file", 0);
+    root = Fd(::open(share.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    name_space = Fd(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
+  }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(root.get()); }
+
+  ScratchDirectory top;
+  Fd root, name_space;
+  bool ready = false;
+
+ private:
+  std::latch mounted_{1}, done_{1};
+  std::jthread holder_;
+};
+
+BOOST_AUTO_TEST_SUITE(mounts)
+
+BOOST_AUTO_TEST_CASE(below_a_share) {
+  Mounts mounts;
+  if (!mounts.ready) {
+    BOOST_TEST_MESSAGE("skipped: may not mount here");
+    return;
+  }
+  FsGuest guest(mounts.path());
+  guest.on_thread([&](Session& session) {
+    BOOST_REQUIRE_EQUAL(::setns(mounts.name_space.get(), CLONE_NEWNS), 0);
+    BOOST_REQUIRE(session.enter_thread().has_value());
+  });
+  GuestCalls calls(guest);
+
+  // Numbers of different file systems do not meet.
+  std::set<uint64_t> numbers;
+  for (const char* name : {".", "volume", "plain", "file", "volume/data"}) {
+    BOOST_TEST(numbers.insert(calls.attributes(name).ino).second, name);
+  }
+  // One file through two mounts: the same number, but each mount's own rules.
+  BOOST_TEST(calls.attributes("again/data").ino == calls.attributes("volume/data").ino);
+  BOOST_TEST(calls.node("again/data") != calls.node("volume/data"));
+  BOOST_TEST(calls.open("readonly/data", O_RDWR, 0) == -EROFS);
+  BOOST_TEST(calls.chmod("readonly/data", 0600) == -EROFS);
+  BOOST_TEST(calls.utimens("readonly/data", {{1, 1}, {1, 1}}) == -EROFS);
+  BOOST_TEST(calls.setxattr("readonly/data", "user.x", "v", 0) == -EROFS);
+  BOOST_TEST(calls.unlink("readonly/data") == -EROFS);
+  BOOST_TEST(calls.link("readonly/data", "volume/x") == -EXDEV);
+  int64_t fd = calls.open("volume/data", O_RDWR, 0);
+  BOOST_TEST(calls.write(fd, "DATA", 0) == 4);
+  int64_t same = calls.open("readonly/data", O_RDONLY, 0);
+  BOOST_TEST(calls.read(same, 10, 0) == "DATA");
+
+  // A single file that is a mount.
+  int64_t file = calls.open("file", O_RDWR, 0);
+  BOOST_TEST(calls.read(file, 100, 0) == "127.0.0.1");
+  BOOST_TEST(calls.unlink("file") == -EBUSY);
+  BOOST_TEST(calls.rename("file", "other", 0) == -EBUSY);
+  BOOST_TEST(calls.rmdir("volume") == -EBUSY);
+  BOOST_TEST(calls.rename("plain", "volume/plain", 0) == -EXDEV);
+  BOOST_TEST(calls.link("volume/data", "linked") == -EXDEV);
+  BOOST_TEST(calls.list("volume").size() == 3u);
+  BOOST_TEST(calls.list(".").size() == 7u);
+  BOOST_TEST(guest.call(Opcode::syncfs, 1, object_bytes(wire::SyncfsIn{0})).error == 0);
+
+  // The way up ends at the share's root, also from a mount.
+  for (const char* directory : {".", "volume"}) {
+    auto nodeid = static_cast<uint64_t>(calls.node(directory));
+    BOOST_TEST(guest.call(Opcode::lookup, nodeid, string_bytes("..")).error == EINVAL);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(inode_numbers) {
+  InodeNumbers numbers(5);
+  BOOST_TEST(numbers.map(5, 1234) == 1234u);
+  BOOST_TEST(numbers.map(5, (uint64_t{1} << 48) - 1) == (uint64_t{1} << 48) - 1);
+  std::set<uint64_t> seen;
+  for (uint64_t device = 1; device < 50; device++) {
+    for (uint64_t inode : {uint64_t{1}, uint64_t{2}, uint64_t{1} << 48 | 1, uint64_t{1} << 63 | 1, UINT64_MAX}) {
+      BOOST_TEST(seen.insert(numbers.map(device, inode)).second);
+    }
+  }
+  for (uint64_t device = 1; device < 50; device++) BOOST_TEST(seen.contains(numbers.map(device, 2)));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace nacre::virtio::fs

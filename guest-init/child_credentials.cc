@@ -41,8 +41,11 @@ Result<void> set_capabilities(const Capabilities& wanted, uint64_t known) {
   }
   if (::syscall(SYS_capset, &header, data.data()) < 0) return fail_errno("set capabilities");
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return fail_errno("clear ambient capabilities");
+  // The kernel raises only what is permitted and inheritable. What else is asked for has no effect, as with runc, whose
+  // own template asks for ambient capabilities without inheritable ones.
+  uint64_t ambient = wanted.ambient & wanted.permitted & wanted.inheritable & known;
   for (unsigned long number = 0; number < 64; number++) {
-    if (!((wanted.ambient & known) >> number & 1)) continue;
+    if (!(ambient >> number & 1)) continue;
     if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) < 0) {
       return fail_errno("raise ambient capability " + std::to_string(number));
     }

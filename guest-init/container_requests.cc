@@ -10,7 +10,7 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr size_t kMaxName = 200;
+constexpr size_t kMaxName = 255;
 
 // Names become names of cgroups, and stand in log lines.
 Result<std::string> name_field(const Json& request, std::string_view field) {

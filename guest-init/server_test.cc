@@ -209,7 +209,7 @@ BOOST_AUTO_TEST_CASE(the_exit_waits_for_output_that_is_not_taken_yet) {
 }
 
 BOOST_AUTO_TEST_CASE(a_reader_that_goes_breaks_the_pipe) {
-  Json created = client.create("pipe", machine.config(shell("while echo line; do :; done; exit 3")));
+  Json created = client.create("pipe", machine.config(shell("exec 2>/dev/null; while echo line; do :; done; exit 3")));
   Fd out = machine.connect(created["streams"]["stdout"]);
   client.start("pipe");
   char byte;

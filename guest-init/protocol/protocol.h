@@ -18,7 +18,8 @@
 //            Builds the container and its first process up to just before execve. `config.root.path` and the sources
 //            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
 //            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT}}
-//   start    {container: ID}                     releases the first process  -> ok
+//   start    {container: ID}                     releases the first process  -> ok, once its program runs
+//            An execve that fails (ENOEXEC) is an error here; the process then exits with 126 or 127.
 //   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr}
 //            Like create, for another process; NAME is unique in the container.  -> created
 //   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
@@ -32,7 +33,10 @@
 //   exited   {container: ID [, exec: NAME], status: N, signal: N, sent: {stdout: BYTES, stderr: BYTES}}
 //            status as exit(2) gave it, or signal != 0. `sent`: how much of the process's output was put on its streams
 //            before this event; output of processes that live on may follow. For the first process all of the
-//            container's processes are gone, and its file systems are synced.
+//            container's processes are gone, and its file systems are synced. A process whose output the host does not
+//            take is not reported before that is taken, its stream closed, or its container deleted.
+// So the connection that created a process is held for as long as the process lives: when it closes, the process is
+// killed, since nobody could hear of its end any more.
 #pragma once
 
 #include <cstdint>

@@ -112,7 +112,7 @@ OrErrno<void> Session::lseek(Request& request, Reply& reply) {
 }
 
 OrErrno<void> Session::syncfs(Request& request, Reply&) {
-  TRY(inodes_.find(request.nodeid()));
+  if (auto inode = inodes_.find(request.nodeid()); !inode) return errno_of(inode.error());
   OrErrno<void> result{};
   for (int path : inodes_.one_per_device()) {
     auto file = reopen(path, O_RDONLY);

@@ -8,8 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <future>
+#include <system_error>
+#include <thread>
 
+#include "base/event_loop.h"
 #include "base/log.h"
 #include "devices/virtio/fs/session.h"
 
@@ -39,11 +44,11 @@ Result<void> check_proc(int proc_self_fd, int root) {
 
 }  // namespace
 
-// Owns what lives from activate() to reset(). All but construction and destruction happens on its thread.
+// The thread and what it owns. All but start(), activate(), reset() and the end happens on it.
 class FsDevice::Worker {
  public:
-  static Result<std::unique_ptr<Worker>> start(const FsOptions& options, int proc_self_fd, Activation activation) {
-    auto worker = std::unique_ptr<Worker>(new Worker(std::move(activation)));
+  static Result<std::unique_ptr<Worker>> start(const FsOptions& options) {
+    auto worker = std::unique_ptr<Worker>(new Worker());
     worker->loop_ = TRY(EventLoop::create());
     worker->timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!worker->timer_) return fail_errno("make a timer");
@@ -53,12 +58,12 @@ class FsDevice::Worker {
                                        .negative_timeout = options.negative_timeout,
                                        .host_locks = options.host_locks,
                                        .posix_acl = options.posix_acl,
-                                       .proc_self_fd = proc_self_fd};
+                                       .proc_self_fd = options.proc_self_fd};
     worker->session_ = TRY(fs::Session::create(
         TRY(options.root.dup()), session_options,
         [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));
-    TRY(worker->watch());
-    worker->thread_ = std::thread([raw = worker.get()] { raw->run(); });
+    TRY(worker->loop_->add(worker->timer_.get(), EPOLLIN, [raw = worker.get()](uint32_t) { raw->on_timer(); }));
+    TRY(worker->start_thread());
     return worker;
   }
 
@@ -68,32 +73,66 @@ class FsDevice::Worker {
     thread_.join();
   }
 
- private:
-  explicit Worker(Activation activation) : activation_(std::move(activation)) {}
-
-  Result<void> watch() {
-    for (size_t i = 0; i < activation_.queues.size(); i++) {
-      TRY(loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); }));
-    }
-    return loop_->add(timer_.get(), EPOLLIN, [this](uint32_t) { on_timer(); });
+  Result<void> activate(Activation activation) {
+    Result<void> result;
+    loop_->post_and_wait([&] { result = begin(std::move(activation)); });
+    return result;
   }
 
-  void run() {
+  void reset() {
+    loop_->post_and_wait([this] { end(); });
+  }
+
+ private:
+  Worker() = default;
+
+  // Returns when the thread has its credentials and its loop runs.
+  Result<void> start_thread() {
+    std::promise<Result<void>> ready;
+    try {
+      thread_ = std::thread([this, &ready] { run(ready); });
+    } catch (const std::system_error& error) {
+      return fail_errno("start the file system's thread", error.code().value());
+    }
+    return ready.get_future().get();
+  }
+
+  void run(std::promise<Result<void>>& ready) {
     // No signal is for this thread; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
     pthread_setname_np(pthread_self(), "virtio-fs");
-    auto ready = session_->enter_thread();
-    if (ready) {
-      // What came in before the eventfds were watched.
-      for (size_t i = 0; i < activation_.queues.size(); i++) drain(i);
-      ready = loop_->run();
+    if (auto entered = session_->enter_thread(); !entered) {
+      ready.set_value(std::move(entered));
+      return;
     }
-    if (!ready) {
-      log_error("virtio-fs: " + ready.error().message());
-      activation_.interrupt->device_broken();
+    loop_->post([&ready] { ready.set_value({}); });
+    if (auto ended = loop_->run(); !ended) {
+      log_error("virtio-fs: " + ended.error().message());
+      std::abort();  // epoll_wait(2) fails for nothing but a broken loop
     }
+  }
+
+  Result<void> begin(Activation activation) {
+    end();
+    activation_ = std::move(activation);
+    for (size_t i = 0; i < activation_.queues.size(); i++) {
+      auto added = loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); });
+      if (!added) {
+        end();
+        return added;
+      }
+    }
+    for (size_t i = 0; i < activation_.queues.size(); i++) drain(i);  // what came in before
+    return {};
+  }
+
+  void end() {
+    for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
+    activation_ = {};
+    broken_ = false;
+    session_->reset();
   }
 
   void on_kick(size_t index) {
@@ -154,39 +193,35 @@ class FsDevice::Worker {
     activation_.interrupt->device_broken();
   }
 
-  Activation activation_;
   std::unique_ptr<EventLoop> loop_;
   Fd timer_;
   std::unique_ptr<fs::Session> session_;
+  Activation activation_{};  // without queues while the device is not active
   bool broken_ = false;
   bool armed_ = false;
   std::thread thread_;
 };
 
-FsDevice::FsDevice(FsOptions options, Fd own_proc) : options_(std::move(options)), own_proc_(std::move(own_proc)) {}
+FsDevice::FsDevice(std::string tag, Fd own_proc, std::unique_ptr<Worker> worker)
+    : tag_(std::move(tag)), own_proc_(std::move(own_proc)), worker_(std::move(worker)) {}
 
-FsDevice::~FsDevice() {
-  reset();
-}
+FsDevice::~FsDevice() = default;
 
 Result<std::unique_ptr<FsDevice>> FsDevice::create(FsOptions options) {
   if (options.tag.empty() || options.tag.size() > kMaxTag) return fail("a virtio-fs tag has 1 to 36 bytes", EINVAL);
-  struct stat stat{};
-  if (::fstat(options.root.get(), &stat) < 0) return fail_errno("look at the shared directory");
-  if (!S_ISDIR(stat.st_mode)) return fail_errno("share a directory", ENOTDIR);
   Fd own_proc;
   if (options.proc_self_fd < 0) {
     own_proc = TRY(open_file("/proc/self/fd", O_RDONLY | O_DIRECTORY));
     options.proc_self_fd = own_proc.get();
   }
   TRY(check_proc(options.proc_self_fd, options.root.get()));
-  fs::FdBudget::raise_limit();
-  return std::unique_ptr<FsDevice>(new FsDevice(std::move(options), std::move(own_proc)));
+  auto worker = TRY(Worker::start(options));
+  return std::unique_ptr<FsDevice>(new FsDevice(std::move(options.tag), std::move(own_proc), std::move(worker)));
 }
 
 void FsDevice::read_config(uint64_t offset, std::span<std::byte> data) {
   Config config{};
-  std::copy_n(options_.tag.data(), options_.tag.size(), config.tag);  // NUL-padded, not terminated
+  std::copy_n(tag_.data(), tag_.size(), config.tag);  // NUL-padded, not terminated
   config.num_request_queues = 1;
   auto bytes = std::as_bytes(std::span(&config, 1));
   std::ranges::fill(data, std::byte{0});
@@ -196,14 +231,12 @@ void FsDevice::read_config(uint64_t offset, std::span<std::byte> data) {
 }
 
 Result<void> FsDevice::activate(Activation activation) {
-  reset();
   if (activation.queues.size() != std::size(kQueueSizes)) return fail("virtio-fs has two queues");
-  worker_ = TRY(Worker::start(options_, options_.proc_self_fd, std::move(activation)));
-  return {};
+  return worker_->activate(std::move(activation));
 }
 
 void FsDevice::reset() {
-  worker_.reset();
+  worker_->reset();
 }
 
 }  // namespace nacre::virtio

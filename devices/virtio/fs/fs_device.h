@@ -4,12 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 
-#include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "devices/virtio/device.h"
@@ -35,15 +32,17 @@ struct FsOptions {
 };
 
 // One worker thread serves all queues: its system calls block on the disk, and its credentials change with the caller.
-// It runs from activate() to reset(). It needs, where files are to belong to whom the guest says: CAP_CHOWN,
-// CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_SETFCAP in a user namespace that has the ids.
+// It lives as long as the device and inherits the privileges of the thread that calls create(), not those of the vCPU
+// thread that activates the device. It needs, for files to belong to whom the guest says, in a user namespace that has
+// the ids: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_SETFCAP; with CAP_SETPCAP
+// creating files takes fewer system calls.
 class FsDevice final : public VirtioDevice {
  public:
   static constexpr size_t kMaxTag = 36;
   static constexpr uint16_t kQueueSizes[] = {128, 1024};  // hiprio, request
 
-  // Also raises RLIMIT_NOFILE to the hard limit, and that if it may: each inode that the guest remembers costs a
-  // descriptor. Create the device before the process gives up CAP_SYS_RESOURCE.
+  // Starts the worker. Also raises RLIMIT_NOFILE to the hard limit, and that limit if it may: each inode that the guest
+  // remembers costs a descriptor. A process that gives up CAP_SYS_RESOURCE before should raise the limit first.
   static Result<std::unique_ptr<FsDevice>> create(FsOptions options);
   ~FsDevice() override;
 
@@ -56,11 +55,11 @@ class FsDevice final : public VirtioDevice {
 
  private:
   class Worker;
-  FsDevice(FsOptions options, Fd own_proc);
+  FsDevice(std::string tag, Fd own_proc, std::unique_ptr<Worker> worker);
 
-  FsOptions options_;
+  std::string tag_;
   Fd own_proc_;
-  std::unique_ptr<Worker> worker_;  // while activated
+  std::unique_ptr<Worker> worker_;
 };
 
 }  // namespace nacre::virtio

@@ -2,10 +2,13 @@
 #include "devices/virtio/fs/fs_device.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <fstream>
+#include <thread>
 
 #include "devices/virtio/fs/fs_guest.h"
 #include "tests/support/fake_driver.h"
@@ -39,7 +42,7 @@ struct Machine {
                           .opcode = static_cast<uint32_t>(opcode),
                           .unique = ++unique,
                           .nodeid = nodeid,
-                          .uid = 0,
+                          .uid = uid,
                           .gid = 0,
                           .pid = 1,
                           .total_extlen = 0,
@@ -71,6 +74,7 @@ struct Machine {
   FakeDriver driver{{.queue_sizes = {16, 64}}};
   std::unique_ptr<FsDevice> device;
   uint64_t unique = 0;
+  uint32_t uid = 0;
 };
 
 BOOST_FIXTURE_TEST_SUITE(device, Machine)
@@ -194,6 +198,22 @@ BOOST_AUTO_TEST_CASE(resets_and_starts_again) {
   struct flock free{};
   free.l_type = F_WRLCK;
   BOOST_TEST(::fcntl(host.get(), F_OFD_SETLK, &free) == 0);
+}
+
+// As vCPU threads are, whose exits bring the device up.
+BOOST_AUTO_TEST_CASE(activated_by_a_thread_without_privileges) {
+  create();
+  std::thread([&] {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct none[2]{};
+    BOOST_REQUIRE_EQUAL(::syscall(SYS_capset, &header, none), 0);
+    start();
+  }).join();
+  uid = 1234;
+  wire::CreateIn in{O_RDWR | O_CREAT | O_EXCL, 0640, 0, 0};
+  auto answer = call(Opcode::create, 1, object_bytes(in) + string_bytes("new"), sizeof(wire::CreateOut));
+  BOOST_TEST(answer.error == 0);
+  BOOST_TEST(answer.as<wire::CreateOut>().entry.attr.uid == 1234u);
 }
 
 BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings) {

@@ -151,7 +151,7 @@ OrErrno<void> Session::release(Request& request, Reply&) {
 
 OrErrno<void> Session::releasedir(Request& request, Reply&) {
   auto in = TRY(request.take<wire::ReleaseIn>());
-  TRY(handles_.find_directory(in.fh));
+  if (auto handle = handles_.find_directory(in.fh); !handle) return errno_of(handle.error());
   handles_.remove(in.fh);
   return {};
 }

@@ -21,9 +21,10 @@ constexpr unsigned kMaxCpus = 64;
 constexpr uint64_t kMemoryUnit = 2ull << 20;  // vmm's
 constexpr uint64_t kMaxMemory = 1ull << 46;
 
-// panic=-1 and reboot=t: a kernel that panics, or whose init ends, resets the VM at once, and vmm ends.
+// panic=-1 and reboot=k: a kernel that panics, or whose init ends, pulls the reset line at once, and vmm ends. (reboot=t
+// would be a triple fault, which vmm tells apart.)
 constexpr const char* kCommandLine =
-    "rdinit=/init panic=-1 reboot=t nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
+    "rdinit=/init panic=-1 reboot=k pci=off nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
     "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce";
 constexpr const char* kSilent = " quiet 8250.nr_uarts=0";  // a serial line takes an exit to the host for each character
 constexpr const char* kConsole = " console=ttyS0";

@@ -1,0 +1,93 @@
+"""Memory of vmm and of the stand-in with one idle container (`sleep`), from /proc/PID/smaps.
+
+  tools/lab run --memory 4G -- /usr/bin/python3 tests/bench/idle_memory.py [--json FILE]
+
+`own` is what the process has beside the guest's RAM (for vmm: all mappings but the guest's memory, the way Firecracker
+counts); private is clean plus dirty, proportional is PSS. In KiB.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+
+NACRE = os.environ.get("NACRE_BIN", "nacre")
+BUSYBOX = os.environ["NACRE_BUSYBOX_ROOTFS"]
+GUEST_RAM = 64 << 20  # a mapping this large and anonymous, and what is mapped into its range, is the guest's memory
+
+
+def mappings(pid):
+    """(start, end, {field: KiB}) of each mapping."""
+    found, current = [], None
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
+        for line in file:
+            head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)\s*(.*)", line)
+            if head:
+                current = (int(head[1], 16), int(head[2], 16), {}, int(head[4]), head[5])
+                found.append(current)
+            else:
+                field = re.match(r"(\w+):\s+(\d+) kB", line)
+                if field:
+                    current[2][field[1]] = int(field[2])
+    return found
+
+
+def split(pid):
+    """Sums for the process's own mappings and for the guest's RAM."""
+    own, guest = dict.fromkeys(("private", "pss"), 0), dict.fromkeys(("private", "pss"), 0)
+    entries = mappings(pid)
+    # Guest RAM is one range of address space; kernel and initramfs are mapped into it, which splits it up.
+    ranges = []
+    for index, (low, high, _, inode, _) in enumerate(entries):
+        large = high - low >= GUEST_RAM and inode == 0
+        if large:
+            first = index
+            while first > 0 and entries[first - 1][1] == entries[first][0] and not entries[first - 1][4].startswith("["):
+                first -= 1
+            last = index
+            while last + 1 < len(entries) and entries[last + 1][0] == entries[last][1] and \
+                    re.search(r"vmlinux|initramfs|^$", entries[last + 1][4]):
+                last += 1
+            ranges.append((entries[first][0], entries[last][1]))
+    for low, high, fields, _, _ in entries:
+        total = guest if any(a <= low and high <= b for a, b in ranges) else own
+        total["private"] += fields.get("Private_Clean", 0) + fields.get("Private_Dirty", 0)
+        total["pss"] += fields.get("Pss", 0)
+    return own, guest
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", help="also write the figures to this file")
+    options = parser.parse_args()
+    bundle = tempfile.mkdtemp(prefix="bench-")
+    subprocess.run(["cp", "-a", BUSYBOX, f"{bundle}/rootfs"], check=True)
+    subprocess.run([NACRE, "spec", "--bundle", bundle], check=True)
+    with open(f"{bundle}/config.json", encoding="utf-8") as file:
+        config = json.load(file)
+    config["process"]["terminal"] = False
+    config["process"]["args"] = ["sleep", "1000"]
+    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    with open("/dev/null", "r+b") as null:
+        for argv in (["create", "--bundle", bundle, "bench"], ["start", "bench"]):
+            subprocess.run([NACRE, *argv], check=True, stdin=null, stdout=null)
+    time.sleep(5)
+    stand_in = json.loads(subprocess.run([NACRE, "state", "bench"], check=True, capture_output=True).stdout)["pid"]
+    with open(f"/proc/{stand_in}/task/{stand_in}/children", encoding="ascii") as file:
+        vmm = int(file.read().split()[0])
+    figures = {"stand-in": split(stand_in)[0]}
+    figures["vmm, own"], figures["vmm, guest RAM"] = split(vmm)
+    for name, sums in figures.items():
+        print(f"{name:16} private {sums['private']:8} KiB   proportional {sums['pss']:8} KiB")
+    subprocess.run([NACRE, "delete", "--force", "bench"], check=True)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"unit": "KiB", "figures": figures}, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

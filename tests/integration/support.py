@@ -1,0 +1,203 @@
+"""What the tests in the lab share: bundles, nacre's command line, and a look at what is left behind.
+
+Each test file runs on the lab machine as root (tools/lab run -- python3 FILE) and is one test of the `lab` suite.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+NACRE = os.environ.get("NACRE_BIN", "nacre")
+VMM = os.environ.get("NACRE_VMM", "vmm")
+KERNEL = os.environ.get("NACRE_KERNEL", "")
+INITRAMFS = os.environ.get("NACRE_INITRAMFS", "")
+STOCK_KERNEL = os.environ.get("NACRE_STOCK_KERNEL", "")
+BUSYBOX = os.environ.get("NACRE_BUSYBOX_ROOTFS", "")
+DEBIAN = os.environ.get("NACRE_DEBIAN_ROOTFS", "")
+
+# An emulated machine within an emulated machine: what takes a second elsewhere may take a minute here.
+PATIENCE = 120
+
+
+def copy_rootfs(source, target):
+    """A copy that a container may write to. cp knows every kind of file; Python's copytree does not."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+class Bundle:
+    """A bundle directory; its config.json starts as `nacre spec` writes it, less the terminal."""
+
+    def __init__(self, *args, rootfs=BUSYBOX, change=None, copy=False):
+        self.path = tempfile.mkdtemp(prefix="bundle-")
+        subprocess.run([NACRE, "spec", "--bundle", self.path], check=True)
+        with open(f"{self.path}/config.json", encoding="utf-8") as file:
+            self.config = json.load(file)
+        self.config["process"]["terminal"] = False
+        self.config["process"]["args"] = list(args)
+        self.config["root"]["readonly"] = False
+        if copy:
+            copy_rootfs(rootfs, f"{self.path}/rootfs")
+        else:
+            self.config["root"]["path"] = rootfs
+        if change:
+            change(self.config)
+        self.write()
+
+    def write(self):
+        with open(f"{self.path}/config.json", "w", encoding="utf-8") as file:
+            json.dump(self.config, file)
+
+    def remove(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.remove()
+
+
+def run(*argv, **options):
+    """A command to its end, with output captured as bytes. Its status is for the caller to look at."""
+    options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
+    if options["stdin"] is None:
+        del options["stdin"]
+    options.setdefault("timeout", PATIENCE)
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **options)
+
+
+def nacre(*argv, **options):
+    return run(NACRE, *argv, **options)
+
+
+def state(container):
+    """`nacre state` as an object; None when it fails."""
+    done = nacre("state", container)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def wait_until(condition, what, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+def alive(pid):
+    """Running or sleeping; a zombie is not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def processes(name):
+    """Pids of live processes by the name in /proc/PID/comm or argv[0]'s last part."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                argv0 = os.path.basename(file.read().split(b"\0")[0].decode(errors="replace"))
+        except OSError:
+            continue
+        if argv0 == name and alive(int(pid)):
+            found.append(int(pid))
+    return found
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return [int(child) for child in file.read().split()]
+
+
+class Surroundings:
+    """What containers could leave behind: processes, mounts, sockets, files and cgroups."""
+
+    WATCHED = ["/run", "/tmp", "/var/tmp", "/dev/shm"]
+
+    def __init__(self):
+        self.seen = self.look()
+
+    def look(self):
+        files = set()
+        for top in self.WATCHED:
+            for folder, folders, names in os.walk(top):
+                files.update(os.path.join(folder, name) for name in folders + names)
+        # The runtime's root directory itself stays, as runc's does.
+        files -= {"/run/nacre"}
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            mounts = {line.split()[4] for line in file}
+        with open("/proc/net/unix", encoding="utf-8") as file:
+            sockets = {line.split()[7] for line in file.read().splitlines()[1:] if len(line.split()) > 7}
+        groups = {folder for folder, _, _ in os.walk("/sys/fs/cgroup")}
+        return {
+            "processes": {f"{name} {pid}" for name in ("nacre", "vmm") for pid in processes(name)},
+            "mounts": mounts,
+            "sockets": sockets,
+            "files": files,
+            "cgroups": groups,
+        }
+
+    def left_behind(self):
+        now = self.look()
+        return {kind: sorted(now[kind] - self.seen[kind]) for kind in now if now[kind] - self.seen[kind]}
+
+    def assert_clean(self, seconds=10):
+        """A process that was just killed may take a moment to go."""
+        deadline = time.monotonic() + seconds
+        while left := self.left_behind():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"left behind: {left}")
+            time.sleep(0.1)
+
+
+class ContainerTest(unittest.TestCase):
+    """Checks after each test that nothing is left behind."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.surroundings = Surroundings()
+        self.addCleanup(self.surroundings.assert_clean)
+
+    def bundle(self, *args, **options):
+        bundle = Bundle(*args, **options)
+        self.addCleanup(bundle.remove)
+        return bundle
+
+    def run_container(self, *args, container=None, **options):
+        """`nacre run` of a command in a fresh container; keywords for subprocess and for Bundle."""
+        for_bundle = {key: options.pop(key) for key in ("rootfs", "change", "copy") if key in options}
+        with Bundle(*args, **for_bundle) as bundle:
+            return nacre("run", "--bundle", bundle.path, container or self.container(), **options)
+
+    def container(self):
+        """An id for this test's container, deleted at the end whatever happens."""
+        ContainerTest.counter = getattr(ContainerTest, "counter", 0) + 1
+        name = f"t{os.getpid()}-{ContainerTest.counter}"
+        self.addCleanup(nacre, "delete", "--force", name)
+        return name
+
+    def assert_one_line_error(self, done, *words, status=1):
+        """Status 1, nothing on stdout, and one line on stderr that names the cause."""
+        text = done.stderr.decode()
+        self.assertEqual((done.returncode, done.stdout), (status, b""), text)
+        self.assertEqual(len(text.splitlines()), 1, text)
+        for word in words:
+            self.assertIn(word, text)
+
+
+def main():
+    for name, value in (("NACRE_BIN", NACRE), ("NACRE_VMM", VMM), ("NACRE_KERNEL", KERNEL)):
+        if not os.path.exists(value):
+            sys.exit(f"{name} does not name a file: run this by tools/test")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    unittest.main(verbosity=2)

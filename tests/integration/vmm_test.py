@@ -1,0 +1,180 @@
+"""`vmm` on its own: stock kernels, the ways a guest ends, and its errors."""
+
+import os
+import select
+import subprocess
+import tempfile
+import time
+import unittest
+
+from support import KERNEL, PATIENCE, STOCK_KERNEL, VMM, main, run
+
+INIT = r"""#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /mnt
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+/bin/busybox echo "init: $(/bin/busybox grep -c ^processor /proc/cpuinfo) CPUs, Linux $(/bin/busybox uname -r)"
+%s
+"""
+
+SHELL = "exec /bin/busybox sh -i"
+
+
+def make_initramfs(folder, script):
+    """A cpio archive with busybox and /init."""
+    tree = os.path.join(folder, "tree")
+    os.makedirs(f"{tree}/bin")
+    os.makedirs(f"{tree}/dev")
+    subprocess.run(["cp", "/bin/busybox", f"{tree}/bin/"], check=True)
+    os.mknod(f"{tree}/dev/console", 0o600 | 0o020000, os.makedev(5, 1))
+    with open(f"{tree}/init", "w", encoding="utf-8") as file:
+        file.write(INIT % script)
+    os.chmod(f"{tree}/init", 0o755)
+    path = os.path.join(folder, "initramfs.cpio")
+    with open(path, "wb") as out:
+        subprocess.run("find . | cpio --quiet -o -H newc", shell=True, cwd=tree, stdout=out, check=True)
+    return path
+
+
+class Console:
+    """A vmm with its serial console on pipes."""
+
+    def __init__(self, *argv):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.output = b""
+
+    def expect(self, text, seconds=PATIENCE):
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            chunk = os.read(self.process.stdout.fileno(), 4096) if ready else b""
+            if not chunk:
+                raise AssertionError(f"no {text!r} in:\n{self.output.decode(errors='replace')}")
+            self.output += chunk
+
+    def type(self, line):
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def end(self, seconds=PATIENCE):
+        try:
+            rest, _ = self.process.communicate(timeout=seconds)
+            self.output += rest
+            return self.process.returncode
+        finally:
+            self.process.kill()
+
+
+class VmmTest(unittest.TestCase):
+    def initramfs(self, script):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return make_initramfs(folder.name, script)
+
+    def boot(self, *options, kernel=KERNEL, script=SHELL, cmdline="console=ttyS0 panic=-1 quiet"):
+        console = Console(VMM, "--kernel", kernel, "--initrd", self.initramfs(script), "--cmdline", cmdline, *options)
+        self.addCleanup(console.process.kill)
+        return console
+
+
+class StockKernel(VmmTest):
+    def shell(self, cpus):
+        console = self.boot("--cpus", str(cpus), kernel=STOCK_KERNEL)
+        console.expect(b"init: %d CPUs, Linux " % cpus)
+        console.expect(b"cloud-amd64")
+        console.expect(b"# ")
+        console.type(b"echo answer $((6*7))")
+        console.expect(b"answer 42")
+        console.type(b"busybox poweroff -f")
+        self.assertEqual(console.end(), 0)
+
+    def test_shell_on_the_serial_console_with_1_vcpu(self):
+        self.shell(1)
+
+    def test_shell_on_the_serial_console_with_4_vcpus(self):
+        self.shell(4)
+
+
+class Ends(VmmTest):
+    def test_each_end_has_its_status(self):
+        for script, status in (("busybox poweroff -f", 0), ("busybox reboot -f", 3), ("exit 1  # panic=-1", 3)):
+            with self.subTest(script=script):
+                console = self.boot(script=f"/bin/{script}" if script.startswith("busybox") else script)
+                self.assertEqual(console.end(), status, console.output)
+
+    def test_triple_fault(self):
+        console = self.boot(script="/bin/busybox reboot -f", cmdline="console=ttyS0 quiet reboot=t")
+        self.assertEqual(console.end(), 4, console.output)
+        self.assertIn(b"triple fault", console.output)
+
+    def test_sigterm(self):
+        console = self.boot()
+        console.expect(b"# ")
+        console.process.terminate()
+        self.assertEqual(console.end(), 6)
+
+    def test_64_vcpus_and_memory_beyond_the_hole(self):
+        console = self.boot("--cpus", "64", "--memory", "3584M", script="/bin/busybox free -m; /bin/busybox poweroff -f")
+        console.expect(b"init: 64 CPUs", 600)
+        self.assertEqual(console.end(), 0)
+        total = int([line for line in console.output.splitlines() if line.startswith(b"Mem:")][0].split()[1])
+        self.assertGreater(total, 3200)
+
+
+class Options(VmmTest):
+    def test_toml_file_is_the_same_as_options(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/vm.toml", "w", encoding="utf-8") as file:
+                file.write(f"kernel = '{KERNEL}'\ninitrd = '{self.initramfs('/bin/busybox poweroff -f')}'\n"
+                           "cmdline = 'console=ttyS0 quiet'\nmemory = '256M'\ncpus = 2\n")
+            done = run(VMM, "--config", f"{folder}/vm.toml")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"init: 2 CPUs", done.stdout)
+
+    def test_shares_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("rw", "ro"):
+                os.mkdir(f"{folder}/{name}")
+                with open(f"{folder}/{name}/in", "w", encoding="utf-8") as file:
+                    file.write(f"{name} from the host\n")
+            script = ("cd /mnt; /bin/busybox mkdir rw ro; /bin/busybox mount -t virtiofs rw rw; "
+                      "/bin/busybox mount -t virtiofs ro ro; /bin/busybox cat rw/in ro/in; echo from the guest > rw/out; "
+                      "echo never > ro/out; /bin/busybox poweroff -f")
+            console = self.boot("--fs", f"tag=rw,path={folder}/rw", "--fs", f"tag=ro,path={folder}/ro,readonly",
+                                script=script)
+            self.assertEqual(console.end(), 0, console.output)
+            self.assertIn(b"rw from the host", console.output)
+            self.assertIn(b"ro from the host", console.output)
+            self.assertIn(b"Read-only file system", console.output)
+            with open(f"{folder}/rw/out", encoding="utf-8") as file:
+                self.assertEqual(file.read(), "from the guest\n")
+            self.assertFalse(os.path.exists(f"{folder}/ro/out"))
+
+    def test_errors_are_one_line(self):
+        for argv, status, words in (
+                (["--kernel", "/nonesuch"], 1, "/nonesuch: No such file or directory"),
+                (["--kernel", "/etc/passwd"], 1, "neither an ELF kernel nor a bzImage"),
+                (["--kernel", "/etc"], 1, "not a regular file"),
+                (["--kernel", KERNEL, "--memory", "900G"], 1, "no memory for the guest"),
+                (["--kernel", KERNEL, "--memory", "16M"], 1, "more than the guest has"),
+                (["--kernel", KERNEL, "--initrd", "/nonesuch"], 1, "/nonesuch"),
+                (["--kernel", KERNEL, "--fs", "tag=a,path=/nonesuch"], 1, "/nonesuch"),
+                (["--kernel", KERNEL, "--cpus", "65"], 2, "cpus must be 1 to 64"),
+                (["--kernel", KERNEL, "--memory", "5 apples"], 2, "is not a size"),
+                (["--colour", "red"], 2, "--colour"),
+                ([], 2, "kernel is missing")):
+            with self.subTest(argv=argv):
+                done = run(VMM, *argv)
+                text = done.stderr.decode()
+                self.assertEqual((done.returncode, done.stdout), (status, b""), text)
+                self.assertEqual(len(text.splitlines()), 1, text)
+                self.assertIn(words, text)
+
+    def test_check_says_yes_here(self):
+        done = run(VMM, "check")
+        self.assertEqual((done.returncode, done.stdout), (0, b"this host's KVM can run Linux guests\n"), done.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+#include "runtime/state/store.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "runtime/state/container_id.h"
+#include "runtime/state/record_json.h"
+
+using namespace nacre;
+using runtime::ContainerDir;
+using runtime::ProcessId;
+using runtime::Record;
+using runtime::Status;
+
+namespace {
+
+class Root {
+ public:
+  Root() {
+    char path[] = "/tmp/nacre-root-XXXXXX";
+    path_ = std::string(::mkdtemp(path)) + "/a/root";
+  }
+  ~Root() { std::filesystem::remove_all(std::filesystem::path(path_).parent_path().parent_path()); }
+  operator const std::string&() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Record make_record(ProcessId standin) {
+  return {.oci_version = "1.0.2",
+          .id = "one",
+          .bundle = "/b\xff",  // a path need not be UTF-8
+          .rootfs = "/b/rootfs",
+          .created = "2024-01-02T03:04:05.000000006Z",
+          .owner = "root",
+          .annotations = {{"k", "v"}},
+          .standin = standin,
+          .vmm = {.pid = 5, .start_time = 1ull << 60},
+          .cgroup = "/sys/fs/cgroup/x"};
+}
+
+// A child that waits to be killed.
+pid_t make_child() {
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    for (;;) ::pause();
+  }
+  return pid;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ids) {
+  for (const char* good : {"a", "0", "A.b-c_d+e", "...", ".a"})
+    BOOST_TEST(runtime::check_container_id(good).has_value());
+  for (const char* bad : {"", ".", "..", "a/b", "/", "a b", "\xc3\xa4", "a\n", "a:b"}) {
+    BOOST_TEST(!runtime::check_container_id(bad));
+  }
+  BOOST_TEST(!runtime::check_container_id(std::string(256, 'a')));
+  BOOST_TEST(!runtime::check_container_id(std::string_view("a\0b", 3)));
+}
+
+BOOST_AUTO_TEST_CASE(process_ids_tell_the_dead_from_the_living) {
+  auto self = runtime::identify(::getpid());
+  BOOST_REQUIRE(self);
+  BOOST_TEST(runtime::is_alive(*self));
+  BOOST_TEST(!runtime::is_alive({.pid = self->pid, .start_time = self->start_time + 1}));  // the pid came again
+  BOOST_TEST(!runtime::is_alive({}));
+  pid_t pid = make_child();
+  auto child = runtime::identify(pid);
+  BOOST_REQUIRE(child);
+  BOOST_TEST(runtime::is_alive(*child));
+  BOOST_TEST(!runtime::wait_for_end(*child, 1));
+  BOOST_TEST(runtime::kill_and_wait(*child, 5'000).has_value());
+  BOOST_TEST(!runtime::is_alive(*child));  // a zombie
+  ::waitpid(pid, nullptr, 0);
+  BOOST_TEST(!runtime::is_alive(*child));
+  BOOST_TEST(runtime::kill_and_wait(*child, 5'000).has_value());
+  BOOST_TEST(runtime::wait_for_end(*child, 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_record_comes_back) {
+  Root root;
+  auto dir = ContainerDir::create(root, "one");
+  BOOST_REQUIRE_MESSAGE(dir, dir.error().message());
+  BOOST_TEST(!dir->read_record());
+  BOOST_TEST(runtime::view_container(root, "one").error().message() == "container does not exist: one");
+  Record record = make_record(*runtime::identify(::getpid()));
+  BOOST_REQUIRE(dir->write_record(record));
+  auto view = runtime::view_container(root, "one");
+  BOOST_REQUIRE_MESSAGE(view, view.error().message());
+  BOOST_TEST((view->record.standin == record.standin));
+  BOOST_TEST((view->record.vmm == record.vmm));
+  BOOST_TEST(view->record.rootfs == record.rootfs);
+  BOOST_TEST(view->record.cgroup == record.cgroup);
+  BOOST_TEST((view->record.annotations == record.annotations));
+  BOOST_TEST((view->status == Status::created));
+  BOOST_REQUIRE(dir->mark_started());
+  BOOST_TEST((runtime::view_container(root, "one")->status == Status::running));
+  record.standin.start_time++;
+  BOOST_REQUIRE(dir->write_record(record));
+  BOOST_TEST((runtime::view_container(root, "one")->status == Status::stopped));
+  BOOST_TEST(runtime::list_ids(root)->size() == 1u);
+  BOOST_TEST(dir->remove().has_value());
+  BOOST_TEST(runtime::list_ids(root)->empty());
+  BOOST_TEST(ContainerDir::lock(root, "one").error().message() == "container does not exist: one");
+}
+
+BOOST_AUTO_TEST_CASE(broken_state_is_an_error) {
+  for (const char* text : {"", "{", "[]", "{}", R"({"ociVersion": 1})"}) BOOST_TEST(!runtime::record_from_json(text));
+}
+
+BOOST_AUTO_TEST_CASE(an_id_in_use) {
+  Root root;
+  auto first = ContainerDir::create(root, "one");
+  BOOST_REQUIRE(first);
+  auto second = ContainerDir::create(root, "one");
+  BOOST_REQUIRE(!second);
+  BOOST_TEST(second.error().message() == "container with given ID already exists: one");
+  BOOST_TEST(!ContainerDir::create("/", "one"));
+}
+
+// Eight processes count up in one file, each time under the lock.
+BOOST_AUTO_TEST_CASE(the_lock_excludes_others) {
+  constexpr int kProcesses = 8, kRounds = 20;
+  Root root;
+  {
+    auto dir = ContainerDir::create(root, "one");
+    BOOST_REQUIRE(dir);
+    std::ofstream(dir->file("count")) << 0;
+  }
+  for (int i = 0; i < kProcesses; i++) {
+    if (::fork() != 0) continue;
+    for (int round = 0; round < kRounds; round++) {
+      auto dir = ContainerDir::lock(root, "one");
+      if (!dir) ::_exit(1);
+      int count = 0;
+      std::ifstream(dir->file("count")) >> count;
+      ::sched_yield();
+      std::ofstream(dir->file("count")) << count + 1;
+    }
+    ::_exit(0);
+  }
+  for (int i = 0; i < kProcesses; i++) {
+    int status = 0;
+    ::wait(&status);
+    BOOST_TEST(status == 0);
+  }
+  int count = 0;
+  std::ifstream(static_cast<const std::string&>(root) + "/one/count") >> count;
+  BOOST_TEST(count == kProcesses * kRounds);
+}
+
+BOOST_AUTO_TEST_CASE(who_waited_for_a_deleted_container_is_told) {
+  Root root;
+  auto dir = ContainerDir::create(root, "one");
+  BOOST_REQUIRE(dir);
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    dir->forget_lock();
+    auto waited = ContainerDir::lock(root, "one");
+    ::_exit(!waited && waited.error().message() == "container does not exist: one" ? 0 : 1);
+  }
+  ::usleep(50'000);
+  BOOST_REQUIRE(dir->remove());
+  dir->forget_lock();
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  BOOST_TEST(status == 0);
+}

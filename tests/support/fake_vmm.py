@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""A FAKE of vmm and guest-init, for tests of the runtime where there is no KVM.
+
+It is started as vmm is (`--config FILE`), speaks guest-init's protocol on the inherited sockets, and runs the
+"container's" processes as plain children on the host. It isolates nothing. What a real guest does, the lab tests show.
+"""
+import array
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import tomllib
+
+CONTROL_PORT = 1024
+lock = threading.Lock()
+ports = {}  # port -> (event, [fd])
+processes = {}  # "" or exec name -> Process
+next_port = 5000
+
+
+def receive_exactly(sock, size):
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+def receive(sock):
+    (length,) = struct.unpack("<I", receive_exactly(sock, 4))
+    return json.loads(receive_exactly(sock, length))
+
+
+def send(sock, message):
+    body = json.dumps(message).encode()
+    sock.sendall(struct.pack("<I", len(body)) + body)
+
+
+class Process:
+    def __init__(self, sock, request, spec):
+        global next_port
+        self.sock, self.request, self.spec, self.child = sock, request, spec, None
+        self.streams = {}
+        for name in ("stdin", "stdout", "stderr"):
+            if request[name]:
+                with lock:
+                    self.streams[name] = next_port
+                    ports[next_port] = (threading.Event(), [])
+                    next_port += 1
+
+    def release(self):
+        def stdio(name):
+            if name not in self.streams:
+                return subprocess.DEVNULL
+            event, fds = ports[self.streams[name]]
+            event.wait(10)
+            return fds[0]
+
+        files = {name: stdio(name) for name in ("stdin", "stdout", "stderr")}
+        self.child = subprocess.Popen(self.spec["args"], cwd="/", start_new_session=True, **files)
+        for fd in files.values():
+            if fd >= 0:
+                os.close(fd)
+        threading.Thread(target=self.report, daemon=True).start()
+
+    def report(self):
+        code = self.child.wait()
+        event = {"type": "exited", "container": self.request["container"], "status": max(code, 0),
+                 "signal": max(-code, 0), "sent": {"stdout": 0, "stderr": 0}}
+        if "exec" in self.request:
+            event["exec"] = self.request["exec"]
+        send(self.sock, event)  # on the connection that created it
+
+
+def answer(sock, request):
+    kind = request["type"]
+    name = request.get("exec", "")
+    if kind in ("create", "exec"):
+        spec = request["config"]["process"] if kind == "create" else request["process"]
+        if spec["args"][0] == "missing":
+            raise OSError(2, 'exec: "missing": executable file not found in $PATH')
+        process = processes[name] = Process(sock, request, spec)
+        return {"type": "created", "pid": 1, "streams": process.streams}
+    if kind in ("start", "release"):
+        return {"type": "ok"}
+    if kind == "kill":
+        process = processes.get(name)
+        if process is None or (process.child is not None and process.child.poll() is not None):
+            raise OSError(3, "container not running")
+        if process.child is None:
+            os._exit(9)
+        os.kill(process.child.pid, request["signal"])
+        return {"type": "ok"}
+    raise OSError(22, "unknown request " + kind)
+
+
+def serve(sock):
+    try:
+        while True:
+            request = receive(sock)
+            try:
+                reply = answer(sock, request)
+            except OSError as error:
+                reply = {"type": "error", "message": error.strerror, "code": error.errno}
+            send(sock, reply)
+            if reply["type"] == "ok" and request["type"] in ("start", "release"):
+                processes[request.get("exec", "")].release()
+    except (EOFError, ConnectionError, BrokenPipeError):
+        pass
+
+
+def read_line(sock):
+    line, fds = b"", []
+    while not line.endswith(b"\n"):
+        data, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_SPACE(64))
+        if not data:
+            raise EOFError
+        line += data
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(payload)
+                fds += received
+    return line.decode().split(), fds
+
+
+def connection(sock):
+    try:
+        words, fds = read_line(sock)
+        port = int(words[1])
+        sock.sendall(b"OK 4711\n")
+        if port == CONTROL_PORT:
+            serve(sock)
+            return
+        event, held = ports[port]
+        held += fds
+        event.set()
+        while True:  # the status channel
+            words, _ = read_line(sock)
+            sock.sendall(f"OK {words[1]}\n".encode())
+    except (EOFError, ConnectionError):
+        pass
+
+
+def main():
+    with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
+        config = tomllib.load(file)
+    if os.environ.get("FAKE_VMM_FAILS"):
+        sys.exit("vmm: cannot open /dev/kvm: No such file or directory")
+    if os.environ.get("FAKE_VMM_HANGS"):
+        signal.pause()
+    vsock = config["vsock"]
+    lifeline = config["lifeline_fd"]
+
+    def watch_lifeline():
+        os.read(lifeline, 1)
+        os._exit(6)
+
+    threading.Thread(target=watch_lifeline, daemon=True).start()
+    listener = socket.socket(fileno=vsock["listen_fd"])
+
+    def accept():
+        while True:
+            threading.Thread(target=connection, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    serve(socket.socket(fileno=vsock["stream"][0]["fd"]))
+
+
+if __name__ == "__main__":
+    main()

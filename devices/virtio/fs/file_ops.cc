@@ -78,8 +78,8 @@ OrErrno<void> Session::fsyncdir(Request& request, Reply&) {
   return check(data_only ? ::fdatasync(handle->fd.get()) : ::fsync(handle->fd.get()));
 }
 
-// FALLOCATE and COPY_FILE_RANGE do not say whether the caller has CAP_FSETID, as WRITE does: all but root lose set-id
-// bits.
+// FALLOCATE and COPY_FILE_RANGE do not say whether the caller has CAP_FSETID, as WRITE does, so set-id bits go unless
+// the caller is known to be root. (Where ALLOW_IDMAP was agreed on, Linux does not say who calls: then they always go.)
 OrErrno<void> Session::fallocate(Request& request, Reply&) {
   auto in = TRY(request.take<wire::FallocateIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));

@@ -22,7 +22,9 @@ struct FsOptions {
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds negative_timeout = std::chrono::seconds(1);
-  // False: the guest keeps its file locks to itself. For a directory that nobody else locks files in.
+  // True: file locks are taken on the host's files, where the host and other guests see them. A guest's process that
+  // waits for such a lock cannot be killed until it gets it (Linux's virtio-fs sends no INTERRUPT), and deadlocks are
+  // not detected. False: the guest keeps its locks to itself; for a directory that nobody else locks files in.
   bool host_locks = true;
   // POSIX access lists: the guest's kernel reads and enforces them.
   bool posix_acl = true;

@@ -13,7 +13,7 @@ class BadInput(ContainerTest):
     def test_no_config(self):
         bundle = self.bundle("true")
         os.unlink(f"{bundle.path}/config.json")
-        self.assert_one_line_error(self.attempt(bundle), "config.json", "no such file")
+        self.assert_one_line_error(self.attempt(bundle), "config.json", "not found")
 
     def test_broken_json(self):
         bundle = self.bundle("true")

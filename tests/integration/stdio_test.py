@@ -64,7 +64,7 @@ class ExitStatus(ContainerTest):
                                ("kill -9 $$", 137)):
             with self.subTest(script=script):
                 # A second shell, for PID 1 cannot kill itself.
-                done = self.run_container("sh", "-c", f"sh -c '{script}'")
+                done = self.run_container("sh", "-c", 'sh -c "$1"', "-", script)
                 self.assertEqual(done.returncode, status, done.stderr)
 
     def test_killed_from_outside(self):

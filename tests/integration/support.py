@@ -131,8 +131,8 @@ class Surroundings:
         for top in self.WATCHED:
             for folder, folders, names in os.walk(top):
                 files.update(os.path.join(folder, name) for name in folders + names)
-        # The runtime's root directory itself stays, as runc's does.
-        files -= {"/run/nacre"}
+        # The root directories of the runtimes themselves stay.
+        files -= {"/run/nacre", "/run/runc"}
         with open("/proc/self/mountinfo", encoding="utf-8") as file:
             mounts = {line.split()[4] for line in file}
         with open("/proc/net/unix", encoding="utf-8") as file:

@@ -178,6 +178,18 @@ class Test(unittest.TestCase):
         os.kill(pid, signal.SIGUSR1)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 3)
 
+    def test_the_standin_keeps_nothing_of_its_caller(self):
+        self.write("sleep", "60")
+        read, write = os.pipe()
+        self.nacre("run", "-d", "-b", self.bundle, "a", pass_fds=(write,))
+        os.close(write)
+        self.assertEqual(os.read(read, 1), b"")
+        os.close(read)
+        pid = self.state("a")["pid"]
+        self.assertEqual([os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)], ["/dev/null"] * 3)
+        self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
+        self.assertEqual(os.getsid(pid), pid)
+
     def test_delete_takes_a_created_container(self):
         self.write("true")
         self.create("a")

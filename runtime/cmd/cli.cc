@@ -10,6 +10,7 @@
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
 #include "runtime/oci/config.h"
+#include "runtime/standin/standin.h"
 #include "runtime/state/store.h"
 #include "version.h"
 
@@ -163,7 +164,7 @@ void add_exec(CLI::App& app, Request& request) {
 }
 
 void add_later(CLI::App& app, Request& request) {
-  for (const char* name : {"checkpoint", "restore", "events", "pause", "resume", "ps", "update"}) {
+  for (const char* name : {"checkpoint", "restore", "events", "features", "pause", "resume", "ps", "update"}) {
     CLI::App* command = app.add_subcommand(name, "not supported by this version");
     command->prefix_command(true);
     command->callback([&request, name] {
@@ -208,6 +209,7 @@ bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) 
 
 int main(int argc, char** argv) {
   fill_stdio();
+  runtime::note_inherited_fds();
   Request request;
   CLI::App app("Runs OCI containers, each in a microVM of its own.", "nacre");
   add_globals(app, request);

@@ -86,7 +86,6 @@ Result<int> remove(const Globals& globals, const DeleteOptions& options);
 Result<int> list(const Globals& globals, const ListOptions& options);
 Result<int> exec(const Globals& globals, const ExecOptions& options);
 Result<int> spec(const Globals& globals, const SpecOptions& options);
-Result<int> features(const Globals& globals);
 
 // Options of create, run and exec that this version cannot honour.
 Result<void> check_unsupported(const std::string& console_socket, const std::string& pidfd_socket, int preserve_fds);

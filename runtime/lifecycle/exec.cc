@@ -56,6 +56,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 // In the forked child.
 [[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container, Fd report) {
   ::setsid();
+  close_inherited_fds();
   if (!container.cgroup.empty()) enter_cgroup(container.cgroup);
   auto running = [&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());

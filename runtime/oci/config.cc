@@ -196,7 +196,7 @@ Result<Config> load_config(const std::string& bundle) {
   auto text = read_file(config.bundle + "/" + kConfigName, kMaxConfig);
   if (!text) {
     if (text.error().code() != ENOENT) return std::unexpected(text.error());
-    return fail("JSON specification file config.json not found in " + config.bundle, ENOENT);
+    return fail("JSON specification file config.json not found: no such file or directory in " + config.bundle, ENOENT);
   }
   config.json = TRY(parse_json(*text, kConfigName));
   drop_nulls(config.json);

@@ -1,5 +1,6 @@
 #include "runtime/standin/standin.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/socket.h>
@@ -7,6 +8,9 @@
 
 #include <array>
 #include <cstdlib>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "runtime/cgroup/cgroup.h"
@@ -22,6 +26,11 @@ using Json = nlohmann::json;
 // From vmm's start to the guest's answer. A VM inside an emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
+
+std::vector<int>& inherited_fds() {
+  static std::vector<int> fds;
+  return fds;
+}
 
 Json with_stdio(Json message, const Stdio& stdio) {
   message["stdin"] = stdio.in;
@@ -118,6 +127,19 @@ Result<Report> receive_report(int socket) {
   return report;
 }
 
+void note_inherited_fds() {
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir("/proc/self/fd"), ::closedir);
+  if (!directory) return;
+  while (dirent* entry = ::readdir(directory.get())) {
+    int fd = std::atoi(entry->d_name);  // "." and ".." become 0
+    if (fd > STDERR_FILENO && fd != ::dirfd(directory.get())) inherited_fds().push_back(fd);
+  }
+}
+
+void close_inherited_fds() {
+  for (int fd : std::exchange(inherited_fds(), {})) ::close(fd);
+}
+
 void detach_from_caller() {
   Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   // The caller's pipes must see an end of file when the container closes its side, not when we end.
@@ -129,6 +151,7 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
   // As runc's first process: a session of its own, so that a terminal's ^C goes to the command alone, which forwards
   // it.
   ::setsid();
+  close_inherited_fds();
   dir.forget_lock();
   auto signals = take_signals();
   if (!signals) give_up(signals.error(), plan.cgroup, dir, report.get());

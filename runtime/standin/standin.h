@@ -41,7 +41,13 @@ Result<Report> receive_report(int socket);
 // asked for it is gone before it was, nothing of it is left but the directory, which the caller removes if it can.
 [[noreturn]] void run_standin(StandinPlan plan, ContainerDir& dir, Fd report);
 
-// Leaves what the caller must get back when it ends: its session and its stdio, which vmm holds by now.
+// Leaves what the caller must get back when the container closes it or ends: its stdio, which vmm holds by now, and its
+// working directory.
 void detach_from_caller();
+
+// Descriptors above stderr that this program was started with: a long-lived process must not hold a caller's pipes
+// open. The first call, before anything else is opened, notes them; the second, in the stand-in, closes them.
+void note_inherited_fds();
+void close_inherited_fds();
 
 }  // namespace nacre::runtime

@@ -195,8 +195,7 @@ Result<bool> ContainerDir::relock() {
 Result<void> ContainerDir::remove() {
   // state.json goes before the lock: a removal that is cut short can be repeated.
   std::vector<std::string> names = TRY(entries(fd()));
-  std::ranges::stable_partition(names, [](const auto& name) { return name != kLockName && name != kRecordName; });
-  std::ranges::stable_partition(names, [](const auto& name) { return name != kLockName; });
+  std::ranges::sort(names, {}, [](const auto& name) { return name == kLockName ? 2 : name == kRecordName ? 1 : 0; });
   for (const auto& name : names) {
     if (::unlinkat(fd(), name.c_str(), 0) < 0 && errno != ENOENT) return fail_errno("unlink " + file(name));
   }

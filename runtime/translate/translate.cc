@@ -21,8 +21,8 @@ constexpr unsigned kMaxCpus = 64;
 constexpr uint64_t kMemoryUnit = 2ull << 20;  // vmm's
 constexpr uint64_t kMaxMemory = 1ull << 46;
 
-// panic=-1 and reboot=k: a kernel that panics, or whose init ends, pulls the reset line at once, and vmm ends. (reboot=t
-// would be a triple fault, which vmm tells apart.)
+// panic=-1 and reboot=k: a kernel that panics, or whose init ends, pulls the reset line at once, and vmm ends.
+// (reboot=t would be a triple fault, which vmm tells apart.)
 constexpr const char* kCommandLine =
     "rdinit=/init panic=-1 reboot=k pci=off nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
     "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce";

@@ -180,7 +180,7 @@ void Muxer::settle(Stream& stream) {
       if (stream.connection.shutdown_told()) return retire(stream, true);
     } else if (!stream.deadline) {
       stream.connection.shut_down(kShutdownBoth);
-      set_deadline(stream, kLingerTimeout);
+      set_deadline(stream, options_.linger_timeout);
     }
   }
   if (stream.has_output()) enqueue(stream);
@@ -212,7 +212,7 @@ void Muxer::dequeue(Stream& stream) {
   stream.queued.reset();
 }
 
-void Muxer::set_deadline(Stream& stream, std::chrono::seconds after) {
+void Muxer::set_deadline(Stream& stream, std::chrono::milliseconds after) {
   stream.deadline = Clock::now() + after;
   timer_->arm(*stream.deadline);
 }
@@ -254,7 +254,7 @@ bool Muxer::transmit(RxRing& ring, int budget) {
 void Muxer::serve(Stream& stream, RxRing& ring) {
   if (auto header = stream.connection.next_control()) {
     ring.send(*header);
-    if (header->op == Op::kRequest) set_deadline(stream, kConnectTimeout);
+    if (header->op == Op::kRequest) set_deadline(stream, options_.connect_timeout);
   } else if (uint32_t credit = stream.connection.send_credit(); credit > 0) {
     size_t bytes = stream.read(ring.room(credit));
     ring.send_data(bytes, [&stream](uint32_t len) { return stream.connection.data(len); });

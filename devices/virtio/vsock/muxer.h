@@ -6,6 +6,7 @@
 // device to take no more packets from the guest until some are sent (virtio 1.3, 5.10.6.1, allows that).
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <list>
@@ -34,15 +35,16 @@ class Muxer {
     uint64_t guest_cid;
     std::string uds_path;  // guest connections to port P go to "<uds_path>_<P>"; empty: refused
     Fd listener;           // may be none
-    std::vector<InheritedStream> streams;
+    std::vector<InheritedStream> streams = {};
+    // How long the guest may take to answer a request, counted from when it got it. Firecracker gives it two seconds;
+    // a guest that shares its processors with many others may need more.
+    std::chrono::milliseconds connect_timeout{10'000};
+    // How long it may take to acknowledge that both directions were shut down, before it is reset.
+    std::chrono::milliseconds linger_timeout{2'000};
   };
 
   static constexpr size_t kMaxStreams = 1024;
   static constexpr size_t kMaxResets = 256;
-  // How long the guest may take to answer a request, counted from when it got it. Firecracker's time.
-  static constexpr std::chrono::seconds kConnectTimeout{2};
-  // How long it may take to acknowledge that both directions were shut down, before it is reset.
-  static constexpr std::chrono::seconds kLingerTimeout{2};
   // Receive buffer of a stream. The first ones get the large one, so that a guest that opens all it can and has its
   // data stall there takes tens of MiB, not hundreds.
   static constexpr uint32_t kBufferLarge = 256 * 1024;
@@ -82,7 +84,7 @@ class Muxer {
   void retire(Stream& stream, bool tell_guest);
   void enqueue(Stream& stream);
   void dequeue(Stream& stream);
-  void set_deadline(Stream& stream, std::chrono::seconds after);
+  void set_deadline(Stream& stream, std::chrono::milliseconds after);
   void on_timer();
 
   EventLoop& loop_;

@@ -56,7 +56,9 @@ class Guest {
     uint16_t rx_count = 64;
     bool uds = true;
     bool event_index = true;
-    std::vector<InheritedStream> streams;
+    std::chrono::milliseconds connect_timeout{10'000};
+    std::chrono::milliseconds linger_timeout{2'000};
+    std::vector<InheritedStream> streams = {};
   };
   explicit Guest(Setup setup);
   Guest() : Guest(Setup{}) {}
@@ -94,6 +96,8 @@ class Guest {
   // Host: a listening socket for guest connections; a client on the device's own socket.
   Fd listen_on(uint32_t port);
   Fd client();
+
+  std::optional<testing::Used> take_used(uint32_t index, std::chrono::milliseconds limit);
 
  private:
   std::string directory_;

@@ -20,8 +20,7 @@ namespace nacre::vmm {
 namespace {
 
 // What a file server needs to act for any user of the guest, within the jail's user namespace.
-constexpr std::array kKept = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID,
-                              CAP_SETGID, CAP_SETUID,       CAP_SETFCAP,         CAP_MKNOD};
+constexpr std::array kKept = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
 
 constexpr const char* kIdentityMap = "0 0 4294967295\n";
 

@@ -202,6 +202,8 @@ void Machine::stop_vcpus() {
 }
 
 Result<End> Machine::run() {
+  // One turn makes this thread the loop's own, before a vCPU can hand it work.
+  TRY(loop_->run_once(0));
   install_vcpu_signal();
   for (size_t i = 0; i < vcpus_.size(); i++) vcpus_[i]->start(static_cast<unsigned>(i));
   TRY(loop_->run());

@@ -90,6 +90,8 @@ nacre_check_guest_end:
 
 namespace nacre::vmm {
 
-std::span<const std::byte> check_guest_code() { return {nacre_check_guest_start, nacre_check_guest_end}; }
+std::span<const std::byte> check_guest_code() {
+  return {nacre_check_guest_start, nacre_check_guest_end};
+}
 
 }  // namespace nacre::vmm

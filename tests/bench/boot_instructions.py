@@ -9,14 +9,11 @@ alike, so the time that tasks were busy is a count of instructions: rq_cpu_time,
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
-import tempfile
 
-NACRE = os.environ.get("NACRE_BIN", "nacre")
-BUSYBOX = os.environ["NACRE_BUSYBOX_ROOTFS"]
+from bundle import NACRE, make_bundle
 
 
 def busy():
@@ -25,19 +22,6 @@ def busy():
             if line.startswith("cpu0 "):
                 return int(line.split()[7])
     raise SystemExit("no cpu0 in /proc/schedstat")
-
-
-def make_bundle():
-    bundle = tempfile.mkdtemp(prefix="bench-")
-    subprocess.run(["cp", "-a", BUSYBOX, f"{bundle}/rootfs"], check=True)
-    subprocess.run([NACRE, "spec", "--bundle", bundle], check=True)
-    with open(f"{bundle}/config.json", encoding="utf-8") as file:
-        config = json.load(file)
-    config["process"]["terminal"] = False
-    config["process"]["args"] = ["/bin/true"]
-    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
-        json.dump(config, file)
-    return bundle
 
 
 def measure(argv, runs):
@@ -54,7 +38,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args()
-    bundle = make_bundle()
+    bundle = make_bundle("/bin/true")
     programs = {"fork and exec of /bin/true": lambda run: ["/bin/true"]}
     for name, path in (("crun run", shutil.which("crun")), ("runc run", shutil.which("runc")), ("nacre run", NACRE)):
         programs[name] = lambda run, path=path, name=name: [path, "run", "--bundle", bundle, f"bench-{run}"]

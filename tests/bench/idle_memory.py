@@ -8,14 +8,12 @@ counts); private is clean plus dirty, proportional is PSS. In KiB.
 
 import argparse
 import json
-import os
 import re
 import subprocess
-import tempfile
 import time
 
-NACRE = os.environ.get("NACRE_BIN", "nacre")
-BUSYBOX = os.environ["NACRE_BUSYBOX_ROOTFS"]
+from bundle import NACRE, make_bundle
+
 GUEST_RAM = 64 << 20  # a mapping this large and anonymous, and what is mapped into its range, is the guest's memory
 
 
@@ -63,15 +61,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args()
-    bundle = tempfile.mkdtemp(prefix="bench-")
-    subprocess.run(["cp", "-a", BUSYBOX, f"{bundle}/rootfs"], check=True)
-    subprocess.run([NACRE, "spec", "--bundle", bundle], check=True)
-    with open(f"{bundle}/config.json", encoding="utf-8") as file:
-        config = json.load(file)
-    config["process"]["terminal"] = False
-    config["process"]["args"] = ["sleep", "1000"]
-    with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
-        json.dump(config, file)
+    bundle = make_bundle("sleep", "1000")
     with open("/dev/null", "r+b") as null:
         for argv in (["create", "--bundle", bundle, "bench"], ["start", "bench"]):
             subprocess.run([NACRE, *argv], check=True, stdin=null, stdout=null)

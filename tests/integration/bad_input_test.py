@@ -7,8 +7,8 @@ from support import NACRE, ContainerTest, main, nacre, state
 
 
 class BadInput(ContainerTest):
-    def attempt(self, bundle, container=None, **environment):
-        return nacre("run", "--bundle", bundle.path, container or "bad", env={**os.environ, **environment})
+    def attempt(self, bundle, container="bad", **environment):
+        return nacre("run", "--bundle", bundle.path, container, env={**os.environ, **environment})
 
     def test_no_config(self):
         bundle = self.bundle("true")

@@ -92,6 +92,18 @@ class Lifecycle(ContainerTest):
         self.assertIsNone(state(container))
         self.assertEqual(nacre("delete", "--force", container).returncode, 0)
 
+    def test_stand_in_and_vmm_are_in_the_cgroup_of_the_config(self):
+        def change(config):
+            config["linux"]["cgroupsPath"] = "/nacre-test/one"
+        container, _ = self.create("sleep", "1000", change=change)
+        pid = state(container)["pid"]
+        for process in (pid, *children(pid)):
+            with open(f"/proc/{process}/cgroup", encoding="utf-8") as file:
+                self.assertEqual(file.read(), "0::/nacre-test/one\n")
+        self.assertEqual(nacre("delete", "--force", container).returncode, 0)
+        self.assertFalse(os.path.exists("/sys/fs/cgroup/nacre-test/one"))
+        os.rmdir("/sys/fs/cgroup/nacre-test")
+
     def test_a_created_container_can_be_killed_and_deleted(self):
         container, _ = self.create("sleep", "1000")
         self.assertEqual(nacre("kill", container, "KILL").returncode, 0)

@@ -18,7 +18,7 @@ gcc -O1 -Wall -o /tmp/hello /tmp/hello.c && /tmp/hello
 WORKERS = r"""
 import hashlib, os
 os.umask(0o027)
-os.makedirs("/data/sub", mode=0o750)
+os.makedirs("/data/sub"); os.chmod("/data", 0o751)
 def work(n):
     os.setgid(2000 + n); os.setuid(1000 + n)
     path = f"/data/sub/worker{n}"
@@ -80,7 +80,7 @@ class Programs(ContainerTest):
             with open(path, "rb") as file:
                 self.assertEqual(file.read(), hashlib.sha256(b"%d" % n).digest() * 10000)
         sub = f"{self.rootfs}/data/sub"
-        self.assertEqual(stat.S_IMODE(os.lstat(f"{self.rootfs}/data").st_mode), 0o750)
+        self.assertEqual(stat.S_IMODE(os.lstat(f"{self.rootfs}/data").st_mode), 0o751)
         self.assertEqual(os.readlink(f"{sub}/link"), "worker0")
         self.assertEqual(os.stat(f"{sub}/hard").st_ino, os.stat(f"{sub}/worker1").st_ino)
         self.assertTrue(stat.S_ISFIFO(os.lstat(f"{sub}/fifo").st_mode))

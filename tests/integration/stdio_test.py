@@ -63,8 +63,8 @@ class ExitStatus(ContainerTest):
         for script, status in (("exit 0", 0), ("exit 7", 7), ("nonesuch", 127), ("/etc/passwd", 126),
                                ("kill -9 $$", 137)):
             with self.subTest(script=script):
-                # A second shell, for PID 1 cannot kill itself.
-                done = self.run_container("sh", "-c", 'sh -c "$1"', "-", script)
+                # A second shell, for PID 1 cannot kill itself; not as the last command, which a shell becomes.
+                done = self.run_container("sh", "-c", 'sh -c "$1"; exit $?', "-", script)
                 self.assertEqual(done.returncode, status, done.stderr)
 
     def test_killed_from_outside(self):

@@ -44,8 +44,8 @@ void define(CLI::App& app, Options& options) {
   app.add_option("--cpus", options.cpus, "virtual CPUs, 1 to 64 (default 1)");
   app.add_option("--fs", options.fs, "virtio-fs share: tag=T,path=P[,readonly]");
   app.add_option("--vsock", options.vsock, "virtio-vsock: cid=N,uds=PATH");
-  app.add_option("--disk", options.disks, "virtio-blk disk, raw: path=P[,readonly]");
-  app.add_option("--net", options.nets, "virtio-net on a tap: tap=NAME[,mac=M]");
+  app.add_option("--disk", options.disks, "not in this version: virtio-blk disk, raw: path=P[,readonly]");
+  app.add_option("--net", options.nets, "not in this version: virtio-net on a tap: tap=NAME[,mac=M]");
   app.add_flag("--no-console", options.no_console, "no serial console on stdin and stdout");
 }
 
@@ -66,6 +66,8 @@ Result<Config> build_config(const Options& options) {
   for (const std::string& text : options.nets) config.nets.push_back(TRY(parse_net(text)));
   if (!options.vsock.empty()) config.vsock = TRY(parse_vsock(options.vsock));
   TRY(check(config));
+  if (!config.disks.empty()) return fail("disk: this version has no block devices");
+  if (!config.nets.empty()) return fail("net: this version has no network devices");
   return config;
 }
 

@@ -1,6 +1,6 @@
 """Counts instructions from exec of `nacre run` to the exit of /bin/true in a container, beside runc and crun.
 
-  tools/lab run --icount --memory 4G -- /usr/bin/python3 tests/bench/boot_instructions.py [--runs N] [--json FILE]
+  tools/bench boot [--runs N] [--json FILE]
 
 In the lab with --icount the clock advances by 1 ns per executed instruction, in the lab machine and in its guests
 alike, so the time that tasks were busy is a count of instructions: rq_cpu_time, the 7th number of cpu0's line in

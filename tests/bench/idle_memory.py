@@ -1,6 +1,6 @@
 """Memory of vmm and of the stand-in with one idle container (`sleep`), from /proc/PID/smaps.
 
-  tools/lab run --memory 4G -- /usr/bin/python3 tests/bench/idle_memory.py [--json FILE]
+  tools/bench memory [--json FILE]
 
 `own` is what the process has beside the guest's RAM (for vmm: all mappings but the guest's memory, the way Firecracker
 counts); private is clean plus dirty, proportional is PSS. In KiB.

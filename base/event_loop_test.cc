@@ -66,7 +66,8 @@ BOOST_AUTO_TEST_CASE(handler_removes_itself) {
     loop->remove(first.get());
     calls += *kept;  // its captures live until it returns
   };
-  BOOST_TEST(loop->add(first.get(), EPOLLIN, std::move(handler)).has_value());
+  auto added = loop->add(first.get(), EPOLLIN, std::move(handler));
+  BOOST_TEST(added.has_value());
   kept.reset();
   signal(first);
   BOOST_TEST(loop->run_once(0).has_value());

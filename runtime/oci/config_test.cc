@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_field) {
 }
 
 BOOST_AUTO_TEST_CASE(broken_json_is_one_line) {
-  for (std::string text :
+  for (const std::string& text :
        {std::string("{"), std::string("[1,\n2"), std::string(100'000, '['), std::string("\"\xff\"")}) {
     auto json = oci::parse_json(text, "x");
     BOOST_REQUIRE(!json);

@@ -27,6 +27,7 @@ class Root {
     path_ = std::string(::mkdtemp(path)) + "/a/root";
   }
   ~Root() { std::filesystem::remove_all(std::filesystem::path(path_).parent_path().parent_path()); }
+  // NOLINTNEXTLINE(google-explicit-constructor): stands for its path wherever a test names it
   operator const std::string&() const { return path_; }
 
  private:

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import unittest
 
-VMM = os.environ.get("NACRE_VMM", "vmm")
+from support import VMM, Bundle, nacre
+
 LOAD_ADDRESS = 0x1000000
 SKIPPED = 77
 
@@ -120,6 +121,20 @@ class TinyGuest(unittest.TestCase):
         else:
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, rb"^vmm: this host's KVM cannot run Linux guests: .*\n$")
+
+
+class NacreHere(unittest.TestCase):
+    def test_a_kvm_that_cannot_run_linux_is_said_in_one_line(self):
+        if subprocess.run([VMM, "check"], capture_output=True, check=False).returncode == 0:
+            self.skipTest("this KVM can run Linux guests")
+        if not os.environ.get("NACRE_KERNEL"):
+            self.skipTest("no guest kernel: run by tools/test with the lab suite, which builds it")
+        with Bundle("true") as bundle:
+            done = nacre("run", "--bundle", bundle.path, "kvm-test", timeout=300)
+            text = done.stderr.decode()
+            self.assertEqual((done.returncode, done.stdout, len(text.splitlines())), (1, b"", 1), text)
+            self.assertIn("this host's KVM cannot run Linux guests: ", text)
+            self.assertIn("does not exist", nacre("state", "kvm-test").stderr.decode())
 
 
 def main():

@@ -22,6 +22,7 @@ struct ChildPlan {
   const std::vector<std::pair<int, int>>* fds;
   unsigned first_closed;  // descriptors from here on are closed
   int death_signal;
+  bool new_session;
   pid_t parent;
 };
 
@@ -40,6 +41,7 @@ int become(const ChildPlan& plan) {
     // The parent may have ended before the call.
     if (::getppid() != plan.parent) ::_exit(127);
   }
+  if (plan.new_session && ::setsid() < 0) return errno;
   for (auto [from, to] : *plan.fds) {
     if (::dup2(from, to) < 0) return errno;
   }
@@ -106,6 +108,7 @@ Result<Child> spawn(const SpawnOptions& options) {
                  .fds = &fds,
                  .first_closed = static_cast<unsigned>(highest) + 1,
                  .death_signal = options.death_signal,
+                 .new_session = options.new_session,
                  .parent = ::getpid()};
   // No handler of ours may run in the child, which shares our memory.
   sigset_t all, before;

@@ -24,6 +24,7 @@ struct SpawnOptions {
   // The signal that the child gets when the calling thread ends; 0: none. The kernel forgets it when the child changes
   // its user.
   int death_signal = 0;
+  bool new_session = false;  // setsid(2): signals of the parent's terminal are not for the child
 };
 
 struct Child {

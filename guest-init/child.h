@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,12 +29,23 @@ struct ChildPlan {
 // Joins a container; already in its pid namespace and cgroup.
 [[noreturn]] void run_exec_process(const ProcessSpec& spec, const ChildPlan& plan);
 
+// A pseudo-terminal of the container's devpts.
+struct Terminal {
+  Fd master, slave;
+};
+
 // The steps.
 
 // Mounts everything below the root, which is mounted itself, and takes it as "/". Leaves the working directory "/".
-// `proc` is a /proc that stays reachable.
-Result<void> build_root(const ContainerSpec& spec);
+// Gives the terminal of the first process, if it is to have one.
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec);
 Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices);
+
+Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner);
+// Shows the terminal as /dev/console.
+Result<void> bind_console(const Rootfs& root, const Terminal& terminal);
+// Makes it the controlling terminal of this session, and its standard streams.
+Result<void> take_terminal(const Terminal& terminal);
 
 Result<void> apply_rlimits(const std::vector<Rlimit>& rlimits);
 // User, groups, working directory, umask and capabilities; afterwards the process has nothing but what `process` says.

@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
+#include <span>
 #include <string>
 
 namespace nacre::guest {
@@ -17,18 +19,18 @@ struct Header {
   int code;
 };
 
-void put(int control, Header header, std::string_view text) {
+void put(int control, Header header, std::string_view text, std::span<const int> fds = {}) {
   std::string message(sizeof(header), '\0');
   std::memcpy(message.data(), &header, sizeof(header));
   message += text.substr(0, kMaxText);
   // If guest-init is gone there is nobody to tell.
-  [[maybe_unused]] ssize_t n = ::send(control, message.data(), message.size(), MSG_NOSIGNAL);
+  (void)send_with_fds(control, std::as_bytes(std::span(message)), fds);
 }
 
 }  // namespace
 
-void report_ready(int control) {
-  put(control, Header{'R', 0}, "");
+void report_ready(int control, int terminal) {
+  put(control, Header{'R', 0}, "", terminal < 0 ? std::span<const int>() : std::span(&terminal, 1));
 }
 
 void report_error(int control, const Error& error) {
@@ -50,13 +52,11 @@ bool send_go(int control) {
 
 std::optional<ChildMessage> receive_child_message(int control) {
   std::array<char, sizeof(Header) + kMaxText> buffer;
-  ssize_t n;
-  do {
-    n = ::recv(control, buffer.data(), buffer.size(), MSG_DONTWAIT);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0 && errno == EAGAIN) return std::nullopt;
+  auto received = receive_with_fds(control, std::as_writable_bytes(std::span(buffer)), MSG_DONTWAIT);
+  if (!received && received.error().code() == EAGAIN) return std::nullopt;
+  size_t n = received ? received->size : 0;
   ChildMessage message;
-  if (n < static_cast<ssize_t>(sizeof(Header))) {
+  if (n < sizeof(Header)) {
     message.end = true;
     return message;
   }
@@ -64,9 +64,9 @@ std::optional<ChildMessage> receive_child_message(int control) {
   std::memcpy(&header, buffer.data(), sizeof(header));
   if (header.kind == 'R') {
     message.ready = true;
+    if (!received->fds.empty()) message.terminal = std::move(received->fds[0]);
   } else {
-    message.error.emplace(std::string(buffer.data() + sizeof(header), static_cast<size_t>(n) - sizeof(header)),
-                          header.code);
+    message.error.emplace(std::string(buffer.data() + sizeof(header), n - sizeof(header)), header.code);
   }
   return message;
 }

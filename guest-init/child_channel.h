@@ -1,5 +1,5 @@
 // The socket pair between guest-init and a child that is not executing its program yet. Messages (SOCK_SEQPACKET):
-//   child: ready       set up; waits for the word to go on
+//   child: ready       set up; waits for the word to go on. Carries the descriptor of its terminal's master
 //   child: error       a step failed; the child exits
 //   parent: one byte   go on
 // The child's end closes on execve: an end of file after "ready" and the byte means that the program runs.
@@ -7,6 +7,7 @@
 
 #include <optional>
 
+#include "base/fd.h"
 #include "base/result.h"
 
 namespace nacre::guest {
@@ -15,9 +16,10 @@ struct ChildMessage {
   bool ready = false;
   bool end = false;            // the child has executed its program, or is gone
   std::optional<Error> error;  // neither of these: it has failed
+  Fd terminal;                 // with "ready": the master of the process's terminal, if it has one
 };
 
-void report_ready(int control);
+void report_ready(int control, int terminal = -1);
 void report_error(int control, const Error& error);
 // False: guest-init has given up this child.
 bool wait_for_go(int control);

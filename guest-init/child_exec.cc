@@ -89,19 +89,30 @@ Result<void> write_sysctls(int proc, const std::vector<std::pair<std::string, st
   return {};
 }
 
-Result<void> build_container(const ContainerSpec& spec) {
+Result<std::optional<Terminal>> build_container(const ContainerSpec& spec) {
   // The machine's own /proc: the container may have none, or one that lies.
   Fd proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   // Only now, in the container's cgroup, does a new namespace have that as its root.
   if ((spec.namespaces & CLONE_NEWCGROUP) && ::unshare(CLONE_NEWCGROUP) < 0) return fail_errno("unshare cgroup");
-  TRY(build_root(spec));
+  auto terminal = TRY(build_root(spec));
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) < 0) {
     return fail_errno("set hostname");
   }
   if (!spec.domainname.empty() && ::setdomainname(spec.domainname.data(), spec.domainname.size()) < 0) {
     return fail_errno("set domainname");
   }
-  return write_sysctls(proc.get(), spec.sysctls);
+  TRY(write_sysctls(proc.get(), spec.sysctls));
+  return terminal;
+}
+
+// As an exec'ed process, which finds the container built.
+Result<std::optional<Terminal>> join_container(const ProcessSpec& process, const ChildPlan& plan) {
+  if (::setns(plan.init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0) {
+    return fail_errno("join the container's namespaces");
+  }
+  if (!process.terminal) return std::nullopt;
+  Rootfs root(TRY(open_file("/", O_PATH | O_DIRECTORY)));
+  return TRY_CONTEXT(open_terminal(root, *process.terminal, process.uid), "terminal");
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -111,8 +122,9 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return all;
 }
 
-[[noreturn]] void execute(const ProcessSpec& process, const ChildPlan& plan) {
+[[noreturn]] void execute(const ProcessSpec& process, const ChildPlan& plan, std::optional<Terminal> terminal) {
   auto program = [&]() -> Result<std::string> {
+    if (terminal) TRY(take_terminal(*terminal));
     TRY(become_user(process));
     return find_program(process);
   }();
@@ -123,7 +135,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<std::string> args = process.args;
   std::vector<std::string> env = complete_environment(process);
   std::vector<char*> argv = pointers(args), envp = pointers(env);
-  report_ready(plan.control);
+  report_ready(plan.control, terminal ? terminal->master.get() : -1);
+  terminal.reset();
   if (!wait_for_go(plan.control)) ::_exit(kSetupFailed);
   ::execve(program->c_str(), argv.data(), envp.data());
   int code = errno;
@@ -207,19 +220,21 @@ std::vector<std::string> complete_environment(const ProcessSpec& process) {
 }
 
 void run_first_process(const ContainerSpec& spec, const ChildPlan& plan) {
-  auto result = begin(plan, spec.process);
-  if (result) result = build_container(spec);
-  if (!result) give_up(plan, result.error());
-  execute(spec.process, plan);
+  auto terminal = [&]() -> Result<std::optional<Terminal>> {
+    TRY(begin(plan, spec.process));
+    return build_container(spec);
+  }();
+  if (!terminal) give_up(plan, terminal.error());
+  execute(spec.process, plan, std::move(*terminal));
 }
 
 void run_exec_process(const ProcessSpec& spec, const ChildPlan& plan) {
-  auto result = begin(plan, spec);
-  if (!result) give_up(plan, result.error());
-  if (::setns(plan.init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0) {
-    give_up(plan, Error::from_errno("join the container's namespaces", errno));
-  }
-  execute(spec, plan);
+  auto terminal = [&]() -> Result<std::optional<Terminal>> {
+    TRY(begin(plan, spec));
+    return join_container(spec, plan);
+  }();
+  if (!terminal) give_up(plan, terminal.error());
+  execute(spec, plan, std::move(*terminal));
 }
 
 }  // namespace nacre::guest

@@ -177,7 +177,7 @@ Result<Rootfs> mount_root(const ContainerSpec& spec) {
 
 }  // namespace
 
-Result<void> build_root(const ContainerSpec& spec) {
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec) {
   ::umask(0);
   Rootfs root = TRY(mount_root(spec));
   std::vector<Fd> readonly_later;
@@ -194,12 +194,18 @@ Result<void> build_root(const ContainerSpec& spec) {
   }
   if (own_dev) TRY(make_devices(root, spec.devices));
   TRY_CONTEXT(root.make_directory(spec.process.cwd), "make cwd");
+  std::optional<Terminal> terminal;
+  if (const auto& wanted = spec.process.terminal) {
+    terminal = TRY_CONTEXT(open_terminal(root, *wanted, spec.process.uid), "terminal");
+    TRY_CONTEXT(bind_console(root, *terminal), "/dev/console");
+  }
   for (const Fd& mount : readonly_later) TRY(set_attributes(mount.get(), MOUNT_ATTR_RDONLY, 0, false));
   for (const std::string& path : spec.readonly_paths) {
     TRY_CONTEXT(make_path_readonly(root, path), "make " + path + " read-only");
   }
   for (const std::string& path : spec.masked_paths) TRY_CONTEXT(mask_path(root, path), "mask " + path);
-  return enter_root(root, spec);
+  TRY(enter_root(root, spec));
+  return terminal;
 }
 
 }  // namespace nacre::guest

@@ -43,6 +43,7 @@ struct Process {
   Fd pidfd;
   Fd control;  // see child_channel.h; closed once the program runs
   std::array<std::unique_ptr<Stream>, 3> streams;
+  Fd terminal;                             // its master; the streams of stdin and stdout have their own of it
   ConnectionId owner = kNoConnection;      // created it, and gets its exit
   ConnectionId requester = kNoConnection;  // waits for a reply about it
   std::optional<Error> setup_error;

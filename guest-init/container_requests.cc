@@ -1,3 +1,5 @@
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <csignal>
 
@@ -30,6 +32,13 @@ Result<StdioWanted> stdio_fields(const Json& request) {
   stdio.open[1] = TRY(protocol::bool_field(request, "stdout"));
   stdio.open[2] = TRY(protocol::bool_field(request, "stderr"));
   return stdio;
+}
+
+Result<void> terminal_fields(const Json& request, ProcessSpec& process) {
+  if (process.terminal && request.contains("newlines")) {
+    process.terminal->newlines = TRY(protocol::bool_field(request, "newlines"));
+  }
+  return {};
 }
 
 Json ok() {
@@ -75,11 +84,12 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   if (config == request.end()) return fail("missing field \"config\"", EINVAL);
   StdioWanted stdio = TRY(stdio_fields(request));
   container->spec = TRY(parse_container(*config));
+  TRY(terminal_fields(request, container->spec.process));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
 
-  auto spawned = spawn_first(*container, stdio, spawn_context(container->id, ""));
+  auto spawned = spawn_first(*container, stdio, spawn_context(container->id));
   if (!spawned) {
     container->cgroup->try_remove();
     return std::unexpected(spawned.error());
@@ -105,8 +115,9 @@ ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json&
   StdioWanted stdio = TRY(stdio_fields(request));
   ProcessSpec spec = TRY(parse_process(Field(field == request.end() ? nullptr : &*field, "process")));
   spec.personality = container.spec.process.personality;
+  TRY(terminal_fields(request, spec));
   process->owner = process->requester = connection;
-  TRY(spawn_exec(container, *process, spec, stdio, spawn_context(container.id, process->exec)));
+  TRY(spawn_exec(container, *process, spec, stdio, spawn_context(container.id)));
   Process& made = *process;
   container.execs[made.exec] = std::move(process);
   auto watched = watch_control(made);
@@ -163,6 +174,16 @@ ContainerTable::Answer ContainerTable::kill(ConnectionId, const Json& request) {
     if (errno == ESRCH) return fail("process already finished", ESRCH);
     return fail_errno("kill");
   }
+  return ok();
+}
+
+ContainerTable::Answer ContainerTable::resize(ConnectionId, const Json& request) {
+  Process& process = *TRY(find_process(*TRY(find(request)), request));
+  if (!process.terminal) return fail("process has no terminal", ENOTTY);
+  winsize size{};
+  size.ws_row = static_cast<uint16_t>(TRY(protocol::integer_field(request, "rows", 0, UINT16_MAX)));
+  size.ws_col = static_cast<uint16_t>(TRY(protocol::integer_field(request, "columns", 0, UINT16_MAX)));
+  if (::ioctl(process.terminal.get(), TIOCSWINSZ, &size) < 0) return fail_errno("set the terminal's size");
   return ok();
 }
 

@@ -22,7 +22,7 @@ ContainerTable::~ContainerTable() {
   }
 }
 
-SpawnContext ContainerTable::spawn_context(const std::string& container, const std::string&) {
+SpawnContext ContainerTable::spawn_context(const std::string& container) {
   return SpawnContext{loop_, transport_, config_.cgroup_mount, [this, container] { check_later(container); }};
 }
 
@@ -68,6 +68,14 @@ void ContainerTable::take_messages(Process& process) {
     auto message = receive_child_message(process.control.get());
     if (!message) return;
     if (message->ready && process.state == Process::State::setting_up) {
+      if (message->terminal) {
+        auto added = add_terminal(process, std::move(message->terminal), spawn_context(process.container));
+        if (!added) {
+          process.setup_error = added.error();
+          ::kill(process.pid, SIGKILL);  // its end gives the reply
+          return;
+        }
+      }
       process.state = Process::State::created;
       Json streams = Json::object();
       constexpr const char* kNames[] = {"stdin", "stdout", "stderr"};
@@ -146,6 +154,8 @@ void ContainerTable::check(const std::string& id) {
   auto found = containers_.find(id);
   if (found == containers_.end()) return;
   Container& container = *found->second;
+  check_terminal(container.first);
+  for (auto& [name, process] : container.execs) check_terminal(*process);
   check_execs(container);
   if (!is_over(container)) return;
   Process& first = container.first;
@@ -163,6 +173,17 @@ void ContainerTable::check(const std::string& id) {
   for (auto& [name, process] : container.execs) report_exit(*process);
   for (ConnectionId deleter : container.deleters) outlet_.reply(deleter, {{"type", "ok"}});
   containers_.erase(found);
+}
+
+// Once the host's end of a terminal is gone, so is ours: the kernel sends the SIGHUP.
+void ContainerTable::check_terminal(Process& process) {
+  if (!process.terminal || !process.is_alive()) return;
+  const auto& input = process.streams[0];
+  const auto& output = process.streams[1];
+  if (!input->is_finished() && !output->is_finished()) return;
+  input->abort();
+  output->abort();
+  process.terminal.reset();
 }
 
 void ContainerTable::check_execs(Container& container) {

@@ -43,6 +43,7 @@ class ContainerTable {
   Answer exec(ConnectionId connection, const Json& request);
   Answer release(ConnectionId connection, const Json& request);
   Answer kill(ConnectionId connection, const Json& request);
+  Answer resize(ConnectionId connection, const Json& request);
   Answer state(ConnectionId connection, const Json& request);
   Answer remove(ConnectionId connection, const Json& request);
 
@@ -56,7 +57,7 @@ class ContainerTable {
  private:
   Result<Container*> find(const Json& request);
   Result<Process*> find_process(Container& container, const Json& request);
-  SpawnContext spawn_context(const std::string& container, const std::string& exec);
+  SpawnContext spawn_context(const std::string& container);
   Result<void> watch_control(Process& process);
   void read_control(const std::string& container, const std::string& exec);
   void take_messages(Process& process);
@@ -69,6 +70,7 @@ class ContainerTable {
   void setup_failed(Process& process);
   void check_later(const std::string& container);
   void check(const std::string& container);
+  void check_terminal(Process& process);
   void check_execs(Container& container);
   bool is_over(Container& container);
   void report_exit(Process& process);

@@ -18,9 +18,9 @@ struct RequestEntry {
 };
 
 constexpr RequestEntry kRequests[] = {
-    {"create", &ContainerTable::create},   {"start", &ContainerTable::start}, {"exec", &ContainerTable::exec},
-    {"release", &ContainerTable::release}, {"kill", &ContainerTable::kill},   {"state", &ContainerTable::state},
-    {"delete", &ContainerTable::remove},
+    {"create", &ContainerTable::create},   {"start", &ContainerTable::start},   {"exec", &ContainerTable::exec},
+    {"release", &ContainerTable::release}, {"kill", &ContainerTable::kill},     {"state", &ContainerTable::state},
+    {"delete", &ContainerTable::remove},   {"resize", &ContainerTable::resize},
 };
 
 const RequestEntry* find_request(std::string_view type) {

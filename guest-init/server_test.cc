@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <cstdio>
@@ -168,7 +169,44 @@ BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
   BOOST_TEST(message_of(config).starts_with("set memory.nothing to 1: "));
   config = machine.config({"true"});
   config["process"]["terminal"] = true;
-  BOOST_TEST(message_of(config) == "terminals are not supported by this version");
+  config["mounts"] = Json::array();
+  BOOST_TEST(message_of(config) == "terminal: /dev/pts/ptmx: No such file or directory");
+}
+
+BOOST_AUTO_TEST_CASE(a_process_with_a_terminal) {
+  Json config = machine.config(shell("tty; stty size; read line; stty size; echo got $line; test -c /dev/console"));
+  config["process"]["terminal"] = true;
+  config["process"]["consoleSize"] = {{"height", 31}, {"width", 101}};
+  Json created = client.create("terminal", config);
+  BOOST_REQUIRE_EQUAL(created["type"], "created");
+  BOOST_TEST(!created["streams"].contains("stderr"));
+  Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
+  BOOST_TEST(client.start("terminal")["type"] == "ok");
+  Json resize{{"type", "resize"}, {"container", "terminal"}, {"rows", 50}, {"columns", 132}};
+  std::string text;
+  for (std::array<std::byte, 64> bytes; text.find("101") == std::string::npos;) {
+    ssize_t n = ::read(out.get(), bytes.data(), bytes.size());
+    BOOST_REQUIRE(n > 0);
+    text.append(reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(n));
+  }
+  BOOST_TEST(client.ask(resize)["type"] == "ok");
+  BOOST_TEST(write_all(in.get(), "word\n").has_value());
+  text += read_to_end(out.get());
+  BOOST_TEST(text == "/dev/pts/0\r\n31 101\r\nword\r\n50 132\r\ngot word\r\n");
+  BOOST_TEST(client.event()["status"] == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_terminal_hangs_up_with_the_host) {
+  Json config = machine.config(shell("trap 'exit 3' HUP; while :; do sleep 0.05; done"));
+  config["process"]["terminal"] = true;
+  Json created = client.create("hangup", config);
+  BOOST_REQUIRE_EQUAL(created["type"], "created");
+  Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
+  BOOST_TEST(client.start("hangup")["type"] == "ok");
+  ::usleep(200'000);  // for the shell to set its trap
+  in.reset();
+  Json exited = client.event();
+  BOOST_TEST((exited["status"] == 3 || exited["signal"] == SIGHUP));
 }
 
 BOOST_AUTO_TEST_CASE(a_program_that_cannot_run_is_told_at_start) {

@@ -23,10 +23,12 @@ struct Ends {
   Fd control;
 };
 
-Result<Ends> make_ends(Process& process, const StdioWanted& stdio, const SpawnContext& context) {
+// A terminal's come with the child's word that it is ready: add_terminal().
+Result<Ends> make_ends(Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
+                       const SpawnContext& context) {
   Ends ends;
   for (size_t i = 0; i < 3; i++) {
-    if (!stdio.open[i]) continue;
+    if (!stdio.open[i] || spec.terminal) continue;
     Pipe pipe = TRY(make_pipe());
     ends.child[i] = std::move(i == 0 ? pipe.read : pipe.write);
     process.streams[i] = TRY(Stream::create(context.loop, context.transport,
@@ -86,7 +88,7 @@ class PidNamespaceGuard {
 
 Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnContext context) {
   Process& process = container.first;
-  Ends ends = TRY(make_ends(process, stdio, context));
+  Ends ends = TRY(make_ends(process, container.spec.process, stdio, context));
   // The cgroup namespace comes later, from inside the cgroup.
   uint64_t flags = container.spec.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP);
   process.pid = TRY(clone_process(flags, container.cgroup->fd(), process.pidfd));
@@ -96,7 +98,7 @@ Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnCo
 
 Result<void> spawn_exec(Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
                         SpawnContext context) {
-  Ends ends = TRY(make_ends(process, stdio, context));
+  Ends ends = TRY(make_ends(process, spec, stdio, context));
   auto guard = TRY(PidNamespaceGuard::enter(container.first.pidfd.get()));
   auto pid = clone_process(0, container.cgroup->fd(), process.pidfd);
   if (!pid && pid.error().code() == EBUSY) {
@@ -115,6 +117,16 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
     plan.init_pidfd = container.first.pidfd.get();
     run_exec_process(spec, plan);
   }
+  return {};
+}
+
+Result<void> add_terminal(Process& process, Fd master, const SpawnContext& context) {
+  for (auto [index, direction] :
+       {std::pair(size_t{0}, Stream::Direction::to_process), std::pair(size_t{1}, Stream::Direction::from_process)}) {
+    process.streams[index] =
+        TRY(Stream::create(context.loop, context.transport, direction, TRY(master.dup()), context.on_stream_change));
+  }
+  process.terminal = std::move(master);
   return {};
 }
 

@@ -27,4 +27,7 @@ Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnCo
 Result<void> spawn_exec(Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
                         SpawnContext context);
 
+// The streams of a process with a terminal.
+Result<void> add_terminal(Process& process, Fd master, const SpawnContext& context);
+
 }  // namespace nacre::guest

@@ -27,6 +27,12 @@ struct Rlimit {
   rlimit limit;
 };
 
+struct TerminalSpec {
+  uint16_t rows = 0, columns = 0;  // 0: not known
+  // Whether the terminal turns "\n" into "\r\n". Not where the user's own terminal does.
+  bool newlines = true;
+};
+
 struct ProcessSpec {
   std::vector<std::string> args;
   std::vector<std::string> env;
@@ -40,6 +46,7 @@ struct ProcessSpec {
   bool no_new_privileges = false;
   std::optional<int> oom_score_adj;
   std::optional<unsigned long> personality;  // the container's, also for an exec'ed process
+  std::optional<TerminalSpec> terminal;
 };
 
 // A mount as the kernel's new interface takes it: attributes of the mount, and options of the file system.

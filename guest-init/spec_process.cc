@@ -132,7 +132,10 @@ Result<ProcessSpec> parse_process(const Field& field) {
   ProcessSpec process;
   if (!field.present()) return field.fails("is missing");
   if (TRY(TRY(field.member("terminal")).boolean(false))) {
-    return fail("terminals are not supported by this version", ENOTSUP);
+    Field size = TRY(field.member("consoleSize"));
+    process.terminal.emplace();
+    process.terminal->rows = static_cast<uint16_t>(TRY(TRY(size.member("height")).integer(0, UINT16_MAX, 0)));
+    process.terminal->columns = static_cast<uint16_t>(TRY(TRY(size.member("width")).integer(0, UINT16_MAX, 0)));
   }
   for (const char* name : {"scheduler", "ioPriority", "execCPUAffinity"}) {
     Field other = TRY(field.member(name));

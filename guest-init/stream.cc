@@ -17,6 +17,7 @@ constexpr size_t kChunk = 128 << 10;
 constexpr int kPipeSize = 256 << 10;
 // For fairness: after so many chunks other descriptors get their turn.
 constexpr int kChunksPerTurn = 4;
+constexpr size_t kMaxRest = 256 << 10;
 constexpr time_t kConnectSeconds = 60;
 
 std::array<char, kChunk>& scratch() {
@@ -39,6 +40,7 @@ Stream::Stream(EventLoop& loop, Transport& transport, Direction direction, Fd pi
     : loop_(loop),
       transport_(transport),
       direction_(direction),
+      terminal_(::isatty(pipe.get()) == 1),
       pipe_(std::move(pipe)),
       on_change_(std::move(on_change)) {}
 
@@ -77,8 +79,8 @@ void Stream::on_listener() {
 }
 
 void Stream::on_pipe(uint32_t events) {
-  if (direction_ == Direction::to_process && (events & EPOLLERR)) {
-    finish();  // nobody reads it any more
+  if (direction_ == Direction::to_process && (events & (EPOLLERR | EPOLLHUP))) {
+    finish();  // nobody reads it any more; a terminal's last user has closed it
     return;
   }
   for (int i = 0; i < kChunksPerTurn && move_chunk(); i++) {
@@ -177,7 +179,24 @@ void Stream::watch(int fd, uint32_t& current, uint32_t wanted) {
   current = wanted;
 }
 
+// A terminal does not say how much it holds. Reading it to where it would block does; what else its users write
+// meanwhile is bounded.
+void Stream::take_rest() {
+  auto& buffer = scratch();
+  while (pending_.size() < kMaxRest) {
+    ssize_t got = ::read(pipe_.get(), buffer.data(), buffer.size());
+    if (got <= 0) return;
+    pending_.append(buffer.data(), static_cast<size_t>(got));
+  }
+}
+
 void Stream::process_exited() {
+  if (terminal_ && !finished_ && direction_ == Direction::from_process) {
+    take_rest();
+    drain_target_ = sent_ + pending_.size();
+    if (connection_) update_watches();
+    return;
+  }
   int waiting = 0;
   if (finished_ || direction_ == Direction::to_process || ::ioctl(pipe_.get(), FIONREAD, &waiting) < 0) waiting = 0;
   drain_target_ = sent_ + pending_.size() + static_cast<uint64_t>(waiting);

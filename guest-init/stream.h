@@ -20,8 +20,9 @@ class Stream {
  public:
   enum class Direction { to_process, from_process };
 
-  // Takes guest-init's end of the pipe and opens a port. `on_change` is called from the loop when is_finished() or
-  // is_drained() may have become true; it may destroy the stream only later, by EventLoop::post().
+  // Takes guest-init's end of the pipe, or a terminal's master, and opens a port. `on_change` is called from the loop
+  // when is_finished() or is_drained() may have become true; it may destroy the stream only later, by
+  // EventLoop::post().
   static Result<std::unique_ptr<Stream>> create(EventLoop& loop, Transport& transport, Direction direction, Fd pipe,
                                                 std::function<void()> on_change);
   ~Stream();
@@ -55,6 +56,7 @@ class Stream {
   void watch(int fd, uint32_t& current, uint32_t wanted);
   void close_listener();
   bool peer_refuses_output() const;
+  void take_rest();
   void finish();
 
   int source() const { return direction_ == Direction::to_process ? connection_.get() : pipe_.get(); }
@@ -63,6 +65,7 @@ class Stream {
   EventLoop& loop_;
   Transport& transport_;
   const Direction direction_;
+  const bool terminal_;
   Fd pipe_, connection_, timer_;
   Transport::Listener listener_;
   std::function<void()> on_change_;

@@ -17,12 +17,16 @@
 //   create   {container: ID, config: OCI config.json, stdin: bool, stdout: bool, stderr: bool}
 //            Builds the container and its first process up to just before execve. `config.root.path` and the sources
 //            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
+//            Where process.terminal is true the three fields do not count: the process has a terminal, and the reply
+//            names ports for stdin and stdout, its two directions. newlines: false for a terminal that leaves "\n"
+//            as it is; it may be absent. When the host ends either direction, the terminal hangs up.
 //            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT}}
 //   start    {container: ID}                     releases the first process  -> ok, once its program runs
 //            An execve that fails (ENOEXEC) is an error here; the process then exits with 126 or 127.
 //   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr}
 //            Like create, for another process; NAME is unique in the container.  -> created
 //   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
+//   resize   {container: ID [, exec: NAME], rows: N, columns: N}  the terminal's window -> ok
 //   kill     {container: ID, signal: N, all: bool [, exec: NAME]}  -> ok
 //   state    {container: ID}                     -> state {status: "created"|"running"|"stopped", pid: N, exit?: {...}}
 //   delete   {container: ID}                     kills and removes           -> ok

@@ -17,14 +17,24 @@ namespace {
 constexpr int kBacklog = 128;
 constexpr size_t kMaxLine = 64;
 
-// A socket's path through a descriptor of its directory: short, however long the directory's own path is.
-Result<sockaddr_un> address_in(int directory, const std::string& name) {
-  std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + name;
+Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail("socket name too long: " + name, ENAMETOOLONG);
+  if (path.size() >= sizeof(address.sun_path)) return fail("socket name too long: " + path, ENAMETOOLONG);
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
+}
+
+// A socket's path through a descriptor of its directory: short, however long the directory's own path is.
+Result<sockaddr_un> address_in(int directory, const std::string& name) {
+  return address_of("/proc/self/fd/" + std::to_string(directory) + "/" + name);
+}
+
+Result<void> connect_address(int socket, const sockaddr_un& address, const std::string& what) {
+  while (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
+    if (errno != EINTR) return fail_errno("connect to " + what);
+  }
+  return {};
 }
 
 Result<Fd> make_socket() {
@@ -79,10 +89,13 @@ Result<Fd> listen_in(int directory, const std::string& name) {
 
 Result<Fd> connect_in(int directory, const std::string& name) {
   Fd socket = TRY(make_socket());
-  sockaddr_un address = TRY(address_in(directory, name));
-  while (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) {
-    if (errno != EINTR) return fail_errno("connect to the VM");
-  }
+  TRY(connect_address(socket.get(), TRY(address_in(directory, name)), "the VM"));
+  return socket;
+}
+
+Result<Fd> connect_to(const std::string& path) {
+  Fd socket = TRY(make_socket());
+  TRY(connect_address(socket.get(), TRY(address_of(path)), path));
   return socket;
 }
 

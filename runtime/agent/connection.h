@@ -18,6 +18,7 @@ inline constexpr int kRequestTimeoutMs = 60'000;
 // A listening socket named `name` in `directory`, whose path may be longer than an AF_UNIX address.
 Result<Fd> listen_in(int directory, const std::string& name);
 Result<Fd> connect_in(int directory, const std::string& name);
+Result<Fd> connect_to(const std::string& path);
 
 // A connection to guest-init's control port. Reads and writes on it give up after `timeout_ms`.
 // ECONNREFUSED or ENOENT where there is no VM any more.

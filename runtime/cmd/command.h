@@ -88,7 +88,7 @@ Result<int> exec(const Globals& globals, const ExecOptions& options);
 Result<int> spec(const Globals& globals, const SpecOptions& options);
 
 // Options of create, run and exec that this version cannot honour.
-Result<void> check_unsupported(const std::string& console_socket, const std::string& pidfd_socket, int preserve_fds);
+Result<void> check_unsupported(const std::string& pidfd_socket, int preserve_fds);
 
 // The program: the process's exit status.
 int main(int argc, char** argv);

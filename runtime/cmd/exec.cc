@@ -86,13 +86,14 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
 }  // namespace
 
 Result<int> exec(const Globals& globals, const ExecOptions& options) {
-  TRY(check_unsupported(options.console_socket, options.pidfd_socket, options.preserve_fds));
+  TRY(check_unsupported(options.pidfd_socket, options.preserve_fds));
   if (!options.cgroups.empty()) return fail("--cgroup: not supported by this version");
   if (options.args.empty() && options.process.empty()) return fail("process args cannot be empty");
   runtime::ExecRequest request{.root = globals.root,
                                .id = options.id,
                                .process = TRY(make_process(globals, options)),
-                               .pid_file = options.pid_file};
+                               .pid_file = options.pid_file,
+                               .console_socket = options.console_socket};
   if (options.detach) {
     TRY(runtime::exec_detached(request));
     return 0;

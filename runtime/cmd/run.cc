@@ -10,6 +10,7 @@
 #include "runtime/cmd/logging.h"
 #include "runtime/lifecycle/create.h"
 #include "runtime/standin/session.h"
+#include "runtime/standin/terminal.h"
 
 namespace nacre::cmd {
 
@@ -30,23 +31,29 @@ Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
     std::array<pollfd, 2> fds{{{pidfd.get(), POLLIN, 0}, {signal_fd, POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), -1) < 0) continue;
     if (fds[0].revents != 0) return wait_for(standin);
-    if (auto signal = runtime::read_signal(signal_fd)) (void)signal_pidfd(pidfd.get(), *signal);
+    if (auto signal = runtime::read_signal(signal_fd)) (void)signal_pidfd(pidfd.get(), signal->number);
   }
 }
 
 }  // namespace
 
 Result<int> run(const Globals& globals, const CreateOptions& options) {
-  TRY(check_unsupported(options.console_socket, options.pidfd_socket, options.preserve_fds));
+  TRY(check_unsupported(options.pidfd_socket, options.preserve_fds));
   CreatedContainer container = TRY(runtime::create_container({.root = globals.root,
                                                               .id = options.id,
                                                               .bundle = options.bundle,
                                                               .pid_file = options.pid_file,
+                                                              .console_socket = options.console_socket,
                                                               .debug = globals.debug,
+                                                              .foreground = !options.detach,
                                                               .held = true}));
   Fd signals;
+  std::optional<runtime::RawMode> raw;
   auto started = [&]() -> Result<void> {
-    if (!options.detach) signals = TRY(runtime::take_signals());
+    if (!options.detach) {
+      signals = TRY(runtime::take_signals());
+      if (container.terminal) raw.emplace(TRY(runtime::RawMode::enter(container.terminal.get())));
+    }
     return runtime::start_held(container);
   }();
   if (!started) {

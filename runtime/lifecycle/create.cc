@@ -64,16 +64,20 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
                    .vm = TRY(to_vm(config, parts, request.debug)),
                    .guest_config = to_guest(config),
                    .cgroup = "",
+                   .terminal = std::nullopt,
                    .held = request.held};
   ContainerDir dir = TRY(ContainerDir::create(request.root, request.id));
   for (const auto& warning : config.warnings) log_warn(warning);
 
   std::string cgroup;
+  Fd terminal;
   pid_t pid = -1;
   auto made = [&]() -> Result<std::pair<Record, Fd>> {
     TRY(make_mountpoints(config));
+    plan.terminal = TRY(open_terminal(plan.guest_config["process"], request.console_socket, request.foreground));
     cgroup = make_cgroup(config.cgroups_path);
     plan.cgroup = cgroup;
+    if (plan.terminal && request.foreground) terminal = TRY(plan.terminal->fd.dup());
     Forked forked = TRY(fork_standin(std::move(plan), dir));
     pid = forked.pid;
     Record record = make_record(config, request.id, cgroup);
@@ -91,7 +95,10 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     if (pid > 0) (void)wait_for(pid);
     return std::unexpected(std::move(error));
   }
-  return CreatedContainer{.dir = std::move(dir), .record = std::move(made->first), .report = std::move(made->second)};
+  return CreatedContainer{.dir = std::move(dir),
+                          .record = std::move(made->first),
+                          .report = std::move(made->second),
+                          .terminal = std::move(terminal)};
 }
 
 Result<void> start_held(CreatedContainer& container) {

@@ -13,15 +13,18 @@ struct CreateRequest {
   std::string root;
   std::string id;
   std::string bundle;
-  std::string pid_file;  // empty: none
-  bool debug = false;    // the guest's console is kept
-  bool held = false;     // start it over `report` (see standin.h): what `run` does
+  std::string pid_file;        // empty: none
+  std::string console_socket;  // empty: none
+  bool debug = false;          // the guest's console is kept
+  bool foreground = false;     // the caller's terminal is the container's, if that has one
+  bool held = false;           // start it over `report` (see standin.h): what `run` does
 };
 
 struct CreatedContainer {
   ContainerDir dir;  // locked
   Record record;
   Fd report;
+  Fd terminal;  // the caller's own, in the foreground
 };
 
 // On an error nothing is left: no process, directory or cgroup. The stand-in is our child, and will be our parent's.

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "runtime/lifecycle/create.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/standin.h"
+#include "runtime/standin/terminal.h"
 
 namespace nacre::runtime {
 
@@ -37,14 +39,19 @@ Result<Running> open_running(const ExecRequest& request) {
   return Running{std::move(dir), std::move(record.cgroup)};
 }
 
-// Asks the guest for the process and gives it our stdio. It waits for release().
-Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name) {
+// Asks the guest for the process and gives it our stdio, or the terminal. It waits for release().
+Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
+                        std::optional<Terminal> terminal) {
   Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
+  Json message{{"type", "exec"}, {"container", request.id}, {"exec", name}, {"process", request.process}};
   Stdio stdio = probe_stdio();
-  Json message{{"type", "exec"},    {"container", request.id}, {"exec", name},       {"process", request.process},
-               {"stdin", stdio.in}, {"stdout", stdio.out},     {"stderr", stdio.err}};
-  Json created = TRY(session.request(message, kRequestTimeoutMs));
+  if (terminal) {
+    stdio = {.in = terminal->fd.get(), .out = terminal->fd.get(), .err = -1};
+    terminal->describe(message, message["process"]);
+  }
+  Json created = TRY(session.request(with_stdio(std::move(message), stdio), kRequestTimeoutMs));
   TRY(session.attach_stdio(dir.fd(), created, stdio));
+  if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }
 
@@ -54,14 +61,16 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 }
 
 // In the forked child.
-[[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container, Fd report) {
+[[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container,
+                                   std::optional<Terminal> terminal, Fd report) {
   ::setsid();
+  if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
   close_inherited_fds();
   if (!container.cgroup.empty()) enter_cgroup(container.cgroup);
   auto running = [&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
-    Session session = TRY(prepare(request, container.dir, name));
+    Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
     detach_from_caller();
     TRY(release(session, request, name));
     return std::pair(std::move(session), std::move(signals));
@@ -83,7 +92,10 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   ContainerDir dir = TRY(open_running(request)).dir;
   std::string name = make_exec_name();
-  Session session = TRY(prepare(request, dir, name));
+  auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
+  std::optional<RawMode> raw;
+  if (terminal) raw.emplace(TRY(RawMode::enter(terminal->fd.get())));
+  Session session = TRY(prepare(request, dir, name, std::move(terminal)));
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
   Fd signals = TRY(take_signals());
   TRY(release(session, request, name));
@@ -92,13 +104,15 @@ Result<ProcessExit> exec_foreground(const ExecRequest& request) {
 
 Result<void> exec_detached(const ExecRequest& request) {
   Running container = TRY(open_running(request));
+  auto terminal = TRY(open_terminal(request.process, request.console_socket, false));
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   pid_t pid = ::fork();
   if (pid < 0) return fail_errno("fork");
   if (pid == 0) {
     ours.reset();
-    run_exec_standin(request, container, std::move(theirs));
+    run_exec_standin(request, container, std::move(terminal), std::move(theirs));
   }
+  terminal.reset();
   theirs.reset();
   Result<void> done = [&]() -> Result<void> {
     Report report = TRY(receive_report(ours.get()));

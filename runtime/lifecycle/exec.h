@@ -14,8 +14,9 @@ namespace nacre::runtime {
 struct ExecRequest {
   std::string root;
   std::string id;
-  nlohmann::json process;  // OCI process, checked
-  std::string pid_file;    // empty: none
+  nlohmann::json process;      // OCI process, checked
+  std::string pid_file;        // empty: none
+  std::string console_socket;  // empty: none
 };
 
 // In the foreground this process is the stand-in: returns when the process has ended.

@@ -69,7 +69,7 @@ constexpr WrongField kWrongFields[] = {
     {"/process/rlimits/1", R"({"type":"RLIMIT_NOFILE","soft":1,"hard":1})",
      "process.rlimits[1].type: RLIMIT_NOFILE occurs twice"},
     {"/process/capabilities/bounding", "{}", "process.capabilities.bounding: must be an array"},
-    {"/process/terminal", "true", "process.terminal: terminals are not supported by this version"},
+    {"/process/terminal", "1", "process.terminal: must be true or false"},
     {"/root", "null", "root: is required"},
     {"/root/path", "\"/nonexistent\"", "root.path: invalid rootfs: /nonexistent: No such file or directory"},
     {"/mounts/0/options", "\"ro\"", "mounts[0].options: must be an array"},

@@ -131,7 +131,6 @@ Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
 }  // namespace
 
 Result<void> restrict_process(Json& process, std::vector<std::string>& warnings) {
-  if (process.value("terminal", false)) return unsupported("process.terminal", "terminals are");
   drop(process, kDroppedOfProcess, "process", warnings);
   return {};
 }

@@ -12,6 +12,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "runtime/standin/terminal.h"
 
 namespace nacre::runtime {
 
@@ -37,8 +38,15 @@ bool leads_anywhere(int fd) {
 }  // namespace
 
 Stdio probe_stdio() {
-  return {
-      .in = leads_anywhere(STDIN_FILENO), .out = leads_anywhere(STDOUT_FILENO), .err = leads_anywhere(STDERR_FILENO)};
+  auto probe = [](int fd) { return leads_anywhere(fd) ? fd : -1; };
+  return {.in = probe(STDIN_FILENO), .out = probe(STDOUT_FILENO), .err = probe(STDERR_FILENO)};
+}
+
+Json with_stdio(Json request, const Stdio& stdio) {
+  request["stdin"] = stdio.in >= 0;
+  request["stdout"] = stdio.out >= 0;
+  request["stderr"] = stdio.err >= 0;
+  return request;
 }
 
 Session::Session(Fd control, std::string container, std::string exec, int vmm_pidfd)
@@ -119,15 +127,14 @@ Result<void> Session::attach_stdio(int directory, const Json& created, const Std
   if (streams == created.end()) return {};
   struct Part {
     const char* name;
-    bool wanted;
-    Stream::Direction direction;
     int fd;
+    Stream::Direction direction;
     std::optional<Stream>& stream;
   };
-  for (const Part& part : {Part{"stdin", stdio.in, Stream::Direction::to_guest, STDIN_FILENO, stdin_},
-                           Part{"stdout", stdio.out, Stream::Direction::from_guest, STDOUT_FILENO, stdout_},
-                           Part{"stderr", stdio.err, Stream::Direction::from_guest, STDERR_FILENO, stderr_}}) {
-    if (!part.wanted) continue;
+  for (const Part& part : {Part{"stdin", stdio.in, Stream::Direction::to_guest, stdin_},
+                           Part{"stdout", stdio.out, Stream::Direction::from_guest, stdout_},
+                           Part{"stderr", stdio.err, Stream::Direction::from_guest, stderr_}}) {
+    if (part.fd < 0) continue;
     auto port = static_cast<uint32_t>(TRY(protocol::integer_field(*streams, part.name, 1, UINT32_MAX - 1)));
     part.stream = TRY_CONTEXT(Stream::attach(directory, port, part.direction, part.fd), part.name);
   }
@@ -137,10 +144,21 @@ Result<void> Session::attach_stdio(int directory, const Json& created, const Std
 void Session::forward_signal(int signal_fd) {
   auto signal = read_signal(signal_fd);
   if (!signal) return;
-  Json message{{"type", "kill"}, {"container", container_}, {"signal", *signal}, {"all", false}};
+  if (terminal_ && signal->number == SIGHUP && signal->from_kernel) return;
+  if (terminal_ && signal->number == SIGWINCH) {
+    WindowSize size = window_size(terminal_.get());
+    tell_guest({{"type", "resize"}, {"rows", size.rows}, {"columns", size.columns}});
+  } else {
+    tell_guest({{"type", "kill"}, {"signal", signal->number}, {"all", false}});
+  }
+}
+
+// About our process; what comes back is looked at by run().
+void Session::tell_guest(Json message) {
+  message["container"] = container_;
   if (!exec_.empty()) message["exec"] = exec_;
   auto sent = protocol::send(control_.get(), message);
-  if (!sent) log_debug("signal " + std::to_string(*signal) + " not forwarded: " + sent.error().message());
+  if (!sent) log_debug(message["type"].get<std::string>() + " not forwarded: " + sent.error().message());
 }
 
 // Until all output that the guest sent is in the caller's descriptors, however slowly the caller reads.
@@ -168,8 +186,8 @@ ProcessExit Session::run(int signal_fd) {
       flush();
       return exited_->exit;
     }
-    if (*reply) {  // to a signal that we forwarded: who sent it is not here to be told
-      if ((**reply)["type"] == "error") log_debug("kill: " + (**reply).value("message", Json("")).dump());
+    if (*reply) {  // to what we forwarded: who sent it is not here to be told
+      if ((**reply)["type"] == "error") log_debug("forwarded: " + (**reply).value("message", Json("")).dump());
       continue;
     }
     switch (wait(signal_fd, -1, -1)) {

@@ -15,11 +15,14 @@
 
 namespace nacre::runtime {
 
-// Which of our descriptors 0, 1 and 2 lead anywhere: /dev/null and closed ones need no stream.
+// The descriptors that the process's streams are joined to; -1: none.
 struct Stdio {
-  bool in = false, out = false, err = false;
+  int in = -1, out = -1, err = -1;
 };
+// Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream.
 Stdio probe_stdio();
+// A create or exec request with its stdio, or its terminal.
+nlohmann::json with_stdio(nlohmann::json request, const Stdio& stdio);
 
 class Session {
  public:
@@ -29,6 +32,10 @@ class Session {
   // Sends a request and waits for its reply; an "error" reply is an Error. `hangup_fd` (-1: none) gives up when its
   // other end is closed, with ECANCELED; the VM's end is ECONNRESET.
   Result<nlohmann::json> request(const nlohmann::json& message, int timeout_ms, int hangup_fd = -1);
+
+  // Changes of this terminal's window are passed on. A signal that the kernel sends because the terminal hung up is
+  // not: the guest's terminal hangs up too.
+  void watch_terminal(Fd terminal) { terminal_ = std::move(terminal); }
 
   // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
   Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
@@ -45,6 +52,7 @@ class Session {
   // The next reply; notes an "exited" event on the way. None: more bytes are needed.
   Result<std::optional<nlohmann::json>> next_reply();
   void forward_signal(int signal_fd);
+  void tell_guest(nlohmann::json message);
   void flush();
 
   struct Exited {
@@ -56,6 +64,7 @@ class Session {
   const std::string container_;
   const std::string exec_;
   const int vmm_pidfd_;
+  Fd terminal_;
   protocol::Decoder decoder_;
   std::optional<Exited> exited_;
   std::optional<Stream> stdin_, stdout_, stderr_;
@@ -63,8 +72,12 @@ class Session {
 
 // All signals that can be caught, blocked and as a descriptor. SIGCHLD of our own children is filtered out by readers.
 Result<Fd> take_signals();
+struct Signal {
+  int number = 0;
+  bool from_kernel = false;  // not by kill(2) or its like
+};
 // The next signal that somebody sent us; none if it was only a child's end.
-std::optional<int> read_signal(int signal_fd);
+std::optional<Signal> read_signal(int signal_fd);
 
 // Ends this process as the container's process ended: with its status, or by its signal.
 [[noreturn]] void end_like(const ProcessExit& exit);

@@ -17,12 +17,11 @@ Result<Fd> take_signals() {
   return fd;
 }
 
-std::optional<int> read_signal(int signal_fd) {
+std::optional<Signal> read_signal(int signal_fd) {
   signalfd_siginfo info;
   if (::read(signal_fd, &info, sizeof(info)) != sizeof(info)) return std::nullopt;
-  auto signal = static_cast<int>(info.ssi_signo);
-  // Positive codes are the kernel's own: SIGCHLD for a child of ours.
-  if (signal == SIGCHLD && info.ssi_code > 0) return std::nullopt;
+  Signal signal{.number = static_cast<int>(info.ssi_signo), .from_kernel = info.ssi_code > 0};
+  if (signal.number == SIGCHLD && signal.from_kernel) return std::nullopt;  // a child of ours
   return signal;
 }
 

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,13 +33,6 @@ std::vector<int>& inherited_fds() {
   return fds;
 }
 
-Json with_stdio(Json message, const Stdio& stdio) {
-  message["stdin"] = stdio.in;
-  message["stdout"] = stdio.out;
-  message["stderr"] = stdio.err;
-  return message;
-}
-
 // An error of a conversation with a VM that has ended is explained by the VM.
 Error explain(const Error& error, Vm& vm, const ContainerDir& dir) {
   if (error.code() != ECONNRESET) return error;
@@ -59,12 +53,17 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   processes.vmm = TRY(identify(vm.pid()));
   TRY(dir.write_processes(processes));
   Session session(vm.take_control(), plan.id, "", vm.pidfd());
+  Json create{{"type", "create"}, {"container", plan.id}, {"config", std::move(plan.guest_config)}};
   Stdio stdio = probe_stdio();
-  Json create =
-      with_stdio({{"type", "create"}, {"container", plan.id}, {"config", std::move(plan.guest_config)}}, stdio);
+  if (plan.terminal) {
+    stdio = {.in = plan.terminal->fd.get(), .out = plan.terminal->fd.get(), .err = -1};
+    plan.terminal->describe(create, create["config"]["process"]);
+  }
+  create = with_stdio(std::move(create), stdio);
   auto created = session.request(create, kBootTimeoutMs, report);
   if (!created) return std::unexpected(explain(created.error(), vm, dir));
   TRY(session.attach_stdio(dir.fd(), *created, stdio));
+  if (plan.terminal) session.watch_terminal(std::move(plan.terminal->fd));
   return Container{std::move(vm), std::move(session)};
 }
 
@@ -153,6 +152,8 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
   ::setsid();
   close_inherited_fds();
   dir.forget_lock();
+  // Ours, to be told of its window's changes.
+  if (plan.terminal && plan.terminal->is_pseudo) ::ioctl(plan.terminal->fd.get(), TIOCSCTTY, 0);
   auto signals = take_signals();
   if (!signals) give_up(signals.error(), plan.cgroup, dir, report.get());
 

@@ -5,12 +5,14 @@
 // dies by SIGKILL itself. exec has one of its own for each process (exec.h), without a VM.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "runtime/standin/terminal.h"
 #include "runtime/state/store.h"
 #include "vmm/api/config.h"
 
@@ -22,7 +24,8 @@ struct StandinPlan {
   vmm::Config vm;
   nlohmann::json guest_config;
   std::string cgroup;  // host cgroup to live in; empty: the caller's
-  bool held = false;   // run: the caller says over the report socket when to start, and listens to the outcome
+  std::optional<Terminal> terminal;
+  bool held = false;  // run: the caller says over the report socket when to start, and listens to the outcome
 };
 
 // What a stand-in tells the command that forked it, one packet each.

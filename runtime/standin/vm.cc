@@ -81,7 +81,9 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                                {guest_end.get(), kControlFd},
                                {listener.get(), kListenFd},
                                {lifeline.read.get(), kLifelineFd}},
-                       .death_signal = SIGKILL};
+                       .death_signal = SIGKILL,
+                       // A terminal that hangs up is the container's affair.
+                       .new_session = true};
   Child child = TRY(spawn(options));
   return Vm(std::move(child), std::move(control), std::move(lifeline.write));
 }

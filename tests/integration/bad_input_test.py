@@ -86,11 +86,6 @@ class BadInput(ContainerTest):
             with self.subTest(container=container):
                 self.assert_one_line_error(self.attempt(bundle, container), "id")
 
-    def test_terminal_is_refused_clearly(self):
-        def change(config):
-            config["process"]["terminal"] = True
-        self.assert_one_line_error(self.attempt(self.bundle("true", change=change)), "terminal")
-
 
 if __name__ == "__main__":
     main()

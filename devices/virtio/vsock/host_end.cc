@@ -55,6 +55,7 @@ Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
     end.kind_ = Kind::kFile;
   } else {
     end.kind_ = Kind::kOther;
+    end.nonblocking_ = (::fcntl(fd.get(), F_GETFL) & O_NONBLOCK) != 0;
     int access = direction == Direction::kRead ? O_RDONLY : direction == Direction::kWrite ? O_WRONLY : O_RDWR;
     if (Fd own = reopen_terminal(fd.get(), access)) {
       fd = std::move(own);

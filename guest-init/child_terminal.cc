@@ -44,10 +44,10 @@ Result<void> configure(int slave, const TerminalSpec& spec) {
 
 Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner) {
   // O_PATH first: opening some other device could have effects.
-  Fd found = TRY_CONTEXT(root.open(kMultiplexer, O_PATH | O_NOFOLLOW), kMultiplexer);
+  Fd found = TRY(root.open(kMultiplexer, O_PATH | O_NOFOLLOW));
   TRY_CONTEXT(check_multiplexer(found.get()), kMultiplexer);
   Terminal terminal;
-  terminal.master = TRY_CONTEXT(root.open(kMultiplexer, O_RDWR | O_NOCTTY | O_NOFOLLOW), kMultiplexer);
+  terminal.master = TRY(root.open(kMultiplexer, O_RDWR | O_NOCTTY | O_NOFOLLOW));
   TRY_CONTEXT(check_multiplexer(terminal.master.get()), kMultiplexer);
   int locked = 0;
   if (::ioctl(terminal.master.get(), TIOCSPTLCK, &locked) < 0) return fail_errno("unlock a terminal");

@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
   config = machine.config({"true"});
   config["process"]["terminal"] = true;
   config["mounts"] = Json::array();
-  BOOST_TEST(message_of(config) == "terminal: /dev/pts/ptmx: No such file or directory");
+  BOOST_TEST(message_of(config) == "terminal: open /dev/pts/ptmx: No such file or directory");
 }
 
 BOOST_AUTO_TEST_CASE(a_process_with_a_terminal) {

@@ -121,7 +121,7 @@ def children(pid):
 class Surroundings:
     """What containers could leave behind: processes, mounts, sockets, files and cgroups."""
 
-    WATCHED = ["/run", "/tmp", "/var/tmp", "/dev/shm"]
+    WATCHED = ["/run", "/tmp", "/dev/shm"]  # not /var/tmp: it is the host's, where others write
 
     def __init__(self):
         self.seen = self.look()

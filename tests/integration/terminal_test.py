@@ -141,8 +141,10 @@ class Foreground(TerminalTest):
         time.sleep(0.5)
         console.type(b"\x1a")  # ^Z
         console.expect(rb"Stopped")
-        console.type(b"kill -9 %1\n")
+        console.type(b"kill -9 %1; sleep 0.5\n")
         console.expect(rb"/ # ")
+        console.type(b"jobs\n")  # a shell with a stopped job would not exit
+        console.expect(rb"Killed")
         console.type(b"exit 5\n")
         console.rest()
         self.assertEqual(self.wait(pid), 5)
@@ -159,9 +161,9 @@ class Foreground(TerminalTest):
         self.wait(pid)
 
     def test_the_users_terminal_is_as_before(self):
+        bundle = self.bundle("true", change=terminal)
         pid, master = pty.fork()
         if pid == 0:
-            bundle = self.bundle("true", change=terminal)
             before = termios.tcgetattr(0)
             code = subprocess.run([NACRE, "run", "--bundle", bundle.path, "as-before"], check=False).returncode
             os._exit(code if termios.tcgetattr(0) == before else 98)

@@ -92,7 +92,8 @@ Result<int> exec(const Globals& globals, const ExecOptions& options) {
   runtime::ExecRequest request{.root = globals.root,
                                .id = options.id,
                                .process = TRY(make_process(globals, options)),
-                               .pid_file = options.pid_file};
+                               .pid_file = options.pid_file,
+                               .ignore_paused = options.ignore_paused};
   if (options.detach) {
     TRY(runtime::exec_detached(request));
     return 0;

@@ -11,6 +11,7 @@
 #include "runtime/oci/config.h"
 #include "runtime/standin/standin.h"
 #include "runtime/translate/translate.h"
+#include "runtime/update/kept_resources.h"
 
 namespace nacre::runtime {
 
@@ -47,6 +48,13 @@ Result<Forked> fork_standin(StandinPlan plan, ContainerDir& dir) {
   return Forked{.pid = pid, .report = std::move(ours)};
 }
 
+// For `update`.
+Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) {
+  auto linux = config.json.find("linux");
+  if (linux == config.json.end() || !linux->contains("resources")) return {};
+  return update::keep_resources(dir, (*linux)["resources"]);
+}
+
 // What follows the stand-in's good news: other commands can find the container.
 Result<void> publish(const CreateRequest& request, const ContainerDir& dir, const Record& record) {
   TRY(dir.write_record(record));
@@ -81,6 +89,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     if (!report.ok) return fail(report.error, report.code);
     record.standin = report.processes.standin;
     record.vmm = report.processes.vmm;
+    TRY(keep_resources(config, dir));
     TRY(publish(request, dir, record));
     return std::pair(std::move(record), std::move(forked.report));
   }();

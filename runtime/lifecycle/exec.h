@@ -14,8 +14,9 @@ namespace nacre::runtime {
 struct ExecRequest {
   std::string root;
   std::string id;
-  nlohmann::json process;  // OCI process, checked
-  std::string pid_file;    // empty: none
+  nlohmann::json process;      // OCI process, checked
+  std::string pid_file;        // empty: none
+  bool ignore_paused = false;  // a paused container runs it once it is resumed
 };
 
 // In the foreground this process is the stand-in: returns when the process has ended.

@@ -71,7 +71,8 @@ Result<void> parse_ids(const Json& process, const char* name, uint32_t& real, ui
   if (ids == process.end() || !ids->is_array() || ids->size() != 2) return not_understood(name);
   for (size_t i = 0; i < 2; i++) {
     const Json& id = (*ids)[i];
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > UINT32_MAX) return not_understood(name);
+    // A negative one becomes too large.
+    if (!id.is_number_integer() || id.get<uint64_t>() > UINT32_MAX) return not_understood(name);
     (i == 0 ? real : effective) = id.get<uint32_t>();
   }
   return {};

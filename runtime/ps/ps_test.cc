@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(ps_of_a_guest_that_lies) {
   // A name and arguments that would move a terminal's cursor, or make a line.
   Json odd = reply({process(stat(2, "a) R\n\x1b[2J\u009b("), "x\ny \u202e\xc3\xa4")});
   BOOST_TEST(table(odd, {"-o", "pid,comm", "-o", "args"}) ==
-             "    PID COMMAND         COMMAND\n      2 a) R??[2J?(      x?y ?\u00e4\n");
+             "    PID COMMAND         COMMAND\n      2 a) R??[2J?(     x?y ?\u00e4\n");
   BOOST_TEST(ps::printable("\xc3") == "?");
   BOOST_TEST(ps::printable("\x7f\t") == "??");
   Json good = reply({process(stat(2, "a"))});

@@ -13,6 +13,11 @@ namespace {
 
 constexpr int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
 
+// In characters, of UTF-8.
+size_t length(std::string_view text) {
+  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 std::string text(int64_t number) {
   return std::to_string(number);
 }
@@ -199,12 +204,12 @@ std::string to_table(const std::vector<Column>& columns, const Listing& listing)
   std::vector<size_t> widths;
   for (size_t i = 0; i < columns.size(); i++) {
     size_t width = columns[i].kind->width;
-    for (const auto& row : rows) width = std::max(width, row[i].size());
+    for (const auto& row : rows) width = std::max(width, length(row[i]));
     widths.push_back(width);
   }
   for (const auto& row : rows) {
     for (size_t i = 0; i < columns.size(); i++) {
-      std::string padding(widths[i] - row[i].size(), ' ');
+      std::string padding(widths[i] - length(row[i]), ' ');
       if (i > 0) table += ' ';
       bool last = i + 1 == columns.size();
       table += columns[i].kind->right ? padding + row[i] : row[i] + (last ? "" : padding);

@@ -12,10 +12,11 @@ namespace nacre::update {
 
 // The command line's values; empty: not given.
 struct Flags {
-  std::string blkio_weight, cpu_period, cpu_quota, cpu_burst, cpu_share, cpu_rt_period, cpu_rt_runtime, cpu_idle;
-  std::string cpuset_cpus, cpuset_mems;
-  std::string memory, memory_reservation, memory_swap, kernel_memory, kernel_memory_tcp;
-  std::string pids_limit;
+  std::string blkio_weight = {}, cpu_period = {}, cpu_quota = {}, cpu_burst = {}, cpu_share = {}, cpu_rt_period = {};
+  std::string cpu_rt_runtime = {}, cpu_idle = {};
+  std::string cpuset_cpus = {}, cpuset_mems = {};
+  std::string memory = {}, memory_reservation = {}, memory_swap = {}, kernel_memory = {}, kernel_memory_tcp = {};
+  std::string pids_limit = {};
 };
 
 // As linux.resources.

@@ -91,13 +91,13 @@ class Pause(Control):
 
 class Processes(Control):
     def test_ps(self):
-        container, _ = self.started("sh", "-c", "sleep 1001 & sleep 1002")
+        container, _ = self.started("sh", "-c", "sleep 1001 & sleep 1002; :")
         wait_until(lambda: "sleep 1002" in self.ok("ps", container), "all run")
         header, *lines = [line.split() for line in self.ok("ps", container).splitlines()]
         self.assertEqual(header, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
         found = {" ".join(line[7:]): line for line in lines}
-        self.assertEqual(sorted(found), ["sh -c sleep 1001 & sleep 1002", "sleep 1001", "sleep 1002"])
-        first = found["sh -c sleep 1001 & sleep 1002"]
+        self.assertEqual(sorted(found), ["sh -c sleep 1001 & sleep 1002; :", "sleep 1001", "sleep 1002"])
+        first = found["sh -c sleep 1001 & sleep 1002; :"]
         self.assertEqual(first[0], "root")
         self.assertEqual([found["sleep 1001"][2], found["sleep 1002"][2]], [first[1]] * 2)
         self.assertGreater(int(first[1]), 1)  # a pid of the VM, not of the container's namespace
@@ -132,7 +132,7 @@ class Processes(Control):
 
 class Statistics(Control):
     def test_statistics(self):
-        container, _ = self.started("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000")
+        container, _ = self.started("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000; :")
         wait_until(lambda: "sleep 1000" in self.ok("ps", container), "the work is done")
         data = json.loads(self.ok("events", "--stats", container))["data"]
         self.assertGreater(data["cpu"]["usage"]["total"], 1_000_000)
@@ -162,6 +162,7 @@ class Statistics(Control):
 
         collector = threading.Thread(target=collect)
         collector.start()
+        self.addCleanup(events.stdout.close)
         self.addCleanup(collector.join)
         self.addCleanup(events.kill)
         wait_until(lambda: len(seen) >= 2, "statistics come")
@@ -193,6 +194,7 @@ class Update(Control):
     def test_limits_in_the_guest(self):
         def change(config):
             config["linux"]["resources"] = {"cpu": {"quota": 50000, "period": 100000}}
+            config["linux"]["namespaces"].append({"type": "cgroup"})  # whose root is the container's own cgroup
         container, _ = self.started("sleep", "1000", change=change)
         cgroup = "/sys/fs/cgroup/"
         self.assertEqual(self.read(container, cgroup + "cpu.max"), "50000 100000\n")

@@ -1,12 +1,14 @@
 """pause, resume, ps, events and update of real containers."""
 
+import fcntl
 import json
 import os
 import subprocess
+import tempfile
 import threading
 import time
 
-from support import NACRE, ContainerTest, main, nacre, state, wait_until
+from support import DEBIAN, NACRE, ContainerTest, main, nacre, state, wait_until
 
 COUNT = "while :; do echo >> /count; sleep 0.05; done"
 # Holds memory until it gets no more: the shell's variable doubles.
@@ -26,6 +28,9 @@ class Control(ContainerTest):
         done = nacre(*args, **options)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.decode()
+
+    def wait_for_processes(self, container, count):
+        wait_until(lambda: len(self.ok("ps", container).splitlines()) == count + 1, f"{count} processes")
 
     def read(self, container, path):
         return self.ok("exec", container, "cat", path)
@@ -92,7 +97,7 @@ class Pause(Control):
 class Processes(Control):
     def test_ps(self):
         container, _ = self.started("sh", "-c", "sleep 1001 & sleep 1002; :")
-        wait_until(lambda: "sleep 1002" in self.ok("ps", container), "all run")
+        self.wait_for_processes(container, 3)
         header, *lines = [line.split() for line in self.ok("ps", container).splitlines()]
         self.assertEqual(header, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
         found = {" ".join(line[7:]): line for line in lines}
@@ -109,31 +114,45 @@ class Processes(Control):
 
     def test_names_that_would_move_the_cursor(self):
         container, _ = self.started("sh", "-c", "printf 'x\\033[2J' > /proc/$$/comm; sleep 1000; : \x1b]0;\u202ey\x07\n")
-        wait_until(lambda: "1000" in self.ok("ps", container), "it runs")
+        self.wait_for_processes(container, 2)
         for args in ((), ("aux",), ("-o", "pid,comm")):
             text = self.ok("ps", container, *args)
             self.assertFalse([c for c in text if ord(c) < 32 and c != "\n"], text)
 
     def test_every_command_answers_while_a_process_hangs_on_the_host(self):
-        # An open of a FIFO waits in the host's file server, and in the guest's kernel, until somebody writes.
-        container, bundle = self.started("sh", "-c", "mkfifo /fifo; echo > /ready; cat /fifo", copy=True)
-        wait_until(lambda: os.path.exists(f"{bundle.path}/rootfs/ready"), "the FIFO is there")
-        time.sleep(1)
+        # The lock is the host's, and in the guest's kernel the wait for it cannot be interrupted.
+        with tempfile.TemporaryDirectory() as volume, open(f"{volume}/held", "w", encoding="ascii") as file:
+            def change(config):
+                config["mounts"].append({"type": "bind", "source": volume, "destination": "/tmp", "options": ["rbind"]})
+            fcntl.flock(file, fcntl.LOCK_EX)
+            container, _ = self.started("sh", "-c", "flock /tmp/held true; sleep 1000", rootfs=DEBIAN, change=change)
+            self.answers(container)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            self.ok("delete", "--force", container)
+
+    def answers(self, container):
+        def flock():
+            rows = self.ok("ps", container, "-o", "pid,s,args").splitlines()
+            return [row for row in rows if row.split()[2] == "flock"]
+
+        wait_until(flock, "the process hangs")
+        time.sleep(2)
         start = time.monotonic()
-        self.assertIn("cat /fifo", self.ok("ps", container))
         self.assertEqual(json.loads(self.ok("events", "--stats", container))["id"], container)
         self.ok("update", "--pids-limit", "100", container)
-        nacre("pause", container)  # may fail: what hangs in the kernel does not freeze
-        if state(container)["status"] == "paused":
-            self.ok("resume", container)
+        # What hangs in the kernel does not freeze.
+        self.assert_one_line_error(nacre("pause", container), "waiting for the cgroup to freeze")
+        self.assertEqual(flock()[0].split()[1], "D")
         self.assertEqual(state(container)["status"], "running")
+        self.assert_one_line_error(nacre("resume", container), "container not paused")
+        self.ok("exec", container, "true")
         self.assertLess(time.monotonic() - start, 60)
 
 
 class Statistics(Control):
     def test_statistics(self):
         container, _ = self.started("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000; :")
-        wait_until(lambda: "sleep 1000" in self.ok("ps", container), "the work is done")
+        self.wait_for_processes(container, 2)
         data = json.loads(self.ok("events", "--stats", container))["data"]
         self.assertGreater(data["cpu"]["usage"]["total"], 1_000_000)
         self.assertGreater(data["memory"]["usage"]["usage"], 4096)

@@ -13,6 +13,8 @@ namespace nacre::guest {
 
 namespace {
 
+constexpr size_t kMaxFile = 64 << 10;
+
 std::vector<std::string> directories_in(const std::string& path) {
   std::vector<std::string> names;
   DIR* directory = ::opendir(path.c_str());
@@ -84,6 +86,33 @@ Result<void> Cgroup::kill_all() const {
 Result<void> Cgroup::signal_all(int signal) const {
   for_each_process(path_, [signal](pid_t pid) { ::kill(pid, signal); });
   return {};
+}
+
+std::vector<pid_t> Cgroup::processes() const {
+  std::vector<pid_t> pids;
+  for_each_process(path_, [&pids](pid_t pid) { pids.push_back(pid); });
+  return pids;
+}
+
+Result<void> Cgroup::update(const std::vector<std::pair<std::string, std::string>>& files) const {
+  Fd directory = TRY(open_file(path_, O_RDONLY | O_DIRECTORY));
+  std::vector<std::pair<std::string, std::string>> old, refused;
+  Result<void> outcome;
+  for (const auto& file : files) {
+    const auto& [name, value] = file;
+    if (auto before = read_file(path_ + "/" + name, kMaxFile)) old.emplace_back(name, std::move(*before));
+    // Some have to fit each other, cpu.max and cpu.max.burst for one: which goes first depends on their old values.
+    if (!write_file(directory.get(), name, value)) refused.push_back(file);
+  }
+  for (const auto& [name, value] : refused) {
+    auto written = write_file(directory.get(), name, value);
+    if (written || !outcome) continue;
+    outcome = std::unexpected(written.error().with_context("set " + name + " to " + value));
+  }
+  if (outcome) return {};
+  for (const auto& [name, value] : old) (void)write_file(directory.get(), name, value);
+  for (const auto& [name, value] : old) (void)write_file(directory.get(), name, value);  // order, as above
+  return outcome;
 }
 
 bool Cgroup::try_remove() const {

@@ -27,6 +27,11 @@ class Cgroup {
   Result<void> kill_all() const;
   // Another signal; processes that are made meanwhile may be missed.
   Result<void> signal_all(int signal) const;
+  // Of it and the cgroups below it.
+  std::vector<pid_t> processes() const;
+  // Writes files of it; on an error those that were written get their old content back. By path: needs no descriptor.
+  // May block.
+  Result<void> update(const std::vector<std::pair<std::string, std::string>>& files) const;
   // False while there are processes. True also if it is gone.
   bool try_remove() const;
 

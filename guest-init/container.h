@@ -8,12 +8,15 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "guest-init/cgroup.h"
+#include "guest-init/freezer.h"
 #include "guest-init/spec.h"
+#include "guest-init/statistics.h"
 #include "guest-init/stream.h"
 
 namespace nacre::guest {
@@ -64,8 +67,11 @@ struct Container {
   std::string id;
   ContainerSpec spec;
   std::optional<Cgroup> cgroup;
+  std::optional<Freezer> freezer;
   Process first;
   std::map<std::string, std::unique_ptr<Process>> execs;
+  std::unique_ptr<OomWatch> ooms;  // once somebody watches
+  std::set<ConnectionId> watchers;
 
   // The steps after the first process's exit.
   pid_t syncer = -1;  // flushes the file systems
@@ -73,7 +79,9 @@ struct Container {
   bool reported = false;
   std::vector<ConnectionId> deleters;  // wait for the end
 
+  bool is_paused() const { return first.is_alive() && freezer->is_frozen(); }
   std::string_view status() const {
+    if (is_paused()) return "paused";
     switch (first.state) {
       case Process::State::setting_up:
       case Process::State::created:

@@ -89,6 +89,7 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   container->first.owner = container->first.requester = connection;
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
 
+  container->freezer.emplace(loop_, container->cgroup->fd());
   auto spawned = spawn_first(*container, stdio, spawn_context(container->id));
   if (!spawned) {
     container->cgroup->try_remove();
@@ -107,6 +108,10 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
 ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json& request) {
   Container& container = *TRY(find(request));
   if (!runs_its_program(container.first)) return fail("cannot exec in a stopped container", ESRCH);
+  bool ignore_paused = request.contains("ignorePaused") && TRY(protocol::bool_field(request, "ignorePaused"));
+  if (container.is_paused() && !ignore_paused) {
+    return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
+  }
   auto process = std::make_unique<Process>();
   process->container = container.id;
   process->exec = TRY(name_field(request, "exec"));
@@ -141,6 +146,7 @@ ContainerTable::Answer ContainerTable::let_go(ConnectionId connection, Process& 
 ContainerTable::Answer ContainerTable::start(ConnectionId connection, const Json& request) {
   Container& container = *TRY(find(request));
   if (!container.first.is_alive()) return fail("cannot start a container that has stopped", EINVAL);
+  if (container.is_paused()) return fail("cannot start a container in the paused state", EINVAL);
   if (container.first.state != Process::State::created) {
     return fail("cannot start an already running container", EINVAL);
   }
@@ -162,6 +168,7 @@ ContainerTable::Answer ContainerTable::kill(ConnectionId, const Json& request) {
   if (!process.is_alive()) return fail("process already finished", ESRCH);
   if (all) {
     TRY(signal == SIGKILL ? container.cgroup->kill_all() : container.cgroup->signal_all(signal));
+    if (signal == SIGKILL) TRY(container.freezer->thaw());
     return ok();
   }
   if (process.state == Process::State::created && ends_a_process(signal)) {
@@ -174,6 +181,8 @@ ContainerTable::Answer ContainerTable::kill(ConnectionId, const Json& request) {
     if (errno == ESRCH) return fail("process already finished", ESRCH);
     return fail_errno("kill");
   }
+  // As runc. Version 2 of the freezer lets SIGKILL through; what the dead one's children still do must not wait either.
+  if (signal == SIGKILL && process.is_first()) TRY(container.freezer->thaw());
   return ok();
 }
 
@@ -201,6 +210,7 @@ ContainerTable::Answer ContainerTable::remove(ConnectionId connection, const Jso
   Container& container = *TRY(find(request));
   container.deleters.push_back(connection);
   if (container.first.is_alive()) container.cgroup->kill_all();
+  (void)container.freezer->thaw();
   // Nobody wants the rest of the output.
   for (auto& stream : container.first.streams) {
     if (stream && !container.first.is_alive()) stream->abort();

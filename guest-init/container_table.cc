@@ -132,7 +132,11 @@ void ContainerTable::process_exited(Process& process, ExitStatus exit) {
   for (auto& stream : process.streams) {
     if (stream) stream->process_exited();
   }
-  if (process.is_first()) containers_[process.container]->cgroup->kill_all();
+  if (process.is_first()) {
+    Container& container = *containers_[process.container];
+    container.cgroup->kill_all();
+    (void)container.freezer->thaw();  // tells whoever waits for it
+  }
   check_later(process.container);
 }
 
@@ -211,7 +215,9 @@ bool ContainerTable::is_over(Container& container) {
     if (process->is_alive()) return false;
   }
   // Not empty yet: some process takes its time to die, and its end brings us back here.
+  if (container.ooms) container.ooms->check();  // what killed it may be told together with its end
   if (!container.cgroup->try_remove()) return false;
+  container.ooms.reset();
   if (container.first.setup_error) return true;
   if (!container.synced) {
     if (container.syncer < 0) start_sync(container);
@@ -257,6 +263,7 @@ void ContainerTable::keep_streams(Process& process) {
 
 void ContainerTable::on_connection_closed(ConnectionId connection) {
   for (auto& [id, container] : containers_) {
+    container->watchers.erase(connection);
     if (container->first.owner == connection && container->first.is_alive()) ::kill(container->first.pid, SIGKILL);
     for (auto& [name, process] : container->execs) {
       if (process->owner == connection && process->is_alive()) ::kill(process->pid, SIGKILL);

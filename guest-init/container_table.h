@@ -13,6 +13,7 @@
 
 #include "base/event_loop.h"
 #include "guest-init/container.h"
+#include "guest-init/helpers.h"
 #include "guest-init/protocol/protocol.h"
 #include "guest-init/spawn.h"
 #include "guest-init/transport.h"
@@ -46,6 +47,12 @@ class ContainerTable {
   Answer resize(ConnectionId connection, const Json& request);
   Answer state(ConnectionId connection, const Json& request);
   Answer remove(ConnectionId connection, const Json& request);
+  Answer pause(ConnectionId connection, const Json& request);
+  Answer resume(ConnectionId connection, const Json& request);
+  Answer processes(ConnectionId connection, const Json& request);
+  Answer statistics(ConnectionId connection, const Json& request);
+  Answer watch(ConnectionId connection, const Json& request);
+  Answer update(ConnectionId connection, const Json& request);
 
   // A process of ours, or an orphan of a container's, has ended; it is still to be reaped.
   void on_exit(pid_t pid, ExitStatus exit);
@@ -56,6 +63,7 @@ class ContainerTable {
 
  private:
   Result<Container*> find(const Json& request);
+  Result<Container*> find_running(const Json& request);
   Result<Process*> find_process(Container& container, const Json& request);
   SpawnContext spawn_context(const std::string& container);
   Result<void> watch_control(Process& process);
@@ -81,6 +89,7 @@ class ContainerTable {
   Transport& transport_;
   const TableConfig config_;
   const Outlet outlet_;
+  Helpers helpers_{loop_};
   std::map<std::string, std::unique_ptr<Container>> containers_;
   // Of exec'ed processes that are gone, where a process of theirs may still write.
   std::vector<std::unique_ptr<Stream>> left_streams_;

@@ -139,12 +139,21 @@ void TestMachine::serve(int primary) const {
 }
 
 // Seen from outside of the server's mount namespace: through its processes.
-bool TestMachine::has_cgroup(const std::string& container) const {
+std::string TestMachine::cgroup_parent() const {
   std::string text = *read_file("/proc/" + std::to_string(server_) + "/task/" + std::to_string(server_) + "/children");
   std::string path = "/proc/" + text.substr(0, text.find(' ')) + "/root" + directory_ + "/cgroup/" +
                      fs::path(directory_).filename().string();
   if (!fs::exists(path)) std::abort();
-  return fs::exists(path + "/" + container);
+  return path;
+}
+
+bool TestMachine::has_cgroup(const std::string& container) const {
+  return fs::exists(cgroup_parent() + "/" + container);
+}
+
+std::string TestMachine::cgroup_file(const std::string& container, const std::string& name) const {
+  auto text = read_file(cgroup_parent() + "/" + container + "/" + name);
+  return text ? *text : "error: " + text.error().message();
 }
 
 Fd TestMachine::connect(uint32_t port) const {

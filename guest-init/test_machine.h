@@ -26,11 +26,13 @@ class TestMachine {
   protocol::Json config(const std::vector<std::string>& args) const;
   static protocol::Json process(const std::vector<std::string>& args);
   bool has_cgroup(const std::string& container) const;
+  std::string cgroup_file(const std::string& container, const std::string& name) const;
   bool is_running() const;
 
  private:
   [[noreturn]] void serve(int primary) const;
   void make_rootfs() const;
+  std::string cgroup_parent() const;
 
   std::string directory_;
   Fd primary_;

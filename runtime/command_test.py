@@ -235,6 +235,113 @@ class Test(unittest.TestCase):
         self.nacre("delete", "-f", "a")
         self.assertEqual(process.wait(30), 137)
 
+    # --- pause, ps, events, update
+
+    def test_pause_and_resume(self):
+        self.write("sleep", "60")
+        self.create("a")
+        self.nacre("start", "a")
+        self.assertIn(b"container not paused", self.nacre("resume", "a", check=False).stderr)
+        self.nacre("pause", "a")
+        self.assertEqual(self.state("a")["status"], "paused")
+        self.assertEqual(json.loads(self.nacre("list", "-f", "json").stdout)[0]["status"], "paused")
+        self.assertIn(b"container not running", self.nacre("pause", "a", check=False).stderr)
+        self.assertIn(b"in the paused state", self.nacre("start", "a", check=False).stderr)
+        self.assertIn(b"not stopped: paused", self.nacre("delete", "a", check=False).stderr)
+        refused = self.nacre("exec", "a", "true", check=False)
+        self.assertEqual(refused.returncode, 255)
+        self.assertIn(b"cannot exec in a paused container (use --ignore-paused to override)", refused.stderr)
+        self.nacre("exec", "--ignore-paused", "a", "true")
+        self.nacre("resume", "a")
+        self.assertEqual(self.state("a")["status"], "running")
+        self.nacre("pause", "a")
+        self.nacre("kill", "a", "KILL")
+        self.wait_for_status("a", "stopped")
+        self.assertIn(b"container not running", self.nacre("pause", "a", check=False).stderr)
+        self.assertIn(b"container not paused", self.nacre("resume", "a", check=False).stderr)
+        self.nacre("delete", "a")
+        self.assertIn(b"container does not exist", self.nacre("pause", "a", check=False).stderr)
+
+    def test_forced_delete_of_a_paused_one(self):
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        self.nacre("pause", "a")
+        self.nacre("delete", "-f", "a")
+
+    def test_ps(self):
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        header, line = self.nacre("ps", "a").stdout.decode().splitlines()
+        self.assertEqual(header.split(), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
+        self.assertEqual(line.split()[7:], ["sleep", "60"])
+        self.assertEqual(self.nacre("ps", "a", "-o", "pid,comm=X").stdout.split()[::2], [b"PID", line.split()[1].encode()])
+        self.assertIn(b"%CPU", self.nacre("ps", "-f", "table", "a", "aux").stdout)
+        self.assertEqual(json.loads(self.nacre("ps", "-f", "json", "a").stdout), [self.state("a")["pid"]])
+        self.assertIn(b"invalid format option", self.nacre("ps", "-f", "xml", "a", check=False).stderr)
+        self.assertIn(b"unknown user-defined", self.nacre("ps", "a", "-o", "pid,x", check=False).stderr)
+        self.nacre("kill", "a", "KILL")
+        self.wait_for_status("a", "stopped")
+        self.assertEqual(len(self.nacre("ps", "a").stdout.splitlines()), 1)
+        self.assertEqual(self.nacre("ps", "--format", "json", "a").stdout, b"null\n")
+
+    def test_events(self):
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        event = json.loads(self.nacre("events", "--stats", "a").stdout)
+        self.assertEqual((event["type"], event["id"], event["data"]["memory"]["usage"]["usage"]), ("stats", "a", 4096))
+        self.assertIn(b"greater than 0", self.nacre("events", "--interval", "0s", "a", check=False).stderr)
+        self.assertIn(b"invalid duration", self.nacre("events", "--interval", "x", "a", check=False).stderr)
+        with self.start_nacre("events", "--interval", "100ms", "a", stdout=subprocess.PIPE) as process:
+            for _ in range(3):
+                self.assertEqual(json.loads(process.stdout.readline())["type"], "stats")
+            self.nacre("update", "--memory", "4096", "a")
+            lines = [json.loads(process.stdout.readline()) for _ in range(20)]
+            self.assertIn({"type": "oom", "id": "a"}, lines)
+            self.nacre("kill", "a", "KILL")
+            process.stdout.read()
+            self.assertEqual(process.wait(30), 0)
+        self.wait_for_status("a", "stopped")
+        self.assertIn(b"container with id a is not running", self.nacre("events", "a", check=False).stderr)
+
+    def test_update(self):
+        self.config["linux"]["resources"] = {"cpu": {"quota": 50000, "period": 100000, "shares": 100}}
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+
+        def updates():
+            with open(os.path.join(self.root, "a", "vmm.log")) as log:
+                return [json.loads(line.split(" ", 1)[1]) for line in log if line.startswith("update ")]
+
+        self.nacre("update", "--memory", "64m", "--pids-limit", "-1", "a")
+        self.assertEqual(updates()[-1], {"memory": {"limit": 64 << 20}, "pids": {"limit": -1}})
+        self.nacre("update", "--cpu-quota", "-1", "--memory-swap", "128m", "a")
+        self.assertEqual(updates()[-1], {"cpu": {"quota": -1, "period": 100000},
+                                         "memory": {"limit": 64 << 20, "swap": 128 << 20}})
+        self.nacre("update", "-r", "-", "--memory", "5", "a", input=b'{"cpu": {"shares": 7}, "devices": null}')
+        self.assertEqual(updates()[-1], {"cpu": {"shares": 7}})
+        with open(os.path.join(self.root, "a", "resources.json")) as file:
+            kept = json.load(file)
+        self.assertEqual(kept, {"cpu": {"quota": -1, "period": 100000, "shares": 7},
+                                "memory": {"limit": 64 << 20, "swap": 128 << 20}, "pids": {"limit": -1}})
+        refused = self.nacre("update", "--memory", "666", "a", check=False)
+        self.assertEqual((refused.returncode, len(refused.stderr.splitlines())), (1, 1))
+        with open(os.path.join(self.root, "a", "resources.json")) as file:
+            self.assertEqual(json.load(file), kept)
+        grown = self.nacre("update", "--memory", "8g", "--memory-swap", "-1", "--cpuset-cpus", "0-5", "a").stderr
+        self.assertIn(b"memory limit 8589934592: the VM has 536870912 bytes and does not grow", grown)
+        self.assertIn(b"the VM has 1 CPU", grown)
+        self.assertEqual(updates()[-1]["cpu"], {"cpus": "0"})
+        for args, text in ((["--cpu-period", "x"], b"invalid value for cpu-period"),
+                           (["--memory", "1q"], b"invalid size: '1q'"),
+                           (["-r", "/nonexistent"], b"No such file"),
+                           (["--l3-cache-schema", "x"], b"Intel RDT/CAT")):
+            result = self.nacre("update", *args, "a", check=False)
+            self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1))
+            self.assertIn(text, result.stderr)
+        self.nacre("kill", "a", "KILL")
+        self.wait_for_status("a", "stopped")
+        self.assertIn(b"container not running", self.nacre("update", "--memory", "64m", "a", check=False).stderr)
+
     # --- faults
 
     def test_killed_standin_takes_vmm(self):

@@ -23,13 +23,24 @@
 //            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT}}
 //   start    {container: ID}                     releases the first process  -> ok, once its program runs
 //            An execve that fails (ENOEXEC) is an error here; the process then exits with 126 or 127.
-//   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr}
+//   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr [, ignorePaused: bool]}
 //            Like create, for another process; NAME is unique in the container.  -> created
+//            In a paused container an error (EBUSY), or with ignorePaused not replied to before it is resumed.
 //   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
 //   resize   {container: ID [, exec: NAME], rows: N, columns: N}  the terminal's window -> ok
 //   kill     {container: ID, signal: N, all: bool [, exec: NAME]}  -> ok
-//   state    {container: ID}                     -> state {status: "created"|"running"|"stopped", pid: N, exit?: {...}}
-//   delete   {container: ID}                     kills and removes           -> ok
+//   state    {container: ID}                     -> state {status: "created"|"running"|"paused"|"stopped", pid: N,
+//   exit?} delete   {container: ID}                     kills and removes           -> ok pause    {container: ID}
+//   freezes its cgroup          -> ok, once all stand still resume   {container: ID}                     -> ok
+//   processes {container: ID}                    those of its cgroup and the ones below
+//            -> processes {hertz: N, page: BYTES, uptime: MS, memory: BYTES,
+//                          processes: [{stat: TEXT, uid: [REAL, EFFECTIVE], gid: [REAL, EFFECTIVE], args: TEXT}]}
+//            `stat` is /proc/PID/stat, whose times are in 1/hertz s; `args` may be cut short, or empty.
+//   statistics {container: ID}                   -> statistics {files: {"cpu.stat": TEXT, ...}}
+//            Files of its cgroup (v2) as the kernel writes them; ones that do not exist are left out.
+//   watch    {container: ID}                     asks for "oom" events on this connection  -> ok
+//   update   {container: ID, resources: OCI linux.resources}
+//            Sets what is in `resources` and not zero or empty; on an error nothing is changed.  -> ok
 // A request that fails is answered by
 //   error    {message: TEXT, code: ERRNO}        e.g. ESRCH "container not running"
 //
@@ -39,6 +50,7 @@
 //            before this event; output of processes that live on may follow. For the first process all of the
 //            container's processes are gone, and its file systems are synced. A process whose output the host does not
 //            take is not reported before that is taken, its stream closed, or its container deleted.
+//   oom      {container: ID}      on connections that watch: the kernel has killed a process for want of memory
 // So the connection that created a process is held for as long as the process lives: when it closes, the process is
 // killed, since nobody could hear of its end any more.
 #pragma once

@@ -117,6 +117,27 @@ Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int tim
   return unwrap(TRY_CONTEXT(protocol::receive(control.get()), "the guest's answer"));
 }
 
+Result<Fd> connect_running(int directory, int timeout_ms) {
+  auto control = connect_control(directory, timeout_ms);
+  if (control) return control;
+  int code = control.error().code();
+  bool gone = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET || code == EPIPE;
+  return gone ? fail(kNotRunning, ESRCH) : std::unexpected(control.error());
+}
+
+Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms) {
+  Fd control = TRY(connect_running(directory, timeout_ms));
+  auto reply = [&]() -> Result<nlohmann::json> {
+    TRY(protocol::send(control.get(), request));
+    return protocol::receive(control.get());
+  }();
+  if (reply) return unwrap(std::move(*reply));
+  int code = reply.error().code();
+  if (code == 0 || code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);  // 0: an end of file
+  if (code == EAGAIN) return fail("the guest did not answer in time", ETIMEDOUT);
+  return std::unexpected(reply.error().with_context("the guest's answer"));
+}
+
 Result<Stream> Stream::attach(int directory, uint32_t port, Direction direction, int stdio) {
   std::string line = "CONNECT " + std::to_string(port) + (direction == Direction::to_guest ? " r\n" : " w\n");
   return Stream(TRY(connect_port(directory, line, std::array{stdio}, kRequestTimeoutMs)));

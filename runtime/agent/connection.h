@@ -27,6 +27,13 @@ Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 // One request on a connection of its own. An "error" reply is an Error with the guest's text and errno.
 Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
 
+// The error (ESRCH) of commands that need a running container: callers look for these words.
+inline constexpr const char* kNotRunning = "container not running";
+
+// The same two, where a VM that has ended is that error.
+Result<Fd> connect_running(int directory, int timeout_ms = kRequestTimeoutMs);
+Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
+
 // An "error" reply as an Error; other messages unchanged.
 Result<nlohmann::json> unwrap(nlohmann::json reply);
 

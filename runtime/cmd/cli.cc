@@ -31,6 +31,9 @@ struct Request {
   KillOptions kill;
   DeleteOptions remove;
   ListOptions list;
+  PsOptions ps;
+  EventsOptions events;
+  UpdateOptions update;
   SpecOptions spec;
   std::string id;
   bool version = false;
@@ -163,8 +166,68 @@ void add_exec(CLI::App& app, Request& request) {
   });
 }
 
+void add_pause_and_resume(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("pause", "stop all processes of a container");
+  add_id(command, request.id);
+  command->callback([&] { request.action = [&] { return pause(request.globals, request.id); }; });
+  command = app.add_subcommand("resume", "let the processes of a paused container run on");
+  add_id(command, request.id);
+  command->callback([&] { request.action = [&] { return resume(request.globals, request.id); }; });
+}
+
+void add_ps(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("ps", "list the processes of a container: ps [flags] ID [PS ARGUMENTS]");
+  command->add_option("-f,--format", request.ps.format, "table, or json for pids of the host");
+  command->prefix_command(true);
+  command->callback([&request, command] {
+    std::vector<std::string> words = command->remaining();
+    if (!words.empty() && words[0] == "--") words.erase(words.begin());
+    if (words.empty()) throw CLI::RequiredError("container-id");
+    if (words[0].starts_with("-")) throw CLI::ExtrasError({words[0]});
+    request.ps.id = words[0];
+    request.ps.args.assign(words.begin() + 1, words.end());
+    request.action = [&request] { return ps(request.globals, request.ps); };
+  });
+}
+
+void add_events(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("events", "print statistics and out-of-memory events of a container");
+  command->add_option("--interval", request.events.interval, "time between statistics (default: 5s)");
+  command->add_flag("--stats", request.events.stats, "print statistics once and end");
+  add_id(command, request.events.id);
+  command->callback([&] { request.action = [&] { return events(request.globals, request.events); }; });
+}
+
+void add_update(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("update", "change the resource limits of a container");
+  UpdateOptions& options = request.update;
+  update::Flags& flags = options.flags;
+  command->add_option("-r,--resources", options.resources,
+                      "file with OCI resources, - for stdin; other flags are ignored");
+  command->add_option("--blkio-weight", flags.blkio_weight, "accepted");
+  command->add_option("--cpu-period", flags.cpu_period, "microseconds in which --cpu-quota may be used");
+  command->add_option("--cpu-quota", flags.cpu_quota, "microseconds of CPU time in a period");
+  command->add_option("--cpu-burst", flags.cpu_burst, "microseconds that may be saved up");
+  command->add_option("--cpu-share", flags.cpu_share, "CPU shares, relative to others");
+  command->add_option("--cpu-rt-period", flags.cpu_rt_period, "realtime period, not possible with cgroup v2");
+  command->add_option("--cpu-rt-runtime", flags.cpu_rt_runtime, "realtime runtime, not possible with cgroup v2");
+  command->add_option("--cpu-idle", flags.cpu_idle, "1: runs when nobody else does");
+  command->add_option("--cpuset-cpus", flags.cpuset_cpus, "CPUs of the VM, as 0-3,7");
+  command->add_option("--cpuset-mems", flags.cpuset_mems, "memory nodes of the VM");
+  command->add_option("--memory", flags.memory, "memory limit, as 128m; -1: none");
+  command->add_option("--memory-reservation", flags.memory_reservation, "memory kept from reclaim");
+  command->add_option("--memory-swap", flags.memory_swap, "limit of memory and swap; -1: none");
+  command->add_option("--kernel-memory", flags.kernel_memory, "accepted");
+  command->add_option("--kernel-memory-tcp", flags.kernel_memory_tcp, "accepted");
+  command->add_option("--pids-limit", flags.pids_limit, "number of processes; -1: no limit");
+  command->add_option("--l3-cache-schema", options.l3_cache_schema, "Intel RDT, not supported");
+  command->add_option("--mem-bw-schema", options.mem_bw_schema, "Intel RDT, not supported");
+  add_id(command, options.id);
+  command->callback([&] { request.action = [&] { return update(request.globals, request.update); }; });
+}
+
 void add_later(CLI::App& app, Request& request) {
-  for (const char* name : {"checkpoint", "restore", "events", "features", "pause", "resume", "ps", "update"}) {
+  for (const char* name : {"checkpoint", "restore", "features"}) {
     CLI::App* command = app.add_subcommand(name, "not supported by this version");
     command->prefix_command(true);
     command->callback([&request, name] {
@@ -221,6 +284,10 @@ int main(int argc, char** argv) {
   add_delete(app, request);
   add_list(app, request);
   add_exec(app, request);
+  add_pause_and_resume(app, request);
+  add_ps(app, request);
+  add_events(app, request);
+  add_update(app, request);
   add_spec(app, request);
   add_later(app, request);
 

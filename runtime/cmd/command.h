@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runtime/update/changes.h"
 
 namespace nacre::cmd {
 
@@ -71,6 +72,26 @@ struct ListOptions {
   bool quiet = false;
 };
 
+struct PsOptions {
+  std::string id;
+  std::string format = "table";
+  std::vector<std::string> args;
+};
+
+struct EventsOptions {
+  std::string id;
+  std::string interval = "5s";
+  bool stats = false;
+};
+
+struct UpdateOptions {
+  std::string id;
+  std::string resources;  // file; "-": stdin; empty: the flags count
+  update::Flags flags;
+  std::string l3_cache_schema;
+  std::string mem_bw_schema;
+};
+
 struct SpecOptions {
   std::string bundle;
   bool rootless = false;
@@ -85,6 +106,11 @@ Result<int> kill(const Globals& globals, const KillOptions& options);
 Result<int> remove(const Globals& globals, const DeleteOptions& options);
 Result<int> list(const Globals& globals, const ListOptions& options);
 Result<int> exec(const Globals& globals, const ExecOptions& options);
+Result<int> pause(const Globals& globals, const std::string& id);
+Result<int> resume(const Globals& globals, const std::string& id);
+Result<int> ps(const Globals& globals, const PsOptions& options);
+Result<int> events(const Globals& globals, const EventsOptions& options);
+Result<int> update(const Globals& globals, const UpdateOptions& options);
 Result<int> spec(const Globals& globals, const SpecOptions& options);
 
 // Options of create, run and exec that this version cannot honour.

@@ -42,7 +42,7 @@ Result<int> remove(const Globals& globals, const DeleteOptions& options) {
     return 0;
   }
   Status status = dir.status(*record);
-  if (status == Status::running) {
+  if (status == Status::running || status == Status::paused) {
     if (!options.force) {
       return fail("cannot delete container " + options.id + " that is not stopped: " + std::string(to_string(status)));
     }

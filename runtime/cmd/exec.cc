@@ -93,7 +93,8 @@ Result<int> exec(const Globals& globals, const ExecOptions& options) {
                                .id = options.id,
                                .process = TRY(make_process(globals, options)),
                                .pid_file = options.pid_file,
-                               .console_socket = options.console_socket};
+                               .console_socket = options.console_socket,
+                               .ignore_paused = options.ignore_paused};
   if (options.detach) {
     TRY(runtime::exec_detached(request));
     return 0;

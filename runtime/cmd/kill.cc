@@ -15,9 +15,6 @@ namespace {
 // A guest that does not kill within this time is killed itself.
 constexpr int kKillTimeoutMs = 10'000;
 
-// Words that containerd and dockerd look for.
-constexpr const char* kNotRunning = "container not running";
-
 }  // namespace
 
 Result<int> kill(const Globals& globals, const KillOptions& options) {
@@ -25,7 +22,7 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   int signal = TRY(runtime::parse_signal(options.signal));
   ContainerDir dir = TRY(ContainerDir::open(globals.root, options.id));
   runtime::Record record = TRY(dir.read_record());
-  if (dir.status(record) == Status::stopped) return fail(kNotRunning, ESRCH);
+  if (dir.status(record) == Status::stopped) return fail(runtime::kNotRunning, ESRCH);
   if (signal == 0) return 0;
   // Through the guest, so that what the processes wrote is kept; a stand-in that is killed takes the VM down at once.
   auto answer =
@@ -34,12 +31,12 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   if (answer) return 0;
   if (signal == SIGKILL) {
     auto standin = runtime::open_process(record.standin);
-    if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return fail(kNotRunning, ESRCH);
+    if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return fail(runtime::kNotRunning, ESRCH);
     return 0;
   }
   int code = answer.error().code();
   bool gone = code == ESRCH || code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
-  if (gone) return fail(kNotRunning, ESRCH);
+  if (gone) return fail(runtime::kNotRunning, ESRCH);
   return std::unexpected(answer.error());
 }
 

@@ -110,10 +110,10 @@ void keep_log() {
 }
 
 void log_failure(const Globals& globals, const std::string& message) {
-  // A line for people: what an error quotes may have several.
+  // A line for people: what an error quotes, a guest's words among it, may have several, or would move the cursor.
   std::string line = message;
   for (char& c : line) {
-    if (c == '\n' || c == '\r') c = ' ';
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
   }
   if (instance().logger) {
     instance().held.clear();

@@ -15,6 +15,8 @@ Result<int> start(const Globals& globals, const std::string& id) {
       break;
     case Status::running:
       return fail("cannot start an already running container");
+    case Status::paused:
+      return fail("cannot start a container in the paused state");
     case Status::stopped:
       return fail("cannot start a container that has stopped");
   }

@@ -11,6 +11,7 @@
 #include "runtime/oci/config.h"
 #include "runtime/standin/standin.h"
 #include "runtime/translate/translate.h"
+#include "runtime/update/kept_resources.h"
 
 namespace nacre::runtime {
 
@@ -45,6 +46,13 @@ Result<Forked> fork_standin(StandinPlan plan, ContainerDir& dir) {
     run_standin(std::move(plan), dir, std::move(theirs));
   }
   return Forked{.pid = pid, .report = std::move(ours)};
+}
+
+// For `update`.
+Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) {
+  auto linux = config.json.find("linux");
+  if (linux == config.json.end() || !linux->contains("resources")) return {};
+  return update::keep_resources(dir, (*linux)["resources"]);
 }
 
 // What follows the stand-in's good news: other commands can find the container.
@@ -85,6 +93,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     if (!report.ok) return fail(report.error, report.code);
     record.standin = report.processes.standin;
     record.vmm = report.processes.vmm;
+    TRY(keep_resources(config, dir));
     TRY(publish(request, dir, record));
     return std::pair(std::move(record), std::move(forked.report));
   }();

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <climits>
+
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/lifecycle/create.h"
 #include "runtime/standin/session.h"
@@ -18,6 +20,8 @@ namespace nacre::runtime {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr int kUntilResumedMs = INT_MAX;
 
 // Unique in the container: our pid, and the time, since pids come again.
 std::string make_exec_name() {
@@ -35,7 +39,11 @@ struct Running {
 Result<Running> open_running(const ExecRequest& request) {
   ContainerDir dir = TRY(ContainerDir::open(request.root, request.id));
   Record record = TRY(dir.read_record());
-  if (dir.status(record) == Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
+  Status status = dir.status(record);
+  if (status == Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
+  if (status == Status::paused && !request.ignore_paused) {
+    return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
+  }
   return Running{std::move(dir), std::move(record.cgroup)};
 }
 
@@ -49,7 +57,9 @@ Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, con
     stdio = {.in = terminal->fd.get(), .out = terminal->fd.get(), .err = -1};
     terminal->describe(message, message["process"]);
   }
-  Json created = TRY(session.request(with_stdio(std::move(message), stdio), kRequestTimeoutMs));
+  if (request.ignore_paused) message["ignorePaused"] = true;
+  Json created = TRY(session.request(with_stdio(std::move(message), stdio),
+                                     request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
   TRY(session.attach_stdio(dir.fd(), created, stdio));
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;

@@ -17,6 +17,7 @@ struct ExecRequest {
   nlohmann::json process;      // OCI process, checked
   std::string pid_file;        // empty: none
   std::string console_socket;  // empty: none
+  bool ignore_paused = false;  // a paused container runs it once it is resumed
 };
 
 // In the foreground this process is the stand-in: returns when the process has ended.

@@ -190,6 +190,10 @@ Result<void> check_process(const Json& process, const std::string& path) {
   return check_rlimits(process, path);
 }
 
+Result<void> check_resources(const Json& resources, const std::string& path) {
+  return check_object(resources, resources_fields(), path);
+}
+
 Result<Config> load_config(const std::string& bundle) {
   Config config;
   config.bundle = TRY_CONTEXT(real_path(bundle.empty() ? "." : bundle), "bundle");

@@ -47,6 +47,10 @@ Result<void> restrict_process(nlohmann::json& process, std::vector<std::string>&
 // The same for a whole configuration.
 Result<void> restrict_config(nlohmann::json& config, std::vector<std::string>& warnings);
 
+// linux.resources alone, for update; `path` names it in errors and warnings.
+Result<void> check_resources(const nlohmann::json& resources, const std::string& path);
+void restrict_resources(nlohmann::json& resources, const std::string& path, std::vector<std::string>& warnings);
+
 // JSON text with broken input as one line: "WHAT: ...".
 Result<nlohmann::json> parse_json(const std::string& text, const std::string& what);
 

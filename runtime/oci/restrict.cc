@@ -123,12 +123,16 @@ Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
   TRY(restrict_devices(linux));
   drop(linux, kDroppedOfLinux, "linux", warnings);
   if (linux.contains("resources")) {
-    drop(linux["resources"], kDroppedOfResources, "linux.resources", warnings);
+    restrict_resources(linux["resources"], "linux.resources", warnings);
   }
   return {};
 }
 
 }  // namespace
+
+void restrict_resources(Json& resources, const std::string& path, std::vector<std::string>& warnings) {
+  drop(resources, kDroppedOfResources, path, warnings);
+}
 
 Result<void> restrict_process(Json& process, std::vector<std::string>& warnings) {
   drop(process, kDroppedOfProcess, "process", warnings);

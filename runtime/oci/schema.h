@@ -42,8 +42,9 @@ Result<void> check_object(const nlohmann::json& object, std::span<const Field> f
 // Removes fields whose value is null, everywhere.
 void drop_nulls(nlohmann::json& json);
 
-// The tables of config.json and of its "process".
+// The tables of config.json, of its "process" and of its "linux.resources".
 std::span<const Field> config_fields();
 std::span<const Field> process_fields();
+std::span<const Field> resources_fields();
 
 }  // namespace nacre::oci

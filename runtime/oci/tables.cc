@@ -212,4 +212,8 @@ std::span<const Field> process_fields() {
   return kProcess;
 }
 
+std::span<const Field> resources_fields() {
+  return kResources;
+}
+
 }  // namespace nacre::oci

@@ -25,6 +25,8 @@ constexpr const char* kLockName = "lock";
 constexpr const char* kRecordName = "state.json";
 constexpr const char* kProcessesName = "processes";
 constexpr const char* kStartedName = "started";
+constexpr const char* kPausedName = "paused";
+constexpr int kRemovalTries = 10;
 
 std::unexpected<Error> does_not_exist(const std::string& id) {
   return fail("container does not exist: " + id, ENOENT);
@@ -78,6 +80,8 @@ std::string_view to_string(Status status) {
       return "created";
     case Status::running:
       return "running";
+    case Status::paused:
+      return "paused";
     case Status::stopped:
       return "stopped";
   }
@@ -178,8 +182,24 @@ bool ContainerDir::is_started() const {
   return ::faccessat(fd(), kStartedName, F_OK, 0) == 0;
 }
 
+Result<void> ContainerDir::mark_paused(bool paused) const {
+  if (paused) {
+    TRY(open_at(fd(), kPausedName, O_WRONLY | O_CREAT, 0600));
+  } else if (::unlinkat(fd(), kPausedName, 0) < 0 && errno != ENOENT) {
+    return fail_errno("unlink " + file(kPausedName));
+  }
+  return {};
+}
+
+Result<Fd> ContainerDir::lock_named(const char* name) const {
+  Fd lock = TRY(open_at(fd(), name, O_RDWR | O_CREAT, 0600));
+  TRY(take_lock(lock.get()));
+  return lock;
+}
+
 Status ContainerDir::status(const Record& record) const {
   if (!is_alive(record.standin)) return Status::stopped;
+  if (::faccessat(fd(), kPausedName, F_OK, 0) == 0) return Status::paused;
   return is_started() ? Status::running : Status::created;
 }
 
@@ -193,14 +213,20 @@ Result<bool> ContainerDir::relock() {
 }
 
 Result<void> ContainerDir::remove() {
+  return remove(kRemovalTries);
+}
+
+Result<void> ContainerDir::remove(int tries) {
   // state.json goes before the lock: a removal that is cut short can be repeated.
   std::vector<std::string> names = TRY(entries(fd()));
   std::ranges::sort(names, {}, [](const auto& name) { return name == kLockName ? 2 : name == kRecordName ? 1 : 0; });
   for (const auto& name : names) {
     if (::unlinkat(fd(), name.c_str(), 0) < 0 && errno != ENOENT) return fail_errno("unlink " + file(name));
   }
-  if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail_errno("rmdir " + path_);
-  return {};
+  if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
+  // A command that does not take the lock has just put a file there.
+  if (errno == ENOTEMPTY && tries > 1) return remove(tries - 1);
+  return fail_errno("rmdir " + path_);
 }
 
 std::string default_root() {

@@ -25,8 +25,10 @@ inline constexpr const char* kSocketName = "vsock.sock";
 inline constexpr const char* kVmmConfigName = "vmm.toml";
 inline constexpr const char* kVmmLogName = "vmm.log";
 inline constexpr const char* kConsoleLogName = "console.log";
+inline constexpr const char* kPauseLockName = "pause.lock";
+inline constexpr const char* kUpdateLockName = "update.lock";
 
-enum class Status { created, running, stopped };
+enum class Status { created, running, paused, stopped };
 std::string_view to_string(Status status);
 
 // state.json.
@@ -68,8 +70,12 @@ class ContainerDir {
   Processes read_processes() const;  // zeros where there is nothing to read
   Result<void> mark_started() const;
   bool is_started() const;
+  Result<void> mark_paused(bool paused) const;
 
   Status status(const Record& record) const;
+
+  // A lock of its own for one kind of change, held while the descriptor is open; waits for whoever has it.
+  Result<Fd> lock_named(const char* name) const;
 
   // Removes the directory with all that is in it. Needs the lock.
   Result<void> remove();
@@ -80,6 +86,8 @@ class ContainerDir {
 
  private:
   ContainerDir(std::string path, Fd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+
+  Result<void> remove(int tries);
 
   std::string path_;
   Fd directory_;

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 
 CONTROL_PORT = 1024
@@ -20,6 +21,9 @@ lock = threading.Lock()
 ports = {}  # port -> (event, [fd])
 processes = {}  # "" or exec name -> Process
 next_port = 5000
+watchers = []  # connections that hear of OOM events
+# Memory limits with a meaning of their own here.
+REFUSED_LIMIT, OOM_LIMIT = 666, 4096
 
 
 def receive_exactly(sock, size):
@@ -96,6 +100,34 @@ def answer(sock, request):
         if process.child is None:
             os._exit(9)
         os.kill(process.child.pid, request["signal"])
+        return {"type": "ok"}
+    if kind in ("pause", "resume"):
+        for process in processes.values():
+            if process.child is not None and process.child.poll() is None:
+                os.killpg(process.child.pid, signal.SIGSTOP if kind == "pause" else signal.SIGCONT)
+        return {"type": "ok"}
+    if kind == "processes":
+        texts = []
+        for process in processes.values():
+            if process.child is not None and process.child.poll() is None:
+                with open(f"/proc/{process.child.pid}/stat") as file:
+                    texts.append((file.read(), " ".join(process.spec["args"])))
+        return {"type": "processes", "hertz": 100, "page": 4096, "uptime": int(time.monotonic() * 1000),
+                "memory": 1 << 29, "processes": [{"stat": stat, "uid": [0, 0], "gid": [0, 0], "args": args}
+                                                 for stat, args in texts]}
+    if kind == "statistics":
+        return {"type": "statistics", "files": {"memory.current": "4096\n", "memory.max": "max\n"}}
+    if kind == "watch":
+        watchers.append(sock)
+        return {"type": "ok"}
+    if kind == "update":
+        limit = request["resources"].get("memory", {}).get("limit")
+        if limit == REFUSED_LIMIT:
+            raise OSError(22, "set memory.max: Invalid argument")
+        if limit == OOM_LIMIT:
+            for watcher in watchers:
+                send(watcher, {"type": "oom", "container": request["container"]})
+        print("update", json.dumps(request["resources"]), file=sys.stderr, flush=True)  # for the test: vmm.log
         return {"type": "ok"}
     raise OSError(22, "unknown request " + kind)
 

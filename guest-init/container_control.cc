@@ -1,0 +1,94 @@
+#include <csignal>
+
+#include "guest-init/container_table.h"
+#include "guest-init/process_list.h"
+#include "guest-init/statistics.h"
+
+// The requests about a container as a whole while it runs. Those that make, signal and end processes are in
+// container_requests.cc.
+
+namespace nacre::guest {
+
+namespace {
+
+Json ok() {
+  return Json{{"type", "ok"}};
+}
+
+Json to_reply(const Result<void>& outcome) {
+  return outcome ? ok() : protocol::error_message(outcome.error().message(), outcome.error().code());
+}
+
+// runc's answer to linux.resources.memory.checkBeforeUpdate.
+Result<void> check_usage(const Field& memory, int cgroup) {
+  if (!TRY(TRY(memory.member("checkBeforeUpdate")).boolean(false))) return {};
+  int64_t limit = TRY(TRY(memory.member("limit")).integer(INT64_MIN, INT64_MAX, 0));
+  Json figures = read_statistics(cgroup);
+  auto current = figures.find("memory.current");
+  if (limit <= 0 || current == figures.end()) return {};
+  int64_t usage = std::strtoll(current->get_ref<const std::string&>().c_str(), nullptr, 10);
+  if (limit > usage) return {};
+  return fail("rejecting memory limit " + std::to_string(limit) + " <= usage " + std::to_string(usage), EBUSY);
+}
+
+}  // namespace
+
+Result<Container*> ContainerTable::find_running(const Json& request) {
+  Container* container = TRY(find(request));
+  if (!container->first.is_alive()) return fail("container not running", ESRCH);
+  return container;
+}
+
+ContainerTable::Answer ContainerTable::pause(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  container.freezer->freeze(
+      [this, connection](const Result<void>& outcome) { outlet_.reply(connection, to_reply(outcome)); });
+  return std::nullopt;
+}
+
+ContainerTable::Answer ContainerTable::resume(ConnectionId, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  if (!container.freezer->is_frozen()) return fail("container not paused", EINVAL);
+  TRY(container.freezer->thaw());
+  return ok();
+}
+
+ContainerTable::Answer ContainerTable::processes(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find(request));
+  TRY(helpers_.start([&container] { return list_processes(container.cgroup->processes()); },
+                     [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  return std::nullopt;
+}
+
+ContainerTable::Answer ContainerTable::statistics(ConnectionId, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  return Json{{"type", "statistics"}, {"files", read_statistics(container.cgroup->fd())}};
+}
+
+ContainerTable::Answer ContainerTable::watch(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  if (!container.ooms) {
+    container.ooms = TRY(OomWatch::create(loop_, container.cgroup->fd(), [this, &container] {
+      for (ConnectionId watcher : container.watchers) {
+        outlet_.event(watcher, {{"type", "oom"}, {"container", container.id}});
+      }
+    }));
+  }
+  container.watchers.insert(connection);
+  return ok();
+}
+
+ContainerTable::Answer ContainerTable::update(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  auto found = request.find("resources");
+  Field resources(found == request.end() ? nullptr : &*found, "resources");
+  auto files = TRY(parse_resources(resources));
+  TRY(check_usage(TRY(resources.member("memory")), container.cgroup->fd()));
+  if (files.empty()) return ok();
+  // A memory limit below what is in use takes until that much was freed.
+  TRY(helpers_.start([&container, &files] { return to_reply(container.cgroup->update(files)); },
+                     [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  return std::nullopt;
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,22 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/agent/connection.h"
+#include "runtime/cmd/command.h"
+#include "runtime/state/store.h"
+
+namespace nacre::cmd {
+
+Result<int> pause(const Globals& globals, const std::string& id) {
+  using runtime::ContainerDir, runtime::Status;
+  ContainerDir dir = TRY(ContainerDir::open(globals.root, id));
+  runtime::Record record = TRY(dir.read_record());
+  // Not the container's lock, which a start that was just frozen may hold.
+  Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
+  Status status = dir.status(record);
+  if (status == Status::stopped || status == Status::paused) return fail(runtime::kNotRunning, ESRCH);
+  TRY(runtime::ask_running(dir.fd(), {{"type", "pause"}, {"container", id}}));
+  TRY(dir.mark_paused(true));
+  return 0;
+}
+
+}  // namespace nacre::cmd

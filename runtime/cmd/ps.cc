@@ -1,0 +1,55 @@
+#include <unistd.h>
+
+#include <ctime>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "runtime/agent/connection.h"
+#include "runtime/cmd/command.h"
+#include "runtime/ps/arguments.h"
+#include "runtime/ps/process.h"
+#include "runtime/ps/table.h"
+#include "runtime/state/store.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+using runtime::ContainerDir, runtime::Status;
+
+// Pids that exist on the host: callers look them up there.
+std::string host_pids(Status status, const runtime::Record& record) {
+  return status == Status::stopped ? "null\n" : "[" + std::to_string(record.standin.pid) + "]\n";
+}
+
+Result<ps::Listing> guest_processes(const ContainerDir& dir, const std::string& id, Status status) {
+  if (status == Status::stopped) return ps::Listing{};
+  auto reply = runtime::ask_running(dir.fd(), {{"type", "processes"}, {"container", id}});
+  if (reply) return ps::parse_listing(*reply);
+  if (reply.error().code() == ESRCH) return ps::Listing{};  // it has just ended
+  return std::unexpected(reply.error());
+}
+
+}  // namespace
+
+Result<int> ps(const Globals& globals, const PsOptions& options) {
+  ContainerDir dir = TRY(ContainerDir::open(globals.root, options.id));
+  runtime::Record record = TRY(dir.read_record());
+  Status status = dir.status(record);
+  std::string text;
+  if (options.format == "json") {
+    text = host_pids(status, record);
+  } else if (options.format == "table") {
+    auto columns = TRY(ps::parse_arguments(options.args));
+    ps::Listing listing = TRY(guest_processes(dir, options.id, status));
+    listing.now = std::time(nullptr);
+    text = ps::to_table(columns, listing);
+  } else {
+    return fail("invalid format option");
+  }
+  TRY(write_all(STDOUT_FILENO, text));
+  return 0;
+}
+
+}  // namespace nacre::cmd

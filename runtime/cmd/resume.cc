@@ -1,0 +1,20 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/agent/connection.h"
+#include "runtime/cmd/command.h"
+#include "runtime/state/store.h"
+
+namespace nacre::cmd {
+
+Result<int> resume(const Globals& globals, const std::string& id) {
+  using runtime::ContainerDir, runtime::Status;
+  ContainerDir dir = TRY(ContainerDir::open(globals.root, id));
+  runtime::Record record = TRY(dir.read_record());
+  Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
+  if (dir.status(record) != Status::paused) return fail("container not paused", EINVAL);
+  TRY(runtime::ask_running(dir.fd(), {{"type", "resume"}, {"container", id}}));
+  TRY(dir.mark_paused(false));
+  return 0;
+}
+
+}  // namespace nacre::cmd

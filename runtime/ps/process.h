@@ -1,0 +1,42 @@
+// The guest's "processes" reply (guest-init/protocol), checked: it comes from a guest that nobody trusts.
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/result.h"
+
+namespace nacre::ps {
+
+// proc(5), /proc/PID/stat. Times are in clock ticks.
+struct Process {
+  int64_t pid = 0, ppid = 0, pgrp = 0, session = 0, tty = 0, tpgid = 0;
+  char state = '?';
+  int64_t user_time = 0, system_time = 0, priority = 0, nice = 0, threads = 0;
+  int64_t start_time = 0;  // since the guest's boot
+  int64_t vsize = 0;       // bytes
+  int64_t rss = 0;         // pages
+  int64_t cpu = 0;
+  uint32_t ruid = 0, euid = 0, rgid = 0, egid = 0;
+  std::string name, args;  // printable
+};
+
+struct Listing {
+  int64_t hertz = 100;
+  int64_t page = 4096;  // bytes
+  int64_t uptime = 0;   // milliseconds
+  int64_t memory = 0;   // bytes
+  std::time_t now = 0;  // the host's time to which `uptime` belongs
+  std::vector<Process> processes;
+};
+
+Result<Listing> parse_listing(const nlohmann::json& reply);
+
+// Text as a terminal may have it: control characters, and what reorders text, as '?'. `text` is UTF-8.
+std::string printable(std::string_view text);
+
+}  // namespace nacre::ps

@@ -29,9 +29,10 @@
 //   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
 //   resize   {container: ID [, exec: NAME], rows: N, columns: N}  the terminal's window -> ok
 //   kill     {container: ID, signal: N, all: bool [, exec: NAME]}  -> ok
-//   state    {container: ID}                     -> state {status: "created"|"running"|"paused"|"stopped", pid: N,
-//   exit?} delete   {container: ID}                     kills and removes           -> ok pause    {container: ID}
-//   freezes its cgroup          -> ok, once all stand still resume   {container: ID}                     -> ok
+//   state    {container: ID}  -> state {status: "created"|"running"|"paused"|"stopped", pid: N [, exit: {...}]}
+//   delete   {container: ID}                     kills and removes           -> ok
+//   pause    {container: ID}                     freezes its cgroup          -> ok, once all stand still
+//   resume   {container: ID}                     -> ok
 //   processes {container: ID}                    those of its cgroup and the ones below
 //            -> processes {hertz: N, page: BYTES, uptime: MS, memory: BYTES,
 //                          processes: [{stat: TEXT, uid: [REAL, EFFECTIVE], gid: [REAL, EFFECTIVE], args: TEXT}]}

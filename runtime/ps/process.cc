@@ -19,6 +19,7 @@ constexpr size_t kMaxProcesses = 65536;
 constexpr size_t kMaxText = 16384;
 // Far above what is true, and small enough to be multiplied by a hundred.
 constexpr int64_t kMax = int64_t{1} << 50;
+constexpr int64_t kMaxPage = 1 << 16;  // as large as Linux has them; times kMax it still is an int64_t
 
 struct StatField {
   size_t number;  // proc(5)'s
@@ -119,7 +120,7 @@ std::string printable(std::string_view text) {
 Result<Listing> parse_listing(const Json& reply) {
   Listing listing;
   listing.hertz = TRY(integer_field(reply, "hertz", 1, 1'000'000));
-  listing.page = TRY(integer_field(reply, "page", 1, 1 << 30));
+  listing.page = TRY(integer_field(reply, "page", 1, kMaxPage));
   listing.uptime = TRY(integer_field(reply, "uptime", 0, kMax));
   listing.memory = TRY(integer_field(reply, "memory", 0, kMax));
   auto processes = reply.find("processes");

@@ -39,6 +39,18 @@ struct Fixture {
   }
 };
 
+// What comes up to `end`, and perhaps a little more.
+std::string read_until(int fd, std::string_view end) {
+  std::string text;
+  while (text.find(end) == std::string::npos) {
+    std::array<char, 64> bytes;
+    ssize_t n = ::read(fd, bytes.data(), bytes.size());
+    BOOST_REQUIRE(n > 0);
+    text.append(bytes.data(), static_cast<size_t>(n));
+  }
+  return text;
+}
+
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(server, Fixture)
@@ -184,12 +196,7 @@ BOOST_AUTO_TEST_CASE(a_process_with_a_terminal) {
   Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
   BOOST_TEST(client.start("terminal")["type"] == "ok");
   Json resize{{"type", "resize"}, {"container", "terminal"}, {"rows", 50}, {"columns", 132}};
-  std::string text;
-  for (std::array<std::byte, 64> bytes; text.find("101") == std::string::npos;) {
-    ssize_t n = ::read(out.get(), bytes.data(), bytes.size());
-    BOOST_REQUIRE(n > 0);
-    text.append(reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(n));
-  }
+  std::string text = read_until(out.get(), "101\r\n");
   BOOST_TEST(client.ask(resize)["type"] == "ok");
   BOOST_TEST(write_all(in.get(), "word\n").has_value());
   text += read_to_end(out.get());
@@ -198,13 +205,14 @@ BOOST_AUTO_TEST_CASE(a_process_with_a_terminal) {
 }
 
 BOOST_AUTO_TEST_CASE(a_terminal_hangs_up_with_the_host) {
-  Json config = machine.config(shell("trap 'exit 3' HUP; while :; do sleep 0.05; done"));
+  Json config = machine.config(shell("trap 'exit 3' HUP; echo ready; while :; do sleep 0.05; done"));
   config["process"]["terminal"] = true;
   Json created = client.create("hangup", config);
   BOOST_REQUIRE_EQUAL(created["type"], "created");
   Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
   BOOST_TEST(client.start("hangup")["type"] == "ok");
-  ::usleep(200'000);  // for the shell to set its trap
+  // Only then is the trap set: a signal without one would not be for a PID 1.
+  BOOST_TEST(read_until(out.get(), "ready").starts_with("ready"));
   in.reset();
   Json exited = client.event();
   BOOST_TEST((exited["status"] == 3 || exited["signal"] == SIGHUP));

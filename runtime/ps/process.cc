@@ -95,7 +95,11 @@ std::pair<uint32_t, size_t> code_point(std::string_view text) {
   size_t length = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
   if ((byte(0) >= 0x80 && byte(0) < 0xc0) || length > text.size()) return {0, 1};
   uint32_t value = length == 1 ? byte(0) : byte(0) & (0x7fu >> length);
-  for (size_t i = 1; i < length; i++) value = value << 6 | (byte(i) & 0x3f);
+  for (size_t i = 1; i < length; i++) {
+    // Texts of errors need not be UTF-8: what follows may be a control character.
+    if ((byte(i) & 0xc0) != 0x80) return {0, 1};
+    value = value << 6 | (byte(i) & 0x3f);
+  }
   return {value, length};
 }
 

@@ -50,6 +50,16 @@ void add_id(CLI::App* app, std::string& id) {
   app->add_option("container-id", id, "the container's name")->required();
 }
 
+// For a prefix command: from the container's id on all belongs to what is run there, flags included.
+void take_words(CLI::App* command, std::string& id, std::vector<std::string>& args) {
+  std::vector<std::string> words = command->remaining();
+  if (!words.empty() && words[0] == "--") words.erase(words.begin());
+  if (words.empty()) throw CLI::RequiredError("container-id");
+  if (words[0].starts_with("-")) throw CLI::ExtrasError({words[0]});
+  id = words[0];
+  args.assign(words.begin() + 1, words.end());
+}
+
 void add_globals(CLI::App& app, Request& request) {
   Globals& globals = request.globals;
   globals.root = runtime::default_root();
@@ -152,15 +162,9 @@ void add_exec(CLI::App& app, Request& request) {
   command->add_option("--preserve-fds", options.preserve_fds, "number of descriptors to pass on");
   add_repeated(command, "--cgroup", options.cgroups, "cgroup of the process");
   command->add_flag("--ignore-paused", options.ignore_paused, "even if the container is paused");
-  // From the first word that is no flag on, all belongs to the container's command, flags included.
   command->prefix_command(true);
   command->callback([&request, command] {
-    std::vector<std::string> words = command->remaining();
-    if (!words.empty() && words[0] == "--") words.erase(words.begin());
-    if (words.empty()) throw CLI::RequiredError("container-id");
-    if (words[0].starts_with("-")) throw CLI::ExtrasError({words[0]});
-    request.exec.id = words[0];
-    request.exec.args.assign(words.begin() + 1, words.end());
+    take_words(command, request.exec.id, request.exec.args);
     request.failure = kExecSetupFailure;
     request.action = [&request] { return exec(request.globals, request.exec); };
   });
@@ -180,12 +184,7 @@ void add_ps(CLI::App& app, Request& request) {
   command->add_option("-f,--format", request.ps.format, "table, or json for pids of the host");
   command->prefix_command(true);
   command->callback([&request, command] {
-    std::vector<std::string> words = command->remaining();
-    if (!words.empty() && words[0] == "--") words.erase(words.begin());
-    if (words.empty()) throw CLI::RequiredError("container-id");
-    if (words[0].starts_with("-")) throw CLI::ExtrasError({words[0]});
-    request.ps.id = words[0];
-    request.ps.args.assign(words.begin() + 1, words.end());
+    take_words(command, request.ps.id, request.ps.args);
     request.action = [&request] { return ps(request.globals, request.ps); };
   });
 }

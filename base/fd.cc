@@ -1,9 +1,11 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -37,6 +39,21 @@ Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mod
   int fd = ::openat(directory, path.c_str(), flags | O_CLOEXEC, mode);
   if (fd < 0) return fail_errno("open " + path);
   return Fd(fd);
+}
+
+Result<Fd> open_in_root(int root, const std::string& path, int flags, mode_t mode) {
+  constexpr int kMaxTries = 64;  // of a lookup that lost a race against a rename
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  how.mode = mode;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  long fd;
+  int tries = 0;
+  do {
+    fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof(how));
+  } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < kMaxTries)));
+  if (fd < 0) return fail_errno("open " + path);
+  return Fd(static_cast<int>(fd));
 }
 
 Result<Pipe> make_pipe(int flags) {

@@ -46,6 +46,10 @@ class Fd {
 Result<Fd> open_file(const std::string& path, int flags, mode_t mode = 0);
 Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mode = 0);
 
+// openat2(2) with O_CLOEXEC, where `root` is "/" for every link and "..": whatever the tree's owner has put there, the
+// way stays inside.
+Result<Fd> open_in_root(int root, const std::string& path, int flags, mode_t mode = 0);
+
 struct Pipe {
   Fd read, write;
 };

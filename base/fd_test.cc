@@ -74,7 +74,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_path_and_keep_errno) {
   auto missing = open_file("/nonexistent/file", O_RDONLY);
   BOOST_REQUIRE(!missing.has_value());
   BOOST_TEST(missing.error().code() == ENOENT);
-  BOOST_TEST(missing.error().message() == "open /nonexistent/file: No such file or directory");
+  BOOST_TEST(missing.error().message() == "open /nonexistent/file: no such file or directory");
   BOOST_TEST(!read_file("/nonexistent/file").has_value());
   BOOST_TEST(!Fd().dup().has_value());
 }

@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(errors_travel_with_their_context) {
   BOOST_TEST(quarter(6).error().code() == EINVAL);
   errno = EACCES;
   Result<> failed = fail_errno("open x");
-  BOOST_TEST(failed.error().message() == "open x: Permission denied");
+  BOOST_TEST(failed.error().message() == "open x: permission denied");
   BOOST_TEST(failed.error().code() == EACCES);
 }
 

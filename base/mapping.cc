@@ -7,9 +7,17 @@
 namespace nacre {
 
 Result<Mapping> Mapping::anonymous(size_t size, size_t alignment) {
+  return aligned(size, alignment, PROT_READ | PROT_WRITE);
+}
+
+Result<Mapping> Mapping::reserve(size_t size, size_t alignment) {
+  return aligned(size, alignment, PROT_NONE);
+}
+
+Result<Mapping> Mapping::aligned(size_t size, size_t alignment, int protection) {
   // Map more than is wanted, then give back what lies before and after the aligned part.
   size_t total = size + alignment;
-  void* address = ::mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* address = ::mmap(nullptr, total, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) return fail_errno("mmap " + std::to_string(size) + " bytes");
   auto* start = static_cast<std::byte*>(address);
   size_t before = -reinterpret_cast<uintptr_t>(start) & (alignment - 1);

@@ -26,6 +26,8 @@ class Mapping {
 
   // Private anonymous zero pages, reserved but not populated (MAP_NORESERVE). `alignment` is a power of two.
   static Result<Mapping> anonymous(size_t size, size_t alignment = 4096);
+  // Addresses and nothing else (PROT_NONE), for the owner to make accessible by mprotect(2).
+  static Result<Mapping> reserve(size_t size, size_t alignment = 4096);
   // `size` bytes of a file from `offset`, with mmap's PROT_* and MAP_* flags.
   static Result<Mapping> file(int fd, size_t size, int protection, int flags, off_t offset = 0);
 
@@ -34,6 +36,7 @@ class Mapping {
   std::span<std::byte> bytes() const { return data_; }
 
  private:
+  static Result<Mapping> aligned(size_t size, size_t alignment, int protection);
   explicit Mapping(std::span<std::byte> data) : data_(data) {}
   void unmap();
 

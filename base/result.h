@@ -11,12 +11,15 @@
 
 namespace nacre {
 
+// strerror(3) in lower case, as runc says it: its callers match words like "no such file or directory".
+std::string describe_errno(int code);
+
 // One failure: a line for people, and the errno value behind it (0 where there is none).
 class Error {
  public:
   explicit Error(std::string message, int code = 0) : message_(std::move(message)), code_(code) {}
 
-  // "WHAT: strerror(CODE)".
+  // "WHAT: describe_errno(CODE)".
   static Error from_errno(std::string_view what, int code);
 
   const std::string& message() const { return message_; }

@@ -33,6 +33,7 @@ Result<iovec> GuestMemory::slice(GuestAddress start, size_t size) const {
   uint64_t offset = start.value - region.start.value;
   uint64_t length = region.mapping.size();
   if (offset > length || size > length - offset) return fail("guest address outside RAM", EFAULT);
+  if (region.plugged && !region.plugged->hold(offset, size)) return fail("guest address not plugged", EFAULT);
   return iovec{region.mapping.data() + offset, size};
 }
 

@@ -2,13 +2,15 @@
 //
 // The guest may write to it at any moment, so nothing here gives out a T* into it: scalars and headers are copied out
 // and in, bulk data is given as iovecs for system calls. Every address is checked; an address outside RAM is an error
-// value, never a fault. Thread-safe: the layout is fixed once built.
+// value, never a fault. Thread-safe: the layout is fixed once built, and which blocks of hot-pluggable memory are there
+// is read atomically.
 #pragma once
 
 #include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "base/mapping.h"
 #include "base/result.h"
 #include "devices/guest_address.h"
+#include "devices/plugged_blocks.h"
 
 namespace nacre {
 
@@ -24,6 +27,10 @@ class GuestMemory {
   struct Region {
     GuestAddress start;
     Mapping mapping;
+    // Hot-pluggable memory: only these blocks of it are RAM; the rest is outside. Null: all of it is RAM for good. Once
+    // a block was plugged the host's mapping of it stays accessible, so that an access which raced with its being
+    // unplugged meets zeroes and does no harm.
+    std::shared_ptr<const PluggedBlocks> plugged = nullptr;
   };
 
   // Regions sorted by address, not overlapping.

@@ -64,6 +64,34 @@ BOOST_AUTO_TEST_CASE(ring_indices_are_aligned) {
   BOOST_TEST(!memory.load_acquire_u16(GuestAddress{UINT64_MAX - 1}).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(unplugged_blocks_are_outside) {
+  constexpr uint64_t kBlock = 0x1000;
+  auto plugged = std::make_shared<PluggedBlocks>(kBlock, 130);
+  std::vector<GuestMemory::Region> regions;
+  regions.push_back({GuestAddress{kLow}, *Mapping::anonymous(130 * kBlock), plugged});
+  GuestMemory memory(std::move(regions));
+  auto readable = [&](uint64_t offset, uint64_t size) {
+    return memory.slice(GuestAddress{kLow + offset}, size).has_value();
+  };
+  BOOST_TEST(!readable(0, 1));
+  plugged->set(1, 2, true);
+  BOOST_TEST(readable(kBlock, 2 * kBlock));
+  BOOST_TEST(!readable(kBlock - 1, 2));
+  BOOST_TEST(!readable(2 * kBlock, kBlock + 1));
+  BOOST_TEST(!memory.store(GuestAddress{kLow}, uint64_t{1}).has_value());
+  BOOST_TEST(memory.store(GuestAddress{kLow + kBlock}, uint64_t{1}).has_value());
+  // Over the borders of the words that hold the bits.
+  plugged->set(60, 70, true);
+  BOOST_TEST(readable(60 * kBlock, 70 * kBlock));
+  plugged->set(128, 1, false);
+  BOOST_TEST(!readable(60 * kBlock, 70 * kBlock));
+  BOOST_TEST(readable(60 * kBlock, 68 * kBlock));
+  BOOST_TEST(readable(129 * kBlock, kBlock));
+  BOOST_TEST(!readable(129 * kBlock, kBlock + 1));
+  BOOST_TEST(plugged->count(0, 130) == 71u);
+  BOOST_TEST(plugged->count(128, 2) == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(no_memory_at_all) {
   GuestMemory memory({});
   BOOST_TEST(!memory.load<uint8_t>(GuestAddress{0}).has_value());

@@ -29,8 +29,8 @@ int report(const Error& error, ExitStatus status) {
 
 struct Options {
   std::string config_file;
-  std::string kernel, initrd, cmdline, memory, vsock;
-  std::optional<unsigned> cpus;
+  std::string kernel, initrd, cmdline, memory, max_memory, vsock, control;
+  std::optional<unsigned> cpus, max_cpus;
   std::vector<std::string> fs, disks, nets;
   bool no_console = false;
 };
@@ -42,6 +42,9 @@ void define(CLI::App& app, Options& options) {
   app.add_option("--cmdline", options.cmdline, "kernel command line");
   app.add_option("--memory", options.memory, "guest memory, such as 512M (the default) or 2G");
   app.add_option("--cpus", options.cpus, "virtual CPUs, 1 to 64 (default 1)");
+  app.add_option("--max-memory", options.max_memory, "how far the memory can grow while the guest runs (default: not)");
+  app.add_option("--max-cpus", options.max_cpus, "and the number of CPUs");
+  app.add_option("--control", options.control, "unix socket (seqpacket) that takes \"resize memory=BYTES cpus=N\"");
   app.add_option("--fs", options.fs, "virtio-fs share: tag=T,path=P[,readonly]");
   app.add_option("--vsock", options.vsock, "virtio-vsock: cid=N,uds=PATH");
   app.add_option("--disk", options.disks, "not in this version: virtio-blk disk, raw: path=P[,readonly]");
@@ -60,6 +63,9 @@ Result<Config> build_config(const Options& options) {
   if (!options.cmdline.empty()) config.cmdline = options.cmdline;
   if (!options.memory.empty()) config.memory = TRY_CONTEXT(parse_size(options.memory), "--memory");
   if (options.cpus) config.cpus = *options.cpus;
+  if (!options.max_memory.empty()) config.max_memory = TRY_CONTEXT(parse_size(options.max_memory), "--max-memory");
+  if (options.max_cpus) config.max_cpus = *options.max_cpus;
+  if (!options.control.empty()) config.control = Control{.path = options.control};
   if (options.no_console) config.console = false;
   for (const std::string& text : options.fs) config.fs.push_back(TRY(parse_fs(text)));
   for (const std::string& text : options.disks) config.disks.push_back(TRY(parse_disk(text)));
@@ -100,6 +106,7 @@ int run(const Config& config) {
   if (!files) return report(files.error(), ExitStatus::error);
   Result<End> end = run_machine(config, std::move(*files));
   if (!config.jail.enabled && config.vsock && config.vsock->listen_fd < 0) ::unlink(config.vsock->uds.c_str());
+  if (config.control && config.control->listen_fd < 0) ::unlink(config.control->path.c_str());
   if (!end) return report(end.error(), ExitStatus::error);
   if (!end->message.empty()) return report(Error(end->message), end->status);
   return static_cast<int>(end->status);

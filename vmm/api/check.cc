@@ -13,6 +13,7 @@ constexpr uint64_t kMaxMemory = 1ull << 40;
 constexpr unsigned kMaxCpus = 64;
 constexpr size_t kMaxTag = 35;        // virtio 1.3, 5.11.4: 36 bytes, a terminating zero among them
 constexpr size_t kMaxCmdline = 2047;  // x86's COMMAND_LINE_SIZE less the terminating zero
+constexpr size_t kMaxcpusWord = 12;   // "maxcpus=64 "
 constexpr uint64_t kMinGuestCid = 3;  // 0 to 2 are reserved (virtio 1.3, 5.10.4)
 
 // "mounts/0": relative, no component that leads elsewhere.
@@ -65,7 +66,15 @@ Result<void> check(const Config& config) {
   if (config.memory < kMinMemory) return fail("memory must be at least 16M");
   if (config.memory > kMaxMemory) return fail("memory must be at most 1024G");
   if (config.memory % kMemoryStep != 0) return fail("memory must be a multiple of 2M");
+  if (config.max_memory != 0 && config.max_memory < config.memory) return fail("max_memory is less than memory");
+  if (config.max_memory > kMaxMemory) return fail("max_memory must be at most 1024G");
+  if (config.max_memory % kMemoryStep != 0) return fail("max_memory must be a multiple of 2M");
+  if (config.max_cpus != 0 && config.max_cpus < config.cpus) return fail("max_cpus is less than cpus");
+  if (config.max_cpus > kMaxCpus) return fail("max_cpus must be at most 64");
   if (config.cmdline.size() > kMaxCmdline) return fail("cmdline is longer than 2047 bytes");
+  if (config.max_cpus > config.cpus && config.cmdline.size() > kMaxCmdline - kMaxcpusWord) {
+    return fail("cmdline is longer than 2035 bytes");  // vmm adds a word
+  }
   if (config.cmdline.find('\0') != std::string::npos) return fail("cmdline holds a zero byte");
   std::unordered_set<std::string> tags;
   for (const Fs& fs : config.fs) {
@@ -73,6 +82,9 @@ Result<void> check(const Config& config) {
     if (!tags.insert(fs.tag).second) return fail("fs: tag " + fs.tag + " is used twice");
   }
   if (config.vsock) TRY(check_vsock(*config.vsock));
+  if (config.control && config.control->path.empty() && config.control->listen_fd < 0) {
+    return fail("control: path is missing");
+  }
   for (const Disk& disk : config.disks) {
     if (disk.path.empty()) return fail("disk: path is missing");
   }

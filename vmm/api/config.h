@@ -15,9 +15,11 @@ namespace nacre::vmm {
 
 // A directory or file of the host that appears inside a shared tree. Needs the jail, which binds it into place.
 struct FsMount {
-  std::string source;     // absolute host path
-  std::string target;     // relative to the share's root, plain components ("rootfs", "mounts/0")
-  bool readonly = false;  // enforced by the host
+  std::string source;           // absolute host path
+  std::string target;           // relative to the share's root, plain components ("rootfs", "mounts/0")
+  bool readonly = false;        // the mount itself; enforced by the host
+  bool recursive = true;        // with what is mounted below the source
+  bool readonly_below = false;  // and that is read-only too
 };
 
 // [[fs]]: one virtio-fs device.
@@ -56,6 +58,12 @@ struct Net {
   std::string mac;  // empty: made up
 };
 
+// [control]: a socket that takes the requests of vmm/api/control.h.
+struct Control {
+  std::string path;    // where vmm makes it
+  int listen_fd = -1;  // or one inherited from the parent (SOCK_SEQPACKET); -1: none
+};
+
 // [jail]: where present, vmm locks itself in before the guest runs.
 struct Jail {
   bool enabled = false;
@@ -67,11 +75,15 @@ struct Config {
   std::string cmdline;
   uint64_t memory = 512ull << 20;  // bytes; 2 MiB multiples; in TOML "512M" or an integer of bytes
   unsigned cpus = 1;               // 1 to 64
-  bool console = true;             // serial console on stdin and stdout
+  // How far the machine can grow while it runs; 0: not at all. See vmm/api/control.h.
+  uint64_t max_memory = 0;
+  unsigned max_cpus = 0;
+  bool console = true;  // serial console on stdin and stdout
   std::vector<Fs> fs;
   std::vector<Disk> disks;
   std::vector<Net> nets;
   std::optional<Vsock> vsock;
+  std::optional<Control> control;
   Jail jail;
   int lifeline_fd = -1;  // vmm ends when the other end of this descriptor is closed; -1: none
 };

@@ -17,11 +17,15 @@ Config full_config() {
   config.cpus = 3;
   config.console = false;
   config.lifeline_fd = 9;
-  config.fs.push_back(Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false}}});
+  config.fs.push_back(
+      Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false, false, true}}});
   config.fs.push_back(Fs{"other", "/srv", true, {}});
   config.disks.push_back(Disk{"/disk.img", true});
   config.nets.push_back(Net{"tap0", "02:00:00:00:00:01"});
   config.vsock = Vsock{7, "/run/v.sock", 5, {{1024, 6}}};
+  config.max_memory = 4ull << 30;
+  config.max_cpus = 8;
+  config.control = Control{"/run/c.sock", 11};
   config.jail.enabled = true;
   return config;
 }
@@ -38,7 +42,11 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_REQUIRE_MESSAGE(read, error_of(read));
   BOOST_TEST(to_toml(*read) == text);
   BOOST_TEST(read->fs.at(0).mounts.at(1).source == "/etc/hosts");
+  BOOST_TEST(!read->fs.at(0).mounts.at(1).recursive);
   BOOST_TEST(read->vsock->streams.at(0).port == 1024u);
+  BOOST_TEST(read->max_memory == 4ull << 30);
+  BOOST_TEST(read->max_cpus == 8u);
+  BOOST_TEST(read->control->listen_fd == 11);
   BOOST_TEST(read->initrd == "/boot/init\"rd");
   BOOST_TEST(bool(check(*read)));
 }
@@ -84,6 +92,12 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.cpus = 65; }) == "cpus must be 1 to 64");
   BOOST_TEST(with([](Config& c) { c.memory = 1; }) == "memory must be at least 16M");
   BOOST_TEST(with([](Config& c) { c.memory += 4096; }) == "memory must be a multiple of 2M");
+  BOOST_TEST(with([](Config& c) { c.max_memory = 512 << 20; }) == "max_memory is less than memory");
+  BOOST_TEST(with([](Config& c) { c.max_memory += 4096; }) == "max_memory must be a multiple of 2M");
+  BOOST_TEST(with([](Config& c) { c.max_memory = c.max_cpus = 0; }) == "no error");
+  BOOST_TEST(with([](Config& c) { c.max_cpus = 2; }) == "max_cpus is less than cpus");
+  BOOST_TEST(with([](Config& c) { c.max_cpus = 65; }) == "max_cpus must be at most 64");
+  BOOST_TEST(with([](Config& c) { c.control = Control{}; }) == "control: path is missing");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
   BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");
   BOOST_TEST(with([](Config& c) { c.vsock->cid = 2; }) == "vsock: cid must be 3 to 4294967294");

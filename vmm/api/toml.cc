@@ -109,6 +109,8 @@ Result<Fs> read_fs(Table& table) {
     TRY(entry.get("source", mount.source));
     TRY(entry.get("target", mount.target));
     TRY(entry.get("readonly", mount.readonly));
+    TRY(entry.get("recursive", mount.recursive));
+    TRY(entry.get("readonly_below", mount.readonly_below));
     fs.mounts.push_back(std::move(mount));
     return {};
   }));
@@ -137,6 +139,8 @@ Result<Config> read_config(Table& table) {
   TRY(table.get("cmdline", config.cmdline));
   TRY(table.get_size("memory", config.memory));
   TRY(table.get("cpus", config.cpus));
+  TRY(table.get_size("max_memory", config.max_memory));
+  TRY(table.get("max_cpus", config.max_cpus));
   TRY(table.get("console", config.console));
   TRY(table.get("lifeline_fd", config.lifeline_fd));
   TRY(table.each("fs", [&](Table& entry) -> Result<void> {
@@ -146,6 +150,11 @@ Result<Config> read_config(Table& table) {
   TRY(table.one("vsock", [&](Table& entry) -> Result<void> {
     config.vsock = TRY(read_vsock(entry));
     return {};
+  }));
+  TRY(table.one("control", [&](Table& entry) -> Result<void> {
+    config.control = Control{};
+    TRY(entry.get("path", config.control->path));
+    return entry.get("listen_fd", config.control->listen_fd);
   }));
   TRY(table.each("disk", [&](Table& entry) -> Result<void> {
     Disk disk;
@@ -170,7 +179,11 @@ toml::table fs_table(const Fs& fs) {
   toml::table table{{"tag", fs.tag}, {"path", fs.path}, {"readonly", fs.readonly}};
   toml::array mounts;
   for (const FsMount& mount : fs.mounts) {
-    mounts.push_back(toml::table{{"source", mount.source}, {"target", mount.target}, {"readonly", mount.readonly}});
+    mounts.push_back(toml::table{{"source", mount.source},
+                                 {"target", mount.target},
+                                 {"readonly", mount.readonly},
+                                 {"recursive", mount.recursive},
+                                 {"readonly_below", mount.readonly_below}});
   }
   if (!mounts.empty()) table.insert("mount", std::move(mounts));
   return table;
@@ -204,6 +217,8 @@ std::string to_toml(const Config& config) {
       {"cmdline", config.cmdline},
       {"memory", static_cast<int64_t>(config.memory)},
       {"cpus", int64_t{config.cpus}},
+      {"max_memory", static_cast<int64_t>(config.max_memory)},
+      {"max_cpus", int64_t{config.max_cpus}},
       {"console", config.console},
       {"lifeline_fd", int64_t{config.lifeline_fd}},
   };
@@ -215,6 +230,10 @@ std::string to_toml(const Config& config) {
   if (!disks.empty()) table.insert("disk", std::move(disks));
   if (!nets.empty()) table.insert("net", std::move(nets));
   if (config.vsock) table.insert("vsock", vsock_table(*config.vsock));
+  if (config.control) {
+    table.insert("control",
+                 toml::table{{"path", config.control->path}, {"listen_fd", int64_t{config.control->listen_fd}}});
+  }
   if (config.jail.enabled) table.insert("jail", toml::table{{"enabled", true}});
   std::ostringstream out;
   out << table << '\n';

@@ -16,15 +16,19 @@ namespace {
 // Where the tree is put together: any directory that every host has. It is covered in our namespace only.
 constexpr const char* kAssembly = "/dev";
 
-// A detached copy of what is mounted at `path`, to be attached elsewhere.
-Result<Fd> detach_copy(const std::string& path, bool readonly) {
-  int fd = ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-  if (fd < 0) return fail_errno(path);
-  Fd tree(fd);
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (readonly ? MOUNT_ATTR_RDONLY : 0);
-  attributes.propagation = MS_PRIVATE;
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof(attributes)) < 0) {
+// A detached copy of what is mounted at the source, to be attached elsewhere.
+Result<Fd> detach_copy(const FsMount& mount) {
+  const std::string& path = mount.source;
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount.recursive ? AT_RECURSIVE : 0u);
+  Fd tree(::open_tree(AT_FDCWD, path.c_str(), flags));
+  if (!tree) return fail_errno(path);
+  mount_attr all{};
+  all.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);
+  all.propagation = MS_PRIVATE;
+  mount_attr top{};
+  top.attr_set = mount.readonly ? MOUNT_ATTR_RDONLY : 0;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) < 0 ||
+      ::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &top, sizeof(top)) < 0) {
     return fail_errno("mount_setattr " + path);
   }
   return tree;
@@ -77,9 +81,13 @@ Result<std::vector<Share>> copy_sources(const Config& config) {
   std::vector<Share> shares;
   for (const Fs& fs : config.fs) {
     Share share;
-    if (!fs.path.empty()) share.base = TRY_CONTEXT(detach_copy(fs.path, fs.readonly), "fs " + fs.tag);
-    for (const FsMount& mount : fs.mounts) {
-      Fd tree = TRY_CONTEXT(detach_copy(mount.source, mount.readonly || fs.readonly), "fs " + fs.tag);
+    if (!fs.path.empty()) {
+      FsMount base{.source = fs.path, .target = "", .readonly = fs.readonly, .readonly_below = fs.readonly};
+      share.base = TRY_CONTEXT(detach_copy(base), "fs " + fs.tag);
+    }
+    for (FsMount mount : fs.mounts) {
+      if (fs.readonly) mount.readonly = mount.readonly_below = true;
+      Fd tree = TRY_CONTEXT(detach_copy(mount), "fs " + fs.tag);
       share.mounts.emplace_back(std::move(tree), mount.target);
     }
     shares.push_back(std::move(share));

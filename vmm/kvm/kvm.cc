@@ -85,6 +85,13 @@ Result<void> Vcpu::set_regs(const kvm_regs& regs) {
   return {};
 }
 
+Result<void> Vcpu::announce_apic() {
+  kvm_lapic_state state{};
+  if (::ioctl(fd_.get(), KVM_GET_LAPIC, &state) < 0) return fail_errno("KVM_GET_LAPIC");
+  if (::ioctl(fd_.get(), KVM_SET_LAPIC, &state) < 0) return fail_errno("KVM_SET_LAPIC");
+  return {};
+}
+
 Result<void> Vcpu::set_fpu(const kvm_fpu& fpu) {
   if (::ioctl(fd_.get(), KVM_SET_FPU, &fpu) < 0) return fail_errno("KVM_SET_FPU");
   return {};
@@ -97,6 +104,13 @@ Result<void> Vm::add_memory(uint32_t slot, GuestAddress start, std::span<std::by
   region.guest_phys_addr = start.value;
   region.memory_size = memory.size();
   region.userspace_addr = reinterpret_cast<uintptr_t>(memory.data());
+  if (::ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return fail_errno("KVM_SET_USER_MEMORY_REGION");
+  return {};
+}
+
+Result<void> Vm::remove_memory(uint32_t slot) {
+  kvm_userspace_memory_region region{};  // of size 0
+  region.slot = slot;
   if (::ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return fail_errno("KVM_SET_USER_MEMORY_REGION");
   return {};
 }

@@ -37,6 +37,10 @@ class Vcpu {
   Result<void> set_sregs(const kvm_sregs& sregs);
   Result<kvm_regs> regs();
   Result<void> set_regs(const kvm_regs& regs);
+  // For a vCPU that is made while others run already: KVM sends interrupts by a map of local APICs, which it draws anew
+  // when one of them changes, and a new vCPU's own reset comes before the vCPU counts. Without this the guest's INIT
+  // does not find it.
+  Result<void> announce_apic();
   Result<void> set_fpu(const kvm_fpu& fpu);
 
  private:
@@ -50,6 +54,7 @@ class Vm {
 
   // `memory` must outlive the VM. Guest writes to a read-only slot exit as MMIO.
   Result<void> add_memory(uint32_t slot, GuestAddress start, std::span<std::byte> memory, bool readonly = false);
+  Result<void> remove_memory(uint32_t slot);
   // x86: the addresses of pages that KVM needs for itself on Intel hosts.
   Result<void> set_tss_address(GuestAddress address);
   Result<void> set_identity_map_address(GuestAddress address);

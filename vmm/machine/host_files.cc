@@ -19,17 +19,18 @@ Result<Fd> inherit(int fd, const char* what) {
   return Fd(fd);
 }
 
-Result<Fd> listen_at(const std::string& path) {
+// `what` uses the socket, in words for the user.
+Result<Fd> listen_at(const std::string& what, const std::string& path, int type) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail("vsock: path " + path + " is too long", ENAMETOOLONG);
+  if (path.size() >= sizeof(address.sun_path)) return fail(what + ": path " + path + " is too long", ENAMETOOLONG);
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return fail_errno("socket");
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
-    return fail_errno("vsock: " + path);
+    return fail_errno(what + ": " + path);
   }
-  if (::listen(socket.get(), kBacklog) < 0) return fail_errno("vsock: " + path);
+  if (::listen(socket.get(), kBacklog) < 0) return fail_errno(what + ": " + path);
   return socket;
 }
 
@@ -42,12 +43,17 @@ Result<void> open_vsock(const Vsock& vsock, HostFiles& files) {
     files.vsock_listener = TRY(inherit(vsock.listen_fd, "vsock: listen_fd"));
     TRY(set_nonblocking(files.vsock_listener.get(), true));
   } else if (!vsock.uds.empty()) {
-    files.vsock_listener = TRY(listen_at(vsock.uds));
+    files.vsock_listener = TRY(listen_at("vsock", vsock.uds, SOCK_STREAM));
   }
   for (const VsockStream& stream : vsock.streams) {
     files.vsock_streams.push_back(TRY(inherit(stream.fd, "vsock: stream descriptor")));
   }
   return {};
+}
+
+Result<Fd> open_control(const Control& control) {
+  if (control.listen_fd >= 0) return inherit(control.listen_fd, "control: listen_fd");
+  return listen_at("control", control.path, SOCK_SEQPACKET);
 }
 
 }  // namespace
@@ -56,9 +62,10 @@ Result<HostFiles> open_host_files(const Config& config) {
   Fd kernel = TRY_CONTEXT(open_file(config.kernel, O_RDONLY), "kernel");
   Fd initrd;
   if (!config.initrd.empty()) initrd = TRY_CONTEXT(open_file(config.initrd, O_RDONLY), "initrd");
-  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}};
+  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}};
   if (config.vsock) TRY(open_vsock(*config.vsock, files));
   if (config.lifeline_fd >= 0) files.lifeline = TRY(inherit(config.lifeline_fd, "lifeline_fd"));
+  if (config.control) files.control = TRY(open_control(*config.control));
   if (!config.jail.enabled) {
     for (const Fs& fs : config.fs) files.fs_roots.push_back(TRY(open_share(fs)));
     if (!config.fs.empty()) files.proc_self_fd = TRY(open_file("/proc/self/fd", O_PATH | O_DIRECTORY));

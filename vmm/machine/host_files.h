@@ -17,6 +17,7 @@ struct HostFiles {
   Fd vsock_listener;              // invalid: none
   std::vector<Fd> vsock_streams;  // in the order of config.vsock->streams
   Fd lifeline;                    // invalid: none
+  Fd control;                     // listens; invalid: none
 
   // One O_PATH descriptor per config.fs, and one of /proc/self/fd through which the file server re-opens files. Without
   // the jail these are opened here, with it by enter_jail(), within the new tree.

@@ -24,6 +24,7 @@ using namespace x86_64;
 
 constexpr size_t kHugePage = 2 << 20;
 constexpr int kStopPollMs = 10;
+constexpr uint32_t kFirstHotplugSlot = 8;
 
 uint32_t virtio_base(size_t index) {
   return static_cast<uint32_t>(kVirtioMmio.value + index * virtio::MmioTransport::kWindowSize);
@@ -46,13 +47,18 @@ Result<void> check_host_memory(uint64_t size) {
   return {};
 }
 
+uint64_t ram_end(uint64_t memory) {
+  return memory > kMmioHoleStart ? kMmioHoleEnd + (memory - kMmioHoleStart) : memory;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files) {
   std::unique_ptr<Machine> machine(new Machine(TRY(files.kvm.create_vm())));
   machine->loop_ = TRY(EventLoop::create());
   machine->end_ = std::make_unique<EndSignal>(*machine->loop_);
-  TRY(machine->create_memory(config.memory));
+  machine->max_cpus_ = std::max(config.max_cpus, config.cpus);
+  TRY(machine->create_memory(config));
   TRY(machine->vm_.set_identity_map_address(kIdentityMap));
   TRY(machine->vm_.set_tss_address(kTss));
   TRY(machine->vm_.create_irqchip());
@@ -60,9 +66,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles
   TRY(machine->create_power());
   TRY(machine->create_fs(config, files));
   TRY(machine->create_vsock(config, files));
+  TRY(machine->create_hotplug_memory());
   TRY(machine->load_guest(config, files));
   TRY(machine->create_vcpus(config, files));
   TRY(machine->watch_host(files));
+  TRY(machine->create_control(files));
   return machine;
 }
 
@@ -70,7 +78,9 @@ Machine::~Machine() {
   stop_vcpus();
 }
 
-Result<void> Machine::create_memory(uint64_t size) {
+Result<void> Machine::create_memory(const Config& config) {
+  uint64_t size = boot_memory_ = config.memory;
+  max_memory_ = std::max(config.max_memory, size);
   TRY(check_host_memory(size));
   uint64_t low = std::min(size, kMmioHoleStart);
   std::vector<GuestMemory::Region> regions;
@@ -79,9 +89,11 @@ Result<void> Machine::create_memory(uint64_t size) {
     Mapping high = TRY_CONTEXT(Mapping::anonymous(size - low, kHugePage), "no memory for the guest");
     regions.push_back({GuestAddress{kMmioHoleEnd}, std::move(high)});
   }
+  if (max_memory_ > size) regions.push_back(TRY(reserve_hotplug(max_memory_ - size)));
   memory_ = std::make_unique<GuestMemory>(std::move(regions));
   uint32_t slot = 0;
   for (const auto& region : memory_->regions()) {
+    if (region.plugged) continue;
     TRY_CONTEXT(vm_.add_memory(slot++, region.start, region.mapping.bytes()), "no memory for the guest");
   }
   return {};
@@ -129,6 +141,29 @@ Result<void> Machine::create_vsock(const Config& config, HostFiles& files) {
   return plug(TRY_CONTEXT(virtio::VsockDevice::create(*loop_, std::move(options)), "vsock"));
 }
 
+// Addresses only: it costs nothing.
+Result<GuestMemory::Region> Machine::reserve_hotplug(uint64_t size) {
+  uint64_t end = ram_end(boot_memory_), chunk = hotplug_chunk(end);
+  auto round_up = [chunk](uint64_t value) { return (value + chunk - 1) / chunk * chunk; };
+  GuestAddress start{std::max(kMmioHoleEnd, round_up(end + 1))};
+  Mapping host = TRY_CONTEXT(Mapping::reserve(round_up(size), kHugePage), "no room for memory to come");
+  hotplug_blocks_ = std::make_shared<PluggedBlocks>(kHotplugBlock, host.size() / kHotplugBlock);
+  return GuestMemory::Region{start, std::move(host), hotplug_blocks_};
+}
+
+Result<void> Machine::create_hotplug_memory() {
+  if (!hotplug_blocks_) return {};
+  const GuestMemory::Region& region = memory_->regions().back();
+  hotplug_ = std::make_unique<HotplugMemory>(vm_, region.start, region.mapping.bytes(), kFirstHotplugSlot);
+  virtio::MemOptions options;
+  options.start = region.start;
+  options.chunk_size = hotplug_chunk(ram_end(boot_memory_));
+  options.blocks = hotplug_blocks_;
+  auto device = TRY(virtio::MemDevice::create(*loop_, *hotplug_, std::move(options)));
+  mem_ = device.get();
+  return plug(std::move(device));
+}
+
 Result<void> Machine::plug(std::unique_ptr<virtio::VirtioDevice> device) {
   size_t index = virtio_.size();
   if (index >= kMaxVirtioDevices) return fail(fmt::format("more than {} virtio devices", kMaxVirtioDevices));
@@ -154,23 +189,34 @@ Result<void> Machine::load_guest(const Config& config, HostFiles& files) {
   }
   std::vector<VirtioMmioSlot> slots;
   for (size_t i = 0; i < virtio_.size(); i++) slots.push_back({virtio_base(i), virtio_irq(i)});
-  std::string tables = build_acpi_tables(config.cpus, serial_ != nullptr, slots);
+  std::string tables = build_acpi_tables(max_cpus_, serial_ != nullptr, slots);
   if (tables.size() > kAcpiTablesSize) return fail("too many devices for the ACPI tables");
   TRY(memory_->write(kAcpiTables, std::as_bytes(std::span(tables))));
   entry_ = kernel.entry;
-  return write_boot_data(*memory_, kernel, initramfs, config.cmdline, kAcpiTables);
+  // The others are there from the start as far as the guest knows, but it leaves them alone until somebody brings them
+  // online.
+  std::string cmdline = config.cmdline;
+  if (max_cpus_ > config.cpus) cmdline.insert(0, fmt::format("maxcpus={} ", config.cpus));
+  return write_boot_data(*memory_, kernel, initramfs, cmdline, kAcpiTables);
 }
 
 Result<void> Machine::create_vcpus(const Config& config, HostFiles& files) {
-  std::vector<kvm_cpuid_entry2> supported = TRY(files.kvm.supported_cpuid());
-  bool tsc_deadline = TRY(files.kvm.check_extension(KVM_CAP_TSC_DEADLINE_TIMER)) > 0;
-  for (unsigned i = 0; i < config.cpus; i++) {
+  cpuid_ = TRY(files.kvm.supported_cpuid());
+  tsc_deadline_ = TRY(files.kvm.check_extension(KVM_CAP_TSC_DEADLINE_TIMER)) > 0;
+  return add_vcpus(config.cpus);
+}
+
+Result<void> Machine::add_vcpus(unsigned count) {
+  for (auto i = static_cast<unsigned>(vcpus_.size()); i < count; i++) {
     Vcpu vcpu = TRY(vm_.create_vcpu(i));
-    TRY(vcpu.set_cpuid(guest_cpuid(supported, tsc_deadline, i, config.cpus)));
+    TRY(vcpu.set_cpuid(guest_cpuid(cpuid_, tsc_deadline_, i, max_cpus_)));
     TRY(set_initial_msrs(vcpu));
     // The others wait for the guest's start-up interrupt.
     if (i == 0) TRY(set_boot_registers(vcpu, entry_));
-    vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), mmio_, ports_, *end_));
+    if (running_) TRY(vcpu.announce_apic());
+    auto thread = std::make_unique<VcpuThread>(std::move(vcpu), mmio_, ports_, *end_);
+    if (running_) TRY(thread->start(i));
+    vcpus_.push_back(std::move(thread));
   }
   return {};
 }
@@ -191,7 +237,33 @@ Result<void> Machine::watch_host(HostFiles& files) {
   return {};
 }
 
+Result<void> Machine::create_control(HostFiles& files) {
+  if (!files.control) return {};
+  auto handler = [this](const Resize& request) { return resize(request); };
+  control_ = TRY(ControlServer::create(*loop_, std::move(files.control), handler));
+  return {};
+}
+
+Result<MachineSize> Machine::resize(const Resize& request) {
+  if (request.cpus && (*request.cpus < 1 || *request.cpus > max_cpus_)) {
+    return fail(fmt::format("cpus: {} asked, the machine can have 1 to {}", *request.cpus, max_cpus_), EINVAL);
+  }
+  if (request.memory && (*request.memory < boot_memory_ || *request.memory > max_memory_)) {
+    return fail(fmt::format("memory: {} bytes asked, the machine can have {} to {}", *request.memory, boot_memory_,
+                            max_memory_),
+                EINVAL);
+  }
+  if (request.memory && *request.memory % kHotplugBlock != 0) return fail("memory: not a multiple of 2 MiB", EINVAL);
+  if (request.memory && mem_ != nullptr) TRY(mem_->request_size(*request.memory - boot_memory_));
+  if (request.cpus) TRY(add_vcpus(*request.cpus));
+  MachineSize size{.max_memory = max_memory_, .cpus = static_cast<unsigned>(vcpus_.size()), .max_cpus = max_cpus_};
+  size.memory = boot_memory_ + (mem_ == nullptr ? 0 : mem_->requested_size());
+  size.present = boot_memory_ + (mem_ == nullptr ? 0 : mem_->plugged_size());
+  return size;
+}
+
 void Machine::stop_vcpus() {
+  control_.reset();  // which could make more
   for (auto& vcpu : vcpus_) vcpu->request_stop();
   // One may be waiting for a device to be activated or reset on this very loop, so keep it turning.
   for (auto& vcpu : vcpus_) {
@@ -205,7 +277,8 @@ Result<End> Machine::run() {
   // One turn makes this thread the loop's own, before a vCPU can hand it work.
   TRY(loop_->run_once(0));
   install_vcpu_signal();
-  for (size_t i = 0; i < vcpus_.size(); i++) vcpus_[i]->start(static_cast<unsigned>(i));
+  for (size_t i = 0; i < vcpus_.size(); i++) TRY(vcpus_[i]->start(static_cast<unsigned>(i)));
+  running_ = true;
   TRY(loop_->run());
   stop_vcpus();
   return end_->get().value_or(End{ExitStatus::error, "the event loop stopped by itself"});

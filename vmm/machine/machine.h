@@ -8,14 +8,17 @@
 #include "base/result.h"
 #include "devices/bus.h"
 #include "devices/guest_memory.h"
+#include "devices/virtio/mem/device.h"
 #include "devices/virtio/mmio.h"
 #include "vmm/api/config.h"
 #include "vmm/arch/x86_64/power.h"
 #include "vmm/boot/image.h"
+#include "vmm/control/server.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/end.h"
 #include "vmm/machine/host_files.h"
+#include "vmm/machine/hotplug_memory.h"
 #include "vmm/machine/vcpu_thread.h"
 
 namespace nacre::vmm {
@@ -39,14 +42,22 @@ class Machine {
   explicit Machine(Vm vm) : vm_(std::move(vm)) {}
 
   // The steps of create(), in order.
-  Result<void> create_memory(uint64_t size);
+  Result<void> create_memory(const Config& config);
   Result<void> create_console(bool enabled);
   Result<void> create_power();
   Result<void> create_fs(const Config& config, HostFiles& files);
   Result<void> create_vsock(const Config& config, HostFiles& files);
+  Result<GuestMemory::Region> reserve_hotplug(uint64_t size);
+  Result<void> create_hotplug_memory();
   Result<void> load_guest(const Config& config, HostFiles& files);
   Result<void> create_vcpus(const Config& config, HostFiles& files);
   Result<void> watch_host(HostFiles& files);
+  Result<void> create_control(HostFiles& files);
+
+  // Grows and shrinks while the guest runs. On the thread that runs the loop.
+  Result<MachineSize> resize(const Resize& request);
+  // Makes those up to `count` that are not there yet.
+  Result<void> add_vcpus(unsigned count);
 
   // Ends the guest's execution for good. On the thread that runs the loop.
   void stop_vcpus();
@@ -54,6 +65,7 @@ class Machine {
 
   Vm vm_;
   std::unique_ptr<GuestMemory> memory_;
+  uint64_t boot_memory_ = 0, max_memory_ = 0;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<EndSignal> end_;
   std::unique_ptr<IrqFd> serial_irq_;
@@ -62,13 +74,21 @@ class Machine {
   std::unique_ptr<Console> console_;
   std::unique_ptr<x86_64::PowerDevice> power_;
   std::unique_ptr<x86_64::KeyboardReset> keyboard_;
+  std::shared_ptr<PluggedBlocks> hotplug_blocks_;
+  std::unique_ptr<HotplugMemory> hotplug_;
+  virtio::MemDevice* mem_ = nullptr;  // in virtio_; null: the memory does not grow
   std::vector<VirtioSlot> virtio_;
   Bus mmio_;
   Bus ports_;
   Fd signals_;
   Fd lifeline_;
   GuestAddress entry_;
+  std::vector<kvm_cpuid_entry2> cpuid_;  // what the host's KVM can do
+  bool tsc_deadline_ = false;
+  unsigned max_cpus_ = 0;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  bool running_ = false;
+  std::unique_ptr<ControlServer> control_;
 };
 
 }  // namespace nacre::vmm

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <system_error>
 
 #include "vmm/jail/privileges.h"
 
@@ -24,14 +25,20 @@ void install_vcpu_signal() {
   ::sigaction(vcpu_signal(), &action, nullptr);
 }
 
-void VcpuThread::start(unsigned index) {
+Result<void> VcpuThread::start(unsigned index) {
   running_ = true;
-  thread_ = std::thread([this] {
-    drop_thread_capabilities();
-    run();
+  try {
+    thread_ = std::thread([this] {
+      drop_thread_capabilities();
+      run();
+      running_ = false;
+    });
+  } catch (const std::system_error& error) {
     running_ = false;
-  });
+    return fail_errno("thread for a CPU of the guest", error.code().value());
+  }
   ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", index).c_str());
+  return {};
 }
 
 void VcpuThread::request_stop() {

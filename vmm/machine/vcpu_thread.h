@@ -21,7 +21,7 @@ class VcpuThread {
   }
 
   Vcpu& vcpu() { return vcpu_; }
-  void start(unsigned index);
+  Result<void> start(unsigned index);
   // Ends the guest's execution on this vCPU, soon: done() says when. Without start() it is done at once.
   void request_stop();
   bool done() const { return !running_; }

@@ -59,6 +59,7 @@ void add_memory_map(ZeroPage& page, const GuestMemory& memory) {
   page.add_e820(0, kLowMemoryEnd.value, kE820Ram);
   page.add_e820(kAcpiTables.value, kAcpiTablesSize, kE820Acpi);
   for (const auto& region : memory.regions()) {
+    if (region.plugged) continue;  // the guest hears of it by its device
     uint64_t start = std::max(region.start.value, kHighMemory.value);
     page.add_e820(start, region.start.value + region.mapping.size() - start, kE820Ram);
   }

@@ -1,12 +1,9 @@
 #include "guest-init/boot.h"
 
 #include <fcntl.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "guest-init/loopback.h"
 #include "guest-init/protocol/protocol.h"
 
 namespace nacre::guest {
@@ -40,6 +38,7 @@ constexpr MountEntry kMounts[] = {
 };
 
 constexpr rlim_t kOpenFiles = 1 << 20;
+constexpr std::string_view kMostOpenFiles = "1073741816";  // as systemd has it: a caller's own limit may be as high
 constexpr const char* kHostname = "nacre";
 constexpr int kDeathPolls = 100;
 constexpr useconds_t kDeathPollMicroseconds = 10'000;
@@ -68,14 +67,11 @@ Result<void> enable_controllers() {
   return write_all(control.get(), words);
 }
 
-Result<void> raise_loopback() {
-  Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return fail_errno("socket");
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("SIOCSIFFLAGS lo");
-  return {};
+// As on a host with much memory: the machine is about as large as its container's limit, and by its heuristic the
+// kernel would refuse what the container merely reserves beyond that. The limit is the cgroup's to enforce.
+Result<void> allow_overcommit() {
+  Fd file = TRY(open_file("/proc/sys/vm/overcommit_memory", O_WRONLY));
+  return write_all(file.get(), "1");
 }
 
 // What a container can do without is a line on the console, not the end.
@@ -111,10 +107,17 @@ Result<void> set_up_machine() {
       return fail_errno(std::string("mount ") + entry.type + " on " + entry.target);
     }
   }
+  // As an init of the host does.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) < 0) return fail_errno("make / shared");
+  try_step("fs.nr_open", [] -> Result<void> {
+    Fd file = TRY(open_file("/proc/sys/fs/nr_open", O_WRONLY));
+    return write_all(file.get(), kMostOpenFiles);
+  }());
   rlimit files{kOpenFiles, kOpenFiles};
   ::setrlimit(RLIMIT_NOFILE, &files);
   ::sethostname(kHostname, std::strlen(kHostname));
   try_step("cgroup controllers", enable_controllers());
+  try_step("overcommit", allow_overcommit());
   try_step("loopback", raise_loopback());
   return {};
 }

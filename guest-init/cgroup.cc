@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -13,7 +14,7 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr size_t kMaxFile = 64 << 10;
+constexpr const char* kSetting = "error setting cgroup config for procHooks process";  // as runc calls it
 
 std::vector<std::string> directories_in(const std::string& path) {
   std::vector<std::string> names;
@@ -49,22 +50,15 @@ bool remove_tree(const std::string& path) {
   return ::rmdir(path.c_str()) == 0 || errno == ENOENT;
 }
 
-Result<void> write_file(int directory, const std::string& name, const std::string& value) {
-  Fd file = TRY(open_at(directory, name, O_WRONLY));
-  return write_all(file.get(), value);
-}
-
 }  // namespace
 
 Result<Cgroup> Cgroup::create(const std::string& parent, const std::string& name,
-                              const std::vector<std::pair<std::string, std::string>>& files) {
+                              const std::vector<protocol::CgroupFile>& files) {
   std::string path = parent + "/" + name;
   if (::mkdir(path.c_str(), 0755) < 0) return fail_errno("make cgroup " + path);
   auto made = [&]() -> Result<Cgroup> {
     Cgroup cgroup(path, TRY(open_file(path, O_RDONLY | O_DIRECTORY)));
-    for (const auto& [file, value] : files) {
-      TRY_CONTEXT(write_file(cgroup.fd(), file, value), "set " + file + " to " + value);
-    }
+    TRY_CONTEXT(protocol::set_cgroup_files(path, files), kSetting);
     return cgroup;
   }();
   if (!made) ::rmdir(path.c_str());
@@ -79,8 +73,31 @@ Result<Fd> Cgroup::of_process(const std::string& mount_point, pid_t pid) {
   return open_file(mount_point + text.substr(at, text.find('\n', at) - at), O_RDONLY | O_DIRECTORY);
 }
 
+Result<Fd> Cgroup::open_below(const std::string& path) const {
+  if (path[0] == '/' || ("/" + path + "/").find("/../") != std::string::npos) {
+    return fail(path + " is not a sub cgroup path", EINVAL);
+  }
+  return open_at(directory_.get(), path, O_RDONLY | O_DIRECTORY);
+}
+
+Result<void> Cgroup::delegate(uid_t uid) const {
+  constexpr auto kSameGroup = static_cast<gid_t>(-1);
+  if (::fchown(directory_.get(), uid, kSameGroup) < 0) return fail_errno("delegate the cgroup");
+  std::string names = TRY(read_file("/sys/kernel/cgroup/delegate"));
+  for (size_t at = 0; at < names.size();) {
+    size_t end = std::min(names.find('\n', at), names.size());
+    std::string name = names.substr(at, end - at);
+    at = end + 1;
+    if (::fchownat(directory_.get(), name.c_str(), uid, kSameGroup, 0) < 0 && errno != ENOENT) {
+      return fail_errno("delegate " + name);
+    }
+  }
+  return {};
+}
+
 Result<void> Cgroup::kill_all() const {
-  return write_file(directory_.get(), "cgroup.kill", "1");
+  Fd file = TRY(open_at(directory_.get(), "cgroup.kill", O_WRONLY));
+  return write_all(file.get(), "1");
 }
 
 Result<void> Cgroup::signal_all(int signal) const {
@@ -94,25 +111,9 @@ std::vector<pid_t> Cgroup::processes() const {
   return pids;
 }
 
-Result<void> Cgroup::update(const std::vector<std::pair<std::string, std::string>>& files) const {
-  Fd directory = TRY(open_file(path_, O_RDONLY | O_DIRECTORY));
-  std::vector<std::pair<std::string, std::string>> old, refused;
-  Result<void> outcome;
-  for (const auto& file : files) {
-    const auto& [name, value] = file;
-    if (auto before = read_file(path_ + "/" + name, kMaxFile)) old.emplace_back(name, std::move(*before));
-    // Some have to fit each other, cpu.max and cpu.max.burst for one: which goes first depends on their old values.
-    if (!write_file(directory.get(), name, value)) refused.push_back(file);
-  }
-  for (const auto& [name, value] : refused) {
-    auto written = write_file(directory.get(), name, value);
-    if (written || !outcome) continue;
-    outcome = std::unexpected(written.error().with_context("set " + name + " to " + value));
-  }
-  if (outcome) return {};
-  for (const auto& [name, value] : old) (void)write_file(directory.get(), name, value);
-  for (const auto& [name, value] : old) (void)write_file(directory.get(), name, value);  // order, as above
-  return outcome;
+Result<void> Cgroup::update(const std::vector<protocol::CgroupFile>& files) const {
+  TRY(protocol::set_cgroup_files(path_, files));
+  return {};
 }
 
 bool Cgroup::try_remove() const {

@@ -9,20 +9,26 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "guest-init/protocol/cgroup_files.h"
 
 namespace nacre::guest {
 
 class Cgroup {
  public:
-  // Makes PARENT/NAME and writes `files` (name, value) in it. On an error nothing is left.
+  // Makes PARENT/NAME and writes `files` in it. On an error nothing is left.
   static Result<Cgroup> create(const std::string& parent, const std::string& name,
-                               const std::vector<std::pair<std::string, std::string>>& files);
+                               const std::vector<protocol::CgroupFile>& files);
 
   int fd() const { return directory_.get(); }
   // The cgroup that a process is in, for clone3: the container may have divided its own cgroup, and then no process
   // can be in the upper part.
   static Result<Fd> of_process(const std::string& mount_point, pid_t pid);
 
+  // One below it, by its relative path.
+  Result<Fd> open_below(const std::string& path) const;
+
+  // Lets a user make cgroups below it, and move processes there (cgroups(7), "Cgroup delegation").
+  Result<void> delegate(uid_t uid) const;
   // SIGKILL to every process in it and below.
   Result<void> kill_all() const;
   // Another signal; processes that are made meanwhile may be missed.
@@ -31,7 +37,7 @@ class Cgroup {
   std::vector<pid_t> processes() const;
   // Writes files of it; on an error those that were written get their old content back. By path: needs no descriptor.
   // May block.
-  Result<void> update(const std::vector<std::pair<std::string, std::string>>& files) const;
+  Result<void> update(const std::vector<protocol::CgroupFile>& files) const;
   // False while there are processes. True also if it is gone.
   bool try_remove() const;
 

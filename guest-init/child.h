@@ -5,7 +5,6 @@
 // guest-init's event loop.
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,16 +17,19 @@
 namespace nacre::guest {
 
 struct ChildPlan {
-  int control = -1;                         // SOCK_SEQPACKET to guest-init, see child_channel.h
-  std::array<int, 3> stdio = {-1, -1, -1};  // the child's ends, -1: /dev/null
-  int init_pidfd = -1;                      // for exec: the process whose namespaces are joined
+  int control = -1;              // SOCK_SEQPACKET to guest-init, see child_channel.h
+  std::vector<int> descriptors;  // the child's ends, by their number in the process; -1: /dev/null
+  std::vector<int> trees;        // detached mounts for the mounts of the container, -1: none made
+  // For exec: the process whose namespaces are joined, and CLONE_NEW* of those that the container has of its own.
+  int init_pidfd = -1;
+  uint64_t namespaces = 0;
 };
 
 // Builds the container and becomes its first process. Already in its new namespaces, but for the cgroup namespace,
 // and in its cgroup.
-[[noreturn]] void run_first_process(const ContainerSpec& spec, const ChildPlan& plan);
+[[noreturn]] void run_first_process(const ContainerSpec& spec, ChildPlan plan);
 // Joins a container; already in its pid namespace and cgroup.
-[[noreturn]] void run_exec_process(const ProcessSpec& spec, const ChildPlan& plan);
+[[noreturn]] void run_exec_process(const ProcessSpec& spec, ChildPlan plan);
 
 // A pseudo-terminal of the container's devpts.
 struct Terminal {
@@ -36,9 +38,17 @@ struct Terminal {
 
 // The steps.
 
+// The rest of what clone has begun. In a user namespace it waits for its ids (wait_for_go()), which guest-init writes.
+Result<void> enter_new_namespaces(const ContainerSpec& spec, const ChildPlan& plan);
+Result<void> join_namespaces(const ChildPlan& plan);
+
 // Mounts everything below the root, which is mounted itself, and takes it as "/". Leaves the working directory "/".
 // Gives the terminal of the first process, if it is to have one.
-Result<std::optional<Terminal>> build_root(const ContainerSpec& spec);
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const std::vector<int>& trees);
+// Copies what is in a directory, with owners and modes, into another one: for tmpcopyup.
+Result<void> copy_directory(int from, int to);
+// A detached mount whose files' ids are mapped. The child of a user namespace has not the right to make it.
+Result<Fd> make_mapped_tree(const MountSpec& mount);
 Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices);
 
 Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner);
@@ -47,16 +57,23 @@ Result<void> bind_console(const Rootfs& root, const Terminal& terminal);
 // Makes it the controlling terminal of this session, and its standard streams.
 Result<void> take_terminal(const Terminal& terminal);
 
-Result<void> apply_rlimits(const std::vector<Rlimit>& rlimits);
+// What takes rights over the machine, which root of a user namespace has not: there guest-init does it to its child.
+// pid 0: to ourselves.
+Result<void> apply_limits(pid_t pid, const ProcessSpec& process);
+Result<void> apply_exec_affinity(const ProcessSpec& process);
 // User, groups, working directory, umask and capabilities; afterwards the process has nothing but what `process` says.
 Result<void> become_user(const ProcessSpec& process);
+// From here on the process, and what it executes, makes only the system calls that the filter lets through. Needs
+// CAP_SYS_ADMIN or no_new_privs.
+Result<void> install_seccomp(const SeccompFilter& filter);
+
+// Runs the hooks in order, as the process that we are now; the first that fails is the error.
+Result<void> run_start_hooks(const StartHooks& start, const std::vector<std::string>& environment);
 
 // The program for args[0], looked up as the process that we are now, in the PATH of its own environment. Errors read
 // as those of runc, since callers match their text.
 Result<std::string> find_program(const ProcessSpec& process);
-// With HOME added from the container's /etc/passwd where the caller gave none, as runc does.
+// With HOME added from the container's /etc/passwd where the caller gave none, or an empty one, as runc does.
 std::vector<std::string> complete_environment(const ProcessSpec& process);
-// strerror() in the case that those callers know.
-std::string lower_strerror(int code);
 
 }  // namespace nacre::guest

@@ -1,7 +1,9 @@
 // The socket pair between guest-init and a child that is not executing its program yet. Messages (SOCK_SEQPACKET):
-//   child: ready       set up; waits for the word to go on. Carries the descriptor of its terminal's master
+//   child: terminal    carries the descriptor of its terminal's master; before "ready"
+//   child: ready       set up; waits for the word to go on
 //   child: error       a step failed; the child exits
 //   parent: one byte   go on
+// The child uses read(2) and write(2), which every seccomp filter lets through; it may be under one already.
 // The child's end closes on execve: an end of file after "ready" and the byte means that the program runs.
 #pragma once
 
@@ -16,10 +18,11 @@ struct ChildMessage {
   bool ready = false;
   bool end = false;            // the child has executed its program, or is gone
   std::optional<Error> error;  // neither of these: it has failed
-  Fd terminal;                 // with "ready": the master of the process's terminal, if it has one
+  Fd terminal;                 // or: the master of the process's terminal
 };
 
-void report_ready(int control, int terminal = -1);
+Result<void> report_terminal(int control, int master);
+void report_ready(int control);
 void report_error(int control, const Error& error);
 // False: guest-init has given up this child.
 bool wait_for_go(int control);

@@ -73,22 +73,14 @@ Result<void> check_directory() {
 
 }  // namespace
 
-Result<void> apply_rlimits(const std::vector<Rlimit>& rlimits) {
-  for (const Rlimit& limit : rlimits) {
-    if (::setrlimit(static_cast<__rlimit_resource_t>(limit.resource), &limit.limit) < 0) {
-      return fail_errno("set " + limit.name);
-    }
-  }
-  return {};
-}
-
 Result<void> become_user(const ProcessSpec& process) {
   uint64_t known = known_capabilities();
   TRY(drop_bounding_set(process.capabilities.bounding, known));
   // Tried with root's rights first and the user's own second: a directory may be open to only one of them.
   bool changed = ::chdir(process.cwd.c_str()) == 0;
   TRY(set_ids(process));
-  if (!changed && ::chdir(process.cwd.c_str()) < 0) return fail_errno("chdir to cwd \"" + process.cwd + "\"");
+  if (!changed && ::chdir(process.cwd.c_str()) < 0)
+    return fail_errno("chdir to cwd (\"" + process.cwd + "\") set in config.json failed");
   TRY(check_directory());
   ::umask(process.umask);
   TRY(set_capabilities(process.capabilities, known));

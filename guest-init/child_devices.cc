@@ -23,10 +23,8 @@ struct Link {
   const char *name, *target;
 };
 
-constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},
-                           {"stdin", "/proc/self/fd/0"},
-                           {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"},
+constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+                           {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},  // where the kernel has that
                            {"ptmx", "pts/ptmx"}};
 
 // The machine's own node for a device: "/dev/null" for c 1:3.
@@ -52,14 +50,12 @@ Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const std
 }
 
 Result<void> make_device(const Rootfs& root, const DeviceSpec& device) {
-  std::string node;
-  if (device.type != S_IFIFO) node = TRY(guest_node(device));
   Fd directory = TRY(root.make_directory(parent_path(device.path)));
   std::string name = base_name(device.path);
   dev_t number = makedev(device.major, device.minor);
   if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
     if (errno == EEXIST) return {};  // the image's, or a second mention
-    if (errno == EPERM && !node.empty()) return bind_device(root, device, node);
+    if (errno == EPERM && device.type != S_IFIFO) return bind_device(root, device, TRY(guest_node(device)));
     return fail_errno("mknod");
   }
   if ((device.uid != 0 || device.gid != 0) &&
@@ -71,7 +67,10 @@ Result<void> make_device(const Rootfs& root, const DeviceSpec& device) {
 
 Result<void> make_links(const Rootfs& root) {
   Fd dev = TRY(root.make_directory("/dev"));
+  // Of the container's own devpts, whatever the image has there.
+  if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT) return fail_errno("remove /dev/ptmx of the image");
   for (const auto& link : kLinks) {
+    if (link.name == std::string_view("core") && ::access(link.target, F_OK) < 0) continue;
     if (::symlinkat(link.target, dev.get(), link.name) < 0 && errno != EEXIST) {
       return fail_errno(std::string("link /dev/") + link.name);
     }

@@ -1,9 +1,11 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,14 +21,14 @@ namespace nacre::guest {
 namespace {
 
 constexpr int kSetupFailed = 1;
-constexpr rlim_t kUsualFiles = 1024;
 constexpr int kNotFound = 127, kNotExecutable = 126;  // as a shell says it
 
 // Everything else that guest-init had open belongs to other containers: a copy of the writing end of another's stdin
 // would keep that from ending.
 void close_others(const ChildPlan& plan) {
   std::vector<int> kept = {plan.control, plan.init_pidfd};
-  kept.insert(kept.end(), plan.stdio.begin(), plan.stdio.end());
+  kept.insert(kept.end(), plan.descriptors.begin(), plan.descriptors.end());
+  kept.insert(kept.end(), plan.trees.begin(), plan.trees.end());
   std::sort(kept.begin(), kept.end());
   unsigned next = 3;
   for (int fd : kept) {
@@ -37,27 +39,53 @@ void close_others(const ChildPlan& plan) {
   ::close_range(next, ~0u, 0);
 }
 
-Result<void> set_stdio(const ChildPlan& plan, const ProcessSpec& process) {
-  for (int number = 0; number < 3; number++) {
-    int fd = plan.stdio[static_cast<size_t>(number)];
+// What is open moves above the numbers that the process is to have.
+Result<void> make_room(ChildPlan& plan) {
+  int limit = static_cast<int>(plan.descriptors.size());
+  auto move = [&](int& fd) -> Result<void> {
+    if (fd < 0 || fd >= limit) return {};
+    int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, limit);
+    if (moved < 0) return fail_errno("dup");
+    if (fd > STDERR_FILENO) ::close(fd);
+    fd = moved;
+    return {};
+  };
+  TRY(move(plan.control));
+  TRY(move(plan.init_pidfd));
+  for (int& fd : plan.trees) TRY(move(fd));
+  for (int& fd : plan.descriptors) TRY(move(fd));
+  return {};
+}
+
+Result<void> set_descriptors(const ChildPlan& plan) {
+  for (int number = 0; number < static_cast<int>(plan.descriptors.size()); number++) {
+    int fd = plan.descriptors[static_cast<size_t>(number)];
     Fd null;
     if (fd < 0) {
       null = TRY(open_file("/dev/null", number == 0 ? O_RDONLY : O_WRONLY));
       fd = null.get();
-    } else if (::fchown(fd, process.uid, process.gid) < 0) {
-      // Without it the user could not open /dev/stdout.
-      return fail_errno("chown of a stdio pipe");
     }
-    if (::dup2(fd, number) < 0) return fail_errno("dup2");
+    // That of /dev/null may have this very number by chance.
+    if (fd == number ? ::fcntl(null.release(), F_SETFD, 0) < 0 : ::dup2(fd, number) < 0) return fail_errno("dup2");
   }
-  for (int fd : plan.stdio) {
-    if (fd > 2) ::close(fd);
+  for (int fd : plan.descriptors) {
+    if (fd >= 0) ::close(fd);
   }
   return {};
 }
 
+// A session keyring of the container's own, as runc makes it: found by its name, so that exec'ed processes are in it.
+Result<void> join_keyring(const ProcessSpec& process) {
+  constexpr long kPermissions = 0x3f1b0000;  // all for who has it; its user may also search, or could not join it
+  if (process.session_keyring.empty()) return {};
+  long id = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, process.session_keyring.c_str());
+  if (id < 0 && errno == ENOSYS) return {};  // a kernel without keys
+  if (id < 0 || ::syscall(SYS_keyctl, KEYCTL_SETPERM, id, kPermissions) < 0) return fail_errno("session keyring");
+  return {};
+}
+
 // What every process needs first, and needs root's rights for.
-Result<void> begin(const ChildPlan& plan, const ProcessSpec& process) {
+Result<void> begin(ChildPlan& plan, const ProcessSpec& process) {
   // Processes of the container could otherwise take hold of this one while it is still a copy of guest-init.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::signal(SIGPIPE, SIG_DFL);
@@ -66,19 +94,11 @@ Result<void> begin(const ChildPlan& plan, const ProcessSpec& process) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (::setsid() < 0) return fail_errno("setsid");
   close_others(plan);
-  TRY(set_stdio(plan, process));
-  if (process.oom_score_adj) {
-    Fd file = TRY(open_file("/proc/self/oom_score_adj", O_WRONLY));
-    TRY_CONTEXT(write_all(file.get(), std::to_string(*process.oom_score_adj)), "set oom_score_adj");
-  }
+  TRY(make_room(plan));
+  TRY(set_descriptors(plan));
+  TRY(join_keyring(process));
   if (process.personality && ::personality(*process.personality) < 0) return fail_errno("set personality");
-  // guest-init's own limit is for its many streams; programs that close every possible descriptor want the usual one.
-  rlimit files;
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > kUsualFiles) {
-    files.rlim_cur = kUsualFiles;
-    ::setrlimit(RLIMIT_NOFILE, &files);
-  }
-  return apply_rlimits(process.rlimits);
+  return {};
 }
 
 Result<void> write_sysctls(int proc, const std::vector<std::pair<std::string, std::string>>& sysctls) {
@@ -89,12 +109,12 @@ Result<void> write_sysctls(int proc, const std::vector<std::pair<std::string, st
   return {};
 }
 
-Result<std::optional<Terminal>> build_container(const ContainerSpec& spec) {
+Result<std::optional<Terminal>> build_container(const ContainerSpec& spec, const ChildPlan& plan) {
   // The machine's own /proc: the container may have none, or one that lies.
   Fd proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   // Only now, in the container's cgroup, does a new namespace have that as its root.
   if ((spec.namespaces & CLONE_NEWCGROUP) && ::unshare(CLONE_NEWCGROUP) < 0) return fail_errno("unshare cgroup");
-  auto terminal = TRY(build_root(spec));
+  auto terminal = TRY(build_root(spec, plan.trees));
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) < 0) {
     return fail_errno("set hostname");
   }
@@ -107,9 +127,7 @@ Result<std::optional<Terminal>> build_container(const ContainerSpec& spec) {
 
 // As an exec'ed process, which finds the container built.
 Result<std::optional<Terminal>> join_container(const ProcessSpec& process, const ChildPlan& plan) {
-  if (::setns(plan.init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0) {
-    return fail_errno("join the container's namespaces");
-  }
+  TRY(join_namespaces(plan));
   if (!process.terminal) return std::nullopt;
   Rootfs root(TRY(open_file("/", O_PATH | O_DIRECTORY)));
   return TRY_CONTEXT(open_terminal(root, *process.terminal, process.uid), "terminal");
@@ -122,38 +140,50 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return all;
 }
 
-[[noreturn]] void execute(const ProcessSpec& process, const ChildPlan& plan, std::optional<Terminal> terminal) {
-  auto program = [&]() -> Result<std::string> {
-    if (terminal) TRY(take_terminal(*terminal));
-    TRY(become_user(process));
-    return find_program(process);
-  }();
-  if (!program) {
-    report_error(plan.control, program.error());
-    ::_exit(kSetupFailed);
-  }
-  std::vector<std::string> args = process.args;
-  std::vector<std::string> env = complete_environment(process);
-  std::vector<char*> argv = pointers(args), envp = pointers(env);
-  report_ready(plan.control, terminal ? terminal->master.get() : -1);
-  terminal.reset();
-  if (!wait_for_go(plan.control)) ::_exit(kSetupFailed);
-  ::execve(program->c_str(), argv.data(), envp.data());
-  int code = errno;
-  report_error(plan.control, Error("exec " + *program + ": " + lower_strerror(code), code));
-  ::_exit(code == ENOENT ? kNotFound : kNotExecutable);
-}
-
 [[noreturn]] void give_up(const ChildPlan& plan, const Error& error) {
   report_error(plan.control, error);
   ::_exit(kSetupFailed);
 }
 
+// The terminal's master is guest-init's from here on.
+Result<void> take_and_report(const std::optional<Terminal>& terminal, const ChildPlan& plan) {
+  if (!terminal) return {};
+  TRY(take_terminal(*terminal));
+  return report_terminal(plan.control, terminal->master.get());
+}
+
+[[noreturn]] void execute(const ProcessSpec& process, const StartHooks& hooks, const ChildPlan& plan,
+                          std::optional<Terminal> terminal) {
+  // As little as possible happens under the filter: each system call from here on is one that it must let through.
+  std::vector<std::string> args = process.args;
+  std::vector<std::string> env = complete_environment(process);
+  std::vector<char*> argv = pointers(args), envp = pointers(env);
+  auto program = [&]() -> Result<std::string> {
+    TRY(take_and_report(terminal, plan));
+    terminal.reset();
+    // As in runc: a process that may gain privileges needs them to take a filter, so it does that while it has them.
+    if (process.seccomp && !process.no_new_privileges) TRY(install_seccomp(*process.seccomp));
+    TRY(become_user(process));
+    return find_program(process);
+  }();
+  if (!program) give_up(plan, program.error());
+  report_ready(plan.control);
+  if (!wait_for_go(plan.control)) ::_exit(kSetupFailed);
+  if (auto run = run_start_hooks(hooks, env); !run) give_up(plan, run.error());
+  if (process.seccomp && process.no_new_privileges) {
+    if (auto installed = install_seccomp(*process.seccomp); !installed) give_up(plan, installed.error());
+  }
+  ::execve(program->c_str(), argv.data(), envp.data());
+  int code = errno;
+  report_error(plan.control, Error("exec " + *program + ": " + describe_errno(code), code));
+  ::_exit(code == ENOENT ? kNotFound : kNotExecutable);
+}
+
 Result<void> check_program(const std::string& path) {
   struct stat status;
-  if (::stat(path.c_str(), &status) < 0) return fail("stat " + path + ": " + lower_strerror(errno), errno);
-  if (S_ISDIR(status.st_mode)) return fail("is a directory", EACCES);
-  if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) < 0) return fail(lower_strerror(errno), errno);
+  if (::stat(path.c_str(), &status) < 0) return fail("stat " + path + ": " + describe_errno(errno), errno);
+  if (S_ISDIR(status.st_mode)) return fail("is a directory: " + describe_errno(EACCES), EACCES);
+  if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) < 0) return fail(describe_errno(errno), errno);
   return {};
 }
 
@@ -187,12 +217,6 @@ std::string home_of(uid_t uid) {
 
 }  // namespace
 
-std::string lower_strerror(int code) {
-  std::string text = ::strerror(code);
-  if (!text.empty()) text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
-  return text;
-}
-
 Result<std::string> find_program(const ProcessSpec& process) {
   const std::string& name = process.args[0];
   std::string quoted = "exec: \"" + name + "\"";
@@ -212,29 +236,42 @@ Result<std::string> find_program(const ProcessSpec& process) {
 }
 
 std::vector<std::string> complete_environment(const ProcessSpec& process) {
-  std::vector<std::string> env = process.env;
-  bool has_home =
-      std::any_of(env.begin(), env.end(), [](const auto& variable) { return variable.starts_with("HOME="); });
-  if (!has_home) env.push_back("HOME=" + home_of(process.uid));
+  // As setenv(3) would: each name once, where it came first, with its last value.
+  std::vector<std::string> env;
+  auto set = [&env](const std::string& variable) {
+    std::string_view name = std::string_view(variable).substr(0, variable.find('=') + 1);
+    auto place = std::find_if(env.begin(), env.end(), [&](const auto& other) { return other.starts_with(name); });
+    if (place == env.end()) {
+      env.push_back(variable);
+    } else {
+      *place = variable;
+    }
+  };
+  for (const std::string& variable : process.env) set(variable);
+  if (environment_value(process, "HOME").empty()) set("HOME=" + home_of(process.uid));
   return env;
 }
 
-void run_first_process(const ContainerSpec& spec, const ChildPlan& plan) {
+void run_first_process(const ContainerSpec& spec, ChildPlan plan) {
   auto terminal = [&]() -> Result<std::optional<Terminal>> {
     TRY(begin(plan, spec.process));
-    return build_container(spec);
+    if (!(spec.namespaces & CLONE_NEWUSER)) TRY(apply_limits(0, spec.process));
+    TRY(enter_new_namespaces(spec, plan));
+    return build_container(spec, plan);
   }();
   if (!terminal) give_up(plan, terminal.error());
-  execute(spec.process, plan, std::move(*terminal));
+  execute(spec.process, spec.start_hooks, plan, std::move(*terminal));
 }
 
-void run_exec_process(const ProcessSpec& spec, const ChildPlan& plan) {
+void run_exec_process(const ProcessSpec& spec, ChildPlan plan) {
   auto terminal = [&]() -> Result<std::optional<Terminal>> {
+    TRY(apply_exec_affinity(spec));
     TRY(begin(plan, spec));
+    TRY(apply_limits(0, spec));
     return join_container(spec, plan);
   }();
   if (!terminal) give_up(plan, terminal.error());
-  execute(spec, plan, std::move(*terminal));
+  execute(spec, {}, plan, std::move(*terminal));
 }
 
 }  // namespace nacre::guest

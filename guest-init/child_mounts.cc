@@ -5,11 +5,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdio>
+#include <string_view>
 
-#include "base/log.h"
+#include "base/mount.h"
 #include "guest-init/child.h"
+#include "guest-init/protocol/mount_options.h"
 
 // The new mount calls throughout: a mount is made and given its attributes while it is attached nowhere, and then
 // attached to a descriptor that was resolved inside the root. No path is looked up twice.
@@ -43,51 +45,45 @@ Result<void> attach(int mount, int target) {
   return {};
 }
 
-// What the file system says about an option that it does not like, e.g. "tmpfs: Bad value for 'size'"; or errno.
-std::unexpected<Error> context_error(int context, const std::string& step) {
-  int code = errno;
-  std::array<char, 512> text;
-  ssize_t n = ::read(context, text.data(), text.size() - 1);
-  if (n > 2 && text[1] == ' ') {
-    std::string line(text.data() + 2, static_cast<size_t>(n) - 2);
-    while (!line.empty() && line.back() == '\n') line.pop_back();
-    return fail(step + ": " + line, code);
-  }
-  return fail_errno(step, code);
+// As runc, for the sake of a /proc that shows what it should: nothing is mounted over parts of it but the files that
+// lxcfs replaces.
+Result<void> check_not_in_proc(const Rootfs& root, int target) {
+  constexpr std::string_view kAllowed[] = {"/proc/cpuinfo",
+                                           "/proc/diskstats",
+                                           "/proc/meminfo",
+                                           "/proc/stat",
+                                           "/proc/swaps",
+                                           "/proc/uptime",
+                                           "/proc/loadavg",
+                                           "/proc/slabinfo",
+                                           "/proc/net/dev",
+                                           "/proc/sys/kernel/ns_last_pid",
+                                           "/proc/sys/crypto/fips_enabled"};
+  std::string path = TRY(root.path_of(target));
+  if (path == "/proc") return fail("\"/proc\" cannot be mounted because it is not of type proc", EINVAL);
+  if (!path.starts_with("/proc/") || std::ranges::find(kAllowed, path) != std::end(kAllowed)) return {};
+  return fail("\"" + path + "\" cannot be mounted because it is inside /proc", EINVAL);
 }
 
-Result<Fd> make_filesystem(const std::string& type, const std::string& source, const std::vector<std::string>& options,
-                           uint64_t attributes) {
-  Fd context(::fsopen(type.c_str(), FSOPEN_CLOEXEC));
-  if (!context) return fail_errno("file system " + type);
-  if (!source.empty() && ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", source.c_str(), 0) < 0) {
-    return context_error(context.get(), "source " + source);
-  }
-  for (const std::string& option : options) {
-    size_t equals = option.find('=');
-    int result = equals == std::string::npos
-                     ? ::fsconfig(context.get(), FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0)
-                     : ::fsconfig(context.get(), FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
-                                  option.c_str() + equals + 1, 0);
-    if (result < 0) return context_error(context.get(), "option " + option);
-  }
-  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
-    return context_error(context.get(), "create");
-  }
-  Fd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes)));
-  if (!mount) return context_error(context.get(), "fsmount");
-  return mount;
-}
-
-Result<void> mount_bind(const Rootfs& root, const MountSpec& mount) {
+// A link there could lead the container to think that something else is its /proc.
+Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
+  auto found = root.open(clean_path(mount.destination), O_PATH | O_NOFOLLOW);
   struct stat status;
-  if (::stat(mount.source.c_str(), &status) < 0) return fail_errno("source " + mount.source);
-  Fd tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
+  if (!found || (::fstat(found->get(), &status) == 0 && S_ISDIR(status.st_mode))) return {};
+  return fail("filesystem \"" + mount.type + "\" must be mounted on ordinary directory", ENOTDIR);
+}
+
+// `tree` is what is to be mounted, where guest-init has made it already.
+Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd tree) {
+  if (!tree) tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
+  struct stat status;
+  if (::fstat(tree.get(), &status) < 0) return fail_errno("source " + mount.source);
   TRY(set_attributes(tree.get(), mount.set, mount.clear, false));
   TRY(set_attributes(tree.get(), mount.deep_set, mount.deep_clear, true));
   Fd target =
       TRY_CONTEXT(S_ISDIR(status.st_mode) ? root.make_directory(mount.destination) : root.make_file(mount.destination),
                   "mount point");
+  TRY(check_not_in_proc(root, target.get()));
   TRY(attach(tree.get(), target.get()));
   for (uint64_t propagation : mount.propagation) {
     mount_attr attributes{};
@@ -105,25 +101,35 @@ bool has_option(const MountSpec& mount, std::string_view prefix) {
   return false;
 }
 
+// What it covers shows in a new tmpfs: the mode of the directory, and with tmpcopyup all that is in it.
+Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
+  if (mount.copy_up) TRY_CONTEXT(copy_directory(covered, tmpfs), protocol::kCopyUpOption);
+  struct stat status;
+  if (has_option(mount, "mode=")) return {};
+  if (::fstat(covered, &status) < 0) return fail_errno("stat");
+  if (::fchmodat(tmpfs, ".", status.st_mode & 07777, 0) < 0) return fail_errno("chmod");
+  return {};
+}
+
 // Gives the mount if it must become read-only later: mount points and devices are still to be made on a tmpfs.
 Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount) {
+  if (mount.type == "proc" || mount.type == "sysfs") TRY(check_ordinary(root, mount));
   bool existed = root.open(mount.destination, O_PATH | O_DIRECTORY).has_value();
   Fd target = TRY_CONTEXT(root.make_directory(mount.destination), "mount point");
-  std::vector<std::string> options = mount.options;
   uint64_t attributes = (mount.set | mount.deep_set) & ~(mount.clear & MOUNT_ATTR_RDONLY);
   bool late = false;
   if (mount.type == "tmpfs") {
-    struct stat status;
-    if (existed && !has_option(mount, "mode=") && ::fstat(target.get(), &status) == 0) {
-      // The directory keeps the mode that the image gave it.
-      std::array<char, 16> mode;
-      std::snprintf(mode.data(), mode.size(), "mode=%o", status.st_mode & 07777);
-      options.emplace_back(mode.data());
-    }
     late = attributes & MOUNT_ATTR_RDONLY;
     attributes &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
   }
-  Fd made = TRY(make_filesystem(mount.type, mount.source, options, attributes));
+  auto filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
+  if (!filesystem && filesystem.error().code() == EPERM && mount.type == "cgroup2") {
+    // Root of a user namespace needs a cgroup namespace too to mount it. As runc: it gets the machine's.
+    filesystem = clone_tree(AT_FDCWD, "/sys/fs/cgroup", false);
+    if (filesystem) TRY(set_attributes(filesystem->get(), attributes, 0, false));
+  }
+  Fd made = TRY(std::move(filesystem));
+  if (mount.type == "tmpfs" && existed) TRY(fill_tmpfs(mount, target.get(), made.get()));
   TRY(attach(made.get(), target.get()));
   for (uint64_t propagation : mount.propagation) {
     mount_attr change{};
@@ -139,9 +145,8 @@ Result<void> mask_path(const Rootfs& root, const std::string& path) {
   if (!target) return {};  // nothing there to be hidden
   struct stat status;
   if (::fstat(target->get(), &status) < 0) return fail_errno("stat");
-  Fd cover = S_ISDIR(status.st_mode)
-                 ? TRY(make_filesystem("tmpfs", "tmpfs", {"size=4k", "mode=755"}, MOUNT_ATTR_RDONLY))
-                 : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
+  Fd cover = S_ISDIR(status.st_mode) ? TRY(make_filesystem("tmpfs", "tmpfs", {"ro"}, MOUNT_ATTR_RDONLY))
+                                     : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
   return attach(cover.get(), target->get());
 }
 
@@ -149,7 +154,8 @@ Result<void> make_path_readonly(const Rootfs& root, const std::string& path) {
   auto target = root.open(path, O_PATH);
   if (!target) return {};
   Fd tree = TRY(clone_tree(target->get(), "", true));
-  TRY(set_attributes(tree.get(), MOUNT_ATTR_RDONLY, 0, true));
+  // As runc: what the configuration mounts below it is as the configuration says.
+  TRY(set_attributes(tree.get(), MOUNT_ATTR_RDONLY, 0, false));
   return attach(tree.get(), target->get());
 }
 
@@ -167,8 +173,9 @@ Result<void> enter_root(const Rootfs& root, const ContainerSpec& spec) {
 }
 
 Result<Rootfs> mount_root(const ContainerSpec& spec) {
-  // Nothing of what follows may show outside; the caller's own choice comes once the root is the container's.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make / private");
+  // Nothing of what follows may show outside. As under runc, mounts of the machine have it as their master, if the
+  // caller does not want otherwise for one of them, or for the root once that is the container's.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) return fail_errno("make / a slave");
   Fd tree = TRY_CONTEXT(clone_tree(AT_FDCWD, spec.root_path.c_str(), true), "root file system");
   Fd target = TRY_CONTEXT(open_file(spec.root_path, O_PATH | O_DIRECTORY), "root file system");
   TRY_CONTEXT(attach(tree.get(), target.get()), "root file system");
@@ -177,16 +184,28 @@ Result<Rootfs> mount_root(const ContainerSpec& spec) {
 
 }  // namespace
 
-Result<std::optional<Terminal>> build_root(const ContainerSpec& spec) {
+Result<Fd> make_mapped_tree(const MountSpec& mount) {
+  Fd tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
+  Fd ids = TRY(make_user_namespace(*mount.ids));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(ids.get());
+  unsigned flags = AT_EMPTY_PATH | (mount.map_below ? AT_RECURSIVE : 0);
+  if (::mount_setattr(tree.get(), "", flags, &attributes, sizeof(attributes)) < 0) return fail_errno("map ids");
+  return tree;
+}
+
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const std::vector<int>& trees) {
   ::umask(0);
   Rootfs root = TRY(mount_root(spec));
   std::vector<Fd> readonly_later;
   bool own_dev = true;
-  for (const MountSpec& mount : spec.mounts) {
+  for (size_t i = 0; i < spec.mounts.size(); i++) {
+    const MountSpec& mount = spec.mounts[i];
     std::string step = "mount " + (mount.type == "bind" ? mount.source : mount.type) + " on " + mount.destination;
     if (mount.type == "bind") {
-      TRY_CONTEXT(mount_bind(root, mount), step);
-      if (mount.destination == "/dev") own_dev = false;
+      TRY_CONTEXT(mount_bind(root, mount, Fd(i < trees.size() ? trees[i] : -1)), step);
+      if (clean_path(mount.destination) == "/dev") own_dev = false;
     } else {
       Fd later = TRY_CONTEXT(mount_filesystem(root, mount), step);
       if (later) readonly_later.push_back(std::move(later));

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "guest-init/cgroup.h"
 #include "guest-init/freezer.h"
+#include "guest-init/notify_socket.h"
 #include "guest-init/spec.h"
 #include "guest-init/statistics.h"
 #include "guest-init/stream.h"
@@ -45,8 +46,10 @@ struct Process {
   pid_t pid = -1;
   Fd pidfd;
   Fd control;  // see child_channel.h; closed once the program runs
-  std::array<std::unique_ptr<Stream>, 3> streams;
+  // Of stdin, stdout and stderr; after them of each passed descriptor its input and its output. Any may be none.
+  std::vector<std::unique_ptr<Stream>> streams = std::vector<std::unique_ptr<Stream>>(3);
   Fd terminal;                             // its master; the streams of stdin and stdout have their own of it
+  bool hangs_up = true;                    // the terminal, when its input ends
   ConnectionId owner = kNoConnection;      // created it, and gets its exit
   ConnectionId requester = kNoConnection;  // waits for a reply about it
   std::optional<Error> setup_error;
@@ -70,8 +73,9 @@ struct Container {
   std::optional<Freezer> freezer;
   Process first;
   std::map<std::string, std::unique_ptr<Process>> execs;
-  std::unique_ptr<OomWatch> ooms;  // once somebody watches
+  std::unique_ptr<OomWatch> ooms;  // none without memory.events
   std::set<ConnectionId> watchers;
+  std::unique_ptr<NotifySocket> notify;  // where the host asked for one
 
   // The steps after the first process's exit.
   pid_t syncer = -1;  // flushes the file systems

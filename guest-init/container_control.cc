@@ -1,6 +1,8 @@
 #include <csignal>
 
 #include "guest-init/container_table.h"
+#include "guest-init/cpus.h"
+#include "guest-init/proc_files.h"
 #include "guest-init/process_list.h"
 #include "guest-init/statistics.h"
 
@@ -18,6 +20,8 @@ Json ok() {
 Json to_reply(const Result<void>& outcome) {
   return outcome ? ok() : protocol::error_message(outcome.error().message(), outcome.error().code());
 }
+
+constexpr int64_t kMaxCpus = 64;
 
 // runc's answer to linux.resources.memory.checkBeforeUpdate.
 Result<void> check_usage(const Field& memory, int cgroup) {
@@ -60,13 +64,27 @@ ContainerTable::Answer ContainerTable::processes(ConnectionId connection, const 
   return std::nullopt;
 }
 
+ContainerTable::Answer ContainerTable::procfs(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  TRY(helpers_.start([pid = container.first.pid] { return read_proc_files(pid); },
+                     [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  return std::nullopt;
+}
+
 ContainerTable::Answer ContainerTable::statistics(ConnectionId, const Json& request) {
   Container& container = *TRY(find_running(request));
   return Json{{"type", "statistics"}, {"files", read_statistics(container.cgroup->fd())}};
 }
 
-ContainerTable::Answer ContainerTable::watch(ConnectionId connection, const Json& request) {
-  Container& container = *TRY(find_running(request));
+Result<void> ContainerTable::listen_for_readiness(Container& container, ConnectionId connection) {
+  auto tell = [this, connection, id = container.id] {
+    outlet_.event(connection, {{"type", "ready"}, {"container", id}});
+  };
+  container.notify = TRY(NotifySocket::create(loop_, config_.notify_directory, tell));
+  return {};
+}
+
+Result<void> ContainerTable::watch_for(Container& container, ConnectionId connection) {
   if (!container.ooms) {
     container.ooms = TRY(OomWatch::create(loop_, container.cgroup->fd(), [this, &container] {
       for (ConnectionId watcher : container.watchers) {
@@ -75,7 +93,26 @@ ContainerTable::Answer ContainerTable::watch(ConnectionId connection, const Json
     }));
   }
   container.watchers.insert(connection);
+  return {};
+}
+
+ContainerTable::Answer ContainerTable::watch(ConnectionId connection, const Json& request) {
+  TRY(watch_for(*TRY(find_running(request)), connection));
   return ok();
+}
+
+// In a helper process. CPUs come before the limits that give them to the container, and go after them.
+Result<void> ContainerTable::set_limits(const Container& container, const std::vector<protocol::CgroupFile>& files,
+                                        unsigned cpus) {
+  unsigned before = cpus == 0 ? 0 : count_online_cpus(config_.cpu_path);
+  if (cpus > before) TRY(set_online_cpus(config_.cpu_path, cpus));
+  auto updated = container.cgroup->update(files);
+  if (!updated) {
+    if (cpus > before) (void)set_online_cpus(config_.cpu_path, before);
+    return updated;
+  }
+  if (cpus < before) TRY(set_online_cpus(config_.cpu_path, cpus));
+  return {};
 }
 
 ContainerTable::Answer ContainerTable::update(ConnectionId connection, const Json& request) {
@@ -84,9 +121,13 @@ ContainerTable::Answer ContainerTable::update(ConnectionId connection, const Jso
   Field resources(found == request.end() ? nullptr : &*found, "resources");
   auto files = TRY(parse_resources(resources));
   TRY(check_usage(TRY(resources.member("memory")), container.cgroup->fd()));
-  if (files.empty()) return ok();
+  unsigned cpus = 0;  // as they are
+  if (request.contains("cpus")) {
+    cpus = static_cast<unsigned>(TRY(protocol::integer_field(request, "cpus", 1, kMaxCpus)));
+  }
+  if (files.empty() && cpus == 0) return ok();
   // A memory limit below what is in use takes until that much was freed.
-  TRY(helpers_.start([&container, &files] { return to_reply(container.cgroup->update(files)); },
+  TRY(helpers_.start([this, &container, &files, cpus] { return to_reply(set_limits(container, files, cpus)); },
                      [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
   return std::nullopt;
 }

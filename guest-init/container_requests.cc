@@ -1,10 +1,13 @@
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 
 #include <algorithm>
 #include <csignal>
 
+#include "base/log.h"
 #include "guest-init/child_channel.h"
 #include "guest-init/container_table.h"
+#include "guest-init/host_mounts.h"
 
 // The requests. What becomes of a process afterwards is in container_table.cc.
 
@@ -31,14 +34,29 @@ Result<StdioWanted> stdio_fields(const Json& request) {
   stdio.open[0] = TRY(protocol::bool_field(request, "stdin"));
   stdio.open[1] = TRY(protocol::bool_field(request, "stdout"));
   stdio.open[2] = TRY(protocol::bool_field(request, "stderr"));
+  auto passed = request.find("passed");
+  if (passed == request.end()) return stdio;
+  if (!passed->is_array() || passed->size() > protocol::kMaxPassed) return fail("invalid passed", EINVAL);
+  for (const Json& uses : *passed) {
+    if (uses != "r" && uses != "w" && uses != "rw") return fail("invalid passed", EINVAL);
+    stdio.passed.push_back({.readable = uses != "w", .writable = uses != "r"});
+  }
   return stdio;
 }
 
 Result<void> terminal_fields(const Json& request, ProcessSpec& process) {
-  if (process.terminal && request.contains("newlines")) {
-    process.terminal->newlines = TRY(protocol::bool_field(request, "newlines"));
-  }
+  if (!process.terminal) return {};
+  if (request.contains("newlines")) process.terminal->newlines = TRY(protocol::bool_field(request, "newlines"));
+  if (request.contains("hangsUp")) process.terminal->hangs_up = TRY(protocol::bool_field(request, "hangsUp"));
   return {};
+}
+
+// As runc decides it: root of a user namespace, where it sees its cgroup as the top, and may write there.
+bool owns_cgroup(const ContainerSpec& spec) {
+  constexpr uint64_t kNeeded = CLONE_NEWUSER | CLONE_NEWCGROUP;
+  return (spec.namespaces & kNeeded) == kNeeded && std::ranges::any_of(spec.mounts, [](const MountSpec& mount) {
+           return mount.type == "cgroup2" && !((mount.set | mount.deep_set) & MOUNT_ATTR_RDONLY);
+         });
 }
 
 Json ok() {
@@ -48,10 +66,6 @@ Json ok() {
 bool ends_a_process(int signal) {
   constexpr int kOthers[] = {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
   return signal != 0 && std::find(std::begin(kOthers), std::end(kOthers), signal) == std::end(kOthers);
-}
-
-bool runs_its_program(const Process& process) {
-  return process.state == Process::State::starting || process.state == Process::State::running;
 }
 
 }  // namespace
@@ -84,13 +98,34 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   if (config == request.end()) return fail("missing field \"config\"", EINVAL);
   StdioWanted stdio = TRY(stdio_fields(request));
   container->spec = TRY(parse_container(*config));
+  container->spec.process.session_keyring = "_ses." + container->id;
   TRY(terminal_fields(request, container->spec.process));
+  auto bundle = request.find("bundle");
+  container->spec.start_hooks =
+      TRY(parse_start_hooks(*config, container->id, Field(bundle == request.end() ? nullptr : &*bundle, "bundle")));
+  auto seccomp = request.find("seccomp");
+  container->spec.process.seccomp =
+      TRY(parse_seccomp(Field(seccomp == request.end() ? nullptr : &*seccomp, "seccomp")));
+  auto host_mounts = request.find("hostMounts");
+  TRY(make_host_mounts(config_.sync_path, TRY(parse_host_mounts(Field(
+                                              host_mounts == request.end() ? nullptr : &*host_mounts, "hostMounts")))));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
 
   container->freezer.emplace(loop_, container->cgroup->fd());
-  auto spawned = spawn_first(*container, stdio, spawn_context(container->id));
+  // The host must hear of a kill before it hears of the end.
+  if (auto watched = watch_for(*container, connection); !watched) {
+    log_debug("out-of-memory kills of " + container->id + " are not told: " + watched.error().message());
+  }
+  auto spawned = [&]() -> Result<void> {
+    TRY(filter_devices(container->cgroup->fd(), container->spec.device_rules));
+    if (request.contains("notify") && TRY(protocol::bool_field(request, "notify"))) {
+      TRY(listen_for_readiness(*container, connection));
+    }
+    if (owns_cgroup(container->spec)) TRY(container->cgroup->delegate(*outside_id(container->spec.user.uids, 0)));
+    return spawn_first(*container, stdio, spawn_context(container->id));
+  }();
   if (!spawned) {
     container->cgroup->try_remove();
     return std::unexpected(spawned.error());
@@ -107,7 +142,7 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
 
 ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json& request) {
   Container& container = *TRY(find(request));
-  if (!runs_its_program(container.first)) return fail("cannot exec in a stopped container", ESRCH);
+  if (!container.first.is_alive()) return fail("cannot exec in a stopped container", ESRCH);
   bool ignore_paused = request.contains("ignorePaused") && TRY(protocol::bool_field(request, "ignorePaused"));
   if (container.is_paused() && !ignore_paused) {
     return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
@@ -119,10 +154,15 @@ ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json&
   auto field = request.find("process");
   StdioWanted stdio = TRY(stdio_fields(request));
   ProcessSpec spec = TRY(parse_process(Field(field == request.end() ? nullptr : &*field, "process")));
+  TRY(check_user(spec, container.spec));
   spec.personality = container.spec.process.personality;
+  spec.session_keyring = container.spec.process.session_keyring;
   TRY(terminal_fields(request, spec));
+  spec.seccomp = container.spec.process.seccomp;
   process->owner = process->requester = connection;
-  TRY(spawn_exec(container, *process, spec, stdio, spawn_context(container.id)));
+  std::optional<std::string> cgroup;
+  if (request.contains("cgroup")) cgroup = TRY(protocol::string_field(request, "cgroup"));
+  TRY(spawn_exec(container, *process, spec, stdio, cgroup, spawn_context(container.id)));
   Process& made = *process;
   container.execs[made.exec] = std::move(process);
   auto watched = watch_control(made);

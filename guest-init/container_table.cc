@@ -67,20 +67,23 @@ void ContainerTable::take_messages(Process& process) {
   while (process.control) {
     auto message = receive_child_message(process.control.get());
     if (!message) return;
-    if (message->ready && process.state == Process::State::setting_up) {
-      if (message->terminal) {
-        auto added = add_terminal(process, std::move(message->terminal), spawn_context(process.container));
-        if (!added) {
-          process.setup_error = added.error();
-          ::kill(process.pid, SIGKILL);  // its end gives the reply
-          return;
-        }
+    if (message->terminal && process.state == Process::State::setting_up) {
+      auto added = add_terminal(process, std::move(message->terminal), spawn_context(process.container));
+      if (!added) {
+        process.setup_error = added.error();
+        ::kill(process.pid, SIGKILL);  // its end gives the reply
+        return;
       }
+    } else if (message->ready && process.state == Process::State::setting_up) {
       process.state = Process::State::created;
       Json streams = Json::object();
       constexpr const char* kNames[] = {"stdin", "stdout", "stderr"};
       for (size_t i = 0; i < 3; i++) {
         if (process.streams[i]) streams[kNames[i]] = process.streams[i]->port();
+      }
+      for (size_t i = 3; i < process.streams.size(); i += 2) {
+        auto port = [&](size_t j) { return process.streams[j] ? process.streams[j]->port() : 0; };
+        streams["passed"].push_back({{"in", port(i)}, {"out", port(i + 1)}});
       }
       outlet_.reply(std::exchange(process.requester, kNoConnection),
                     {{"type", "created"}, {"pid", process.pid}, {"streams", std::move(streams)}});
@@ -123,6 +126,9 @@ void ContainerTable::process_exited(Process& process, ExitStatus exit) {
   process.state = Process::State::exited;
   process.exit = exit;
   if (process.fatal_signal != 0 && exit.signal == SIGKILL) process.exit.signal = process.fatal_signal;
+  if (was_setting_up && !process.setup_error && process.is_first() && was_short_of_memory(process.container)) {
+    process.setup_error.emplace("container init was OOM-killed (memory limit too low?)", ECHILD);
+  }
   if (was_setting_up && !process.setup_error) {
     process.setup_error.emplace(exit.signal != 0 ? "process was killed by signal " + std::to_string(exit.signal) +
                                                        " while it was set up (out of memory?)"
@@ -138,6 +144,12 @@ void ContainerTable::process_exited(Process& process, ExitStatus exit) {
     (void)container.freezer->thaw();  // tells whoever waits for it
   }
   check_later(process.container);
+}
+
+bool ContainerTable::was_short_of_memory(const std::string& container) {
+  const auto& ooms = containers_[container]->ooms;
+  if (ooms) ooms->check();
+  return ooms && ooms->saw_kill();
 }
 
 void ContainerTable::on_reaped() {
@@ -163,9 +175,12 @@ void ContainerTable::check(const std::string& id) {
   check_execs(container);
   if (!is_over(container)) return;
   Process& first = container.first;
+  // Whoever is told that a container is gone finds nothing of it any more: the replies come last.
   if (first.setup_error) {
-    outlet_.reply(first.requester, protocol::error_message(first.setup_error->message(), first.setup_error->code()));
+    ConnectionId requester = first.requester;
+    Json error = protocol::error_message(first.setup_error->message(), first.setup_error->code());
     containers_.erase(found);
+    outlet_.reply(requester, error);
     return;
   }
   if (!container.reported) {
@@ -175,8 +190,9 @@ void ContainerTable::check(const std::string& id) {
   if (container.deleters.empty()) return;
   // Their output, which nobody took, goes with the container.
   for (auto& [name, process] : container.execs) report_exit(*process);
-  for (ConnectionId deleter : container.deleters) outlet_.reply(deleter, {{"type", "ok"}});
+  std::vector<ConnectionId> deleters = std::move(container.deleters);
   containers_.erase(found);
+  for (ConnectionId deleter : deleters) outlet_.reply(deleter, {{"type", "ok"}});
 }
 
 // Once the host's end of a terminal is gone, so is ours: the kernel sends the SIGHUP.
@@ -184,7 +200,7 @@ void ContainerTable::check_terminal(Process& process) {
   if (!process.terminal || !process.is_alive()) return;
   const auto& input = process.streams[0];
   const auto& output = process.streams[1];
-  if (!input->is_finished() && !output->is_finished()) return;
+  if (!(process.hangs_up && input->is_finished()) && !output->is_finished()) return;
   input->abort();
   output->abort();
   process.terminal.reset();
@@ -250,14 +266,16 @@ void ContainerTable::report_exit(Process& process) {
                 {"status", process.exit.status},
                 {"signal", process.exit.signal},
                 {"sent", {{"stdout", sent(1)}, {"stderr", sent(2)}}}};
+  for (size_t i = 3; i < process.streams.size(); i += 2) event["sent"]["passed"].push_back(sent(i + 1));
   if (!process.is_first()) event["exec"] = process.exec;
   outlet_.event(process.owner, event);
 }
 
 void ContainerTable::keep_streams(Process& process) {
-  for (size_t i = 1; i < 3; i++) {
-    if (process.streams[i] && !process.streams[i]->is_finished())
-      left_streams_.push_back(std::move(process.streams[i]));
+  for (size_t i = 0; i < process.streams.size(); i++) {
+    auto& stream = process.streams[i];
+    bool output = i < 3 ? i > 0 : i % 2 == 0;
+    if (output && stream && !stream->is_finished()) left_streams_.push_back(std::move(stream));
   }
 }
 

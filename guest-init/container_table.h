@@ -22,8 +22,10 @@ namespace nacre::guest {
 
 struct TableConfig {
   std::string cgroup_mount = "/sys/fs/cgroup";
-  std::string cgroup_parent = "/sys/fs/cgroup";        // containers' cgroups are made in here
+  std::string cgroup_parent = "/sys/fs/cgroup";  // containers' cgroups are made in here
+  std::string cpu_path = "/sys/devices/system/cpu";
   std::string sync_path = protocol::kShareMountPoint;  // the file system to flush when a container ends
+  std::string notify_directory = protocol::kNotifyDirectory;
 };
 
 // Where later replies and events go. Ones for a connection that is gone are dropped.
@@ -50,6 +52,7 @@ class ContainerTable {
   Answer pause(ConnectionId connection, const Json& request);
   Answer resume(ConnectionId connection, const Json& request);
   Answer processes(ConnectionId connection, const Json& request);
+  Answer procfs(ConnectionId connection, const Json& request);
   Answer statistics(ConnectionId connection, const Json& request);
   Answer watch(ConnectionId connection, const Json& request);
   Answer update(ConnectionId connection, const Json& request);
@@ -70,6 +73,9 @@ class ContainerTable {
   void read_control(const std::string& container, const std::string& exec);
   void take_messages(Process& process);
   void stop_watching(Process& process);
+  Result<void> listen_for_readiness(Container& container, ConnectionId connection);
+  Result<void> set_limits(const Container& container, const std::vector<protocol::CgroupFile>& files, unsigned cpus);
+  Result<void> watch_for(Container& container, ConnectionId connection);
   Answer let_go(ConnectionId connection, Process& process);
 
   Process* process_named(const std::string& container, const std::string& exec);
@@ -80,6 +86,7 @@ class ContainerTable {
   void check(const std::string& container);
   void check_terminal(Process& process);
   void check_execs(Container& container);
+  bool was_short_of_memory(const std::string& container);
   bool is_over(Container& container);
   void report_exit(Process& process);
   void keep_streams(Process& process);

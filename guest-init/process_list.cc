@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/fd.h"
+#include "guest-init/kernel_text.h"
 
 namespace nacre::guest {
 
@@ -23,22 +23,6 @@ constexpr size_t kMaxArguments = 4096;
 // Of all processes together, so that the reply stays well below a frame; those after it are shown by name alone.
 constexpr size_t kMaxAllArguments = 4 << 20;
 constexpr size_t kMaxProcesses = 8192;
-
-std::optional<std::string> read_start(const std::string& path, size_t limit) {
-  auto file = open_file(path, O_RDONLY);
-  if (!file) return std::nullopt;
-  std::string text(limit, '\0');
-  size_t length = 0;
-  while (length < limit) {
-    ssize_t got = ::read(file->get(), text.data() + length, limit - length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return std::nullopt;
-    if (got == 0) break;
-    length += static_cast<size_t>(got);
-  }
-  text.resize(length);
-  return text;
-}
 
 // "Uid:" or "Gid:" of /proc/PID/status: real and effective.
 Json ids(const std::string& status, std::string_view key) {
@@ -54,11 +38,11 @@ Json ids(const std::string& status, std::string_view key) {
 
 std::optional<Json> describe(pid_t pid, size_t& room) {
   std::string directory = "/proc/" + std::to_string(pid);
-  auto stat = read_start(directory + "/stat", kMaxStat);
-  auto status = read_start(directory + "/status", kMaxStat);
+  auto stat = read_start(AT_FDCWD, directory + "/stat", kMaxStat);
+  auto status = read_start(AT_FDCWD, directory + "/status", kMaxStat);
   if (!stat || stat->empty() || !status) return std::nullopt;
   std::string arguments;
-  if (room > kMaxArguments) arguments = read_start(directory + "/cmdline", kMaxArguments).value_or("");
+  if (room > kMaxArguments) arguments = read_start(AT_FDCWD, directory + "/cmdline", kMaxArguments).value_or("");
   room -= arguments.size();
   while (!arguments.empty() && arguments.back() == '\0') arguments.pop_back();
   for (char& c : arguments) c = c == '\0' ? ' ' : c;

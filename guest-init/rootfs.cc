@@ -1,20 +1,19 @@
 #include "guest-init/rootfs.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
+#include <vector>
 
 namespace nacre::guest {
 
 namespace {
 
-constexpr int kMaxLinks = 40;    // as the kernel
-constexpr int kMaxRetries = 64;  // of a lookup that lost a race against a rename
+constexpr int kMaxLinks = 40;  // as the kernel
 
 }  // namespace
 
@@ -32,18 +31,33 @@ std::string base_name(const std::string& path) {
   return path.substr(begin, end + 1 - begin);
 }
 
+std::string clean_path(const std::string& path) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at < path.size();) {
+    size_t slash = std::min(path.find('/', at), path.size());
+    std::string part = path.substr(at, slash - at);
+    at = slash + 1;
+    if (part == ".." && !parts.empty()) parts.pop_back();
+    if (!part.empty() && part != "." && part != "..") parts.push_back(std::move(part));
+  }
+  std::string whole;
+  for (const std::string& part : parts) whole += "/" + part;
+  return whole.empty() ? "/" : whole;
+}
+
 Result<Fd> Rootfs::open(const std::string& path, int flags, mode_t mode) const {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.mode = mode;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  long fd;
-  int tries = 0;
-  do {
-    fd = ::syscall(SYS_openat2, root_.get(), path.c_str(), &how, sizeof(how));
-  } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < kMaxRetries)));
-  if (fd < 0) return fail_errno("open " + path);
-  return Fd(static_cast<int>(fd));
+  return open_in_root(root_.get(), path, flags, mode);
+}
+
+Result<std::string> Rootfs::path_of(int fd) const {
+  std::array<char, PATH_MAX> text;
+  auto whole = [&](int number) -> Result<std::string> {
+    ssize_t n = ::readlink(("/proc/self/fd/" + std::to_string(number)).c_str(), text.data(), text.size());
+    if (n < 0) return fail_errno("readlink");
+    return std::string(text.data(), static_cast<size_t>(n));
+  };
+  std::string top = TRY(whole(root_.get())), path = TRY(whole(fd));
+  return path.starts_with(top + "/") ? path.substr(top.size()) : "/";
 }
 
 Result<Fd> Rootfs::make_directory(const std::string& path) const {
@@ -85,12 +99,23 @@ Result<Fd> Rootfs::make_component(const std::string& parent, const std::string& 
 }
 
 Result<Fd> Rootfs::make_file(const std::string& path) const {
+  return make_file(path, kMaxLinks);
+}
+
+Result<Fd> Rootfs::make_file(const std::string& path, int links_left) const {
   auto found = open(path, O_PATH);
   if (found || found.error().code() != ENOENT) return found;
-  TRY(make_directory(parent_path(path)));
+  Fd directory = TRY(make_directory(parent_path(path)));
   // Without O_EXCL or O_NOFOLLOW: a dangling link is followed, inside the root, and its target made.
-  TRY(open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644));
-  return open(path, O_PATH);
+  auto made = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0755);
+  if (made) return open(path, O_PATH);
+  // A link to where the directories are not there yet either.
+  std::array<char, PATH_MAX> target;
+  ssize_t length = ::readlinkat(directory.get(), base_name(path).c_str(), target.data(), target.size());
+  if (made.error().code() != ENOENT || length < 0) return std::unexpected(made.error());
+  if (links_left == 0) return fail("make " + path + ": too many symbolic links", ELOOP);
+  std::string link(target.data(), static_cast<size_t>(length));
+  return make_file(link[0] == '/' ? link : parent_path(path) + "/" + link, links_left - 1);
 }
 
 }  // namespace nacre::guest

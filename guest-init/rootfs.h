@@ -16,6 +16,8 @@ class Rootfs {
 
   int fd() const { return root_.get(); }
   Result<Fd> open(const std::string& path, int flags, mode_t mode = 0) const;
+  // Where an open file is, as the container sees it. The root must be attached.
+  Result<std::string> path_of(int fd) const;
 
   // Opens (O_PATH) what is there, or makes it with every missing parent. A dangling symbolic link on the way is
   // completed: what it points to is made.
@@ -24,11 +26,14 @@ class Rootfs {
 
  private:
   Result<Fd> make_directory(const std::string& path, int links_left) const;
+  Result<Fd> make_file(const std::string& path, int links_left) const;
   Result<Fd> make_component(const std::string& parent, const std::string& name, int links_left) const;
 
   Fd root_;
 };
 
+// "/a/../b/" is "/b".
+std::string clean_path(const std::string& path);
 // "/a/b" gives "/a" and "b".
 std::string parent_path(const std::string& path);
 std::string base_name(const std::string& path);

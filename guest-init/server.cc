@@ -18,13 +18,21 @@ struct RequestEntry {
 };
 
 constexpr RequestEntry kRequests[] = {
-    {"create", &ContainerTable::create},       {"start", &ContainerTable::start},
-    {"exec", &ContainerTable::exec},           {"release", &ContainerTable::release},
-    {"kill", &ContainerTable::kill},           {"resize", &ContainerTable::resize},
-    {"state", &ContainerTable::state},         {"delete", &ContainerTable::remove},
-    {"pause", &ContainerTable::pause},         {"resume", &ContainerTable::resume},
-    {"processes", &ContainerTable::processes}, {"statistics", &ContainerTable::statistics},
-    {"watch", &ContainerTable::watch},         {"update", &ContainerTable::update},
+    {"create", &ContainerTable::create},
+    {"start", &ContainerTable::start},
+    {"exec", &ContainerTable::exec},
+    {"release", &ContainerTable::release},
+    {"kill", &ContainerTable::kill},
+    {"resize", &ContainerTable::resize},
+    {"state", &ContainerTable::state},
+    {"delete", &ContainerTable::remove},
+    {"pause", &ContainerTable::pause},
+    {"resume", &ContainerTable::resume},
+    {"processes", &ContainerTable::processes},
+    {"procfs", &ContainerTable::procfs},
+    {"statistics", &ContainerTable::statistics},
+    {"watch", &ContainerTable::watch},
+    {"update", &ContainerTable::update},
 };
 
 const RequestEntry* find_request(std::string_view type) {

@@ -8,8 +8,12 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "guest-init/child.h"
+#include "guest-init/child_channel.h"
 
 namespace nacre::guest {
 
@@ -19,21 +23,63 @@ namespace {
 constexpr uint64_t kCloneIntoCgroup = CLONE_INTO_CGROUP;
 
 struct Ends {
-  std::array<Fd, 3> child;
+  std::vector<Fd> child;  // by the number that each has in the process
   Fd control;
 };
 
+// Without it the process, and others of its user, could not open /dev/stdout. As runc: the group stays.
+Result<void> give_to_user(const Fd& pipe, const ProcessSpec& spec, const ContainerSpec& container) {
+  uid_t uid = spec.uid;
+  if (container.namespaces & CLONE_NEWUSER) uid = outside_id(container.user.uids, uid).value_or(uid);
+  if (::fchown(pipe.get(), uid, static_cast<gid_t>(-1)) < 0) return fail_errno("chown of a pipe");
+  return {};
+}
+
+struct Descriptor {
+  Fd child;
+  std::unique_ptr<Stream> input, output;
+};
+
+Result<Descriptor> make_descriptor(StdioWanted::Passed wanted, const SpawnContext& context) {
+  Descriptor made;
+  Fd input, output;  // our ends
+  if (wanted.readable && wanted.writable) {
+    auto [ours, theirs] = TRY(make_socketpair(SOCK_STREAM));
+    input = TRY(ours.dup());
+    output = std::move(ours);
+    made.child = std::move(theirs);
+  } else {
+    Pipe pipe = TRY(make_pipe());
+    made.child = std::move(wanted.readable ? pipe.read : pipe.write);
+    (wanted.readable ? input : output) = std::move(wanted.readable ? pipe.write : pipe.read);
+  }
+  auto carry = [&](Stream::Direction direction, Fd end) {
+    return Stream::create(context.loop, context.transport, direction, std::move(end), context.on_stream_change);
+  };
+  if (input) made.input = TRY(carry(Stream::Direction::to_process, std::move(input)));
+  if (output) made.output = TRY(carry(Stream::Direction::from_process, std::move(output)));
+  return made;
+}
+
 // A terminal's come with the child's word that it is ready: add_terminal().
-Result<Ends> make_ends(Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
+Result<Ends> make_ends(const Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
                        const SpawnContext& context) {
   Ends ends;
+  ends.child.resize(3);
+  if (spec.terminal) process.hangs_up = spec.terminal->hangs_up;
   for (size_t i = 0; i < 3; i++) {
     if (!stdio.open[i] || spec.terminal) continue;
-    Pipe pipe = TRY(make_pipe());
-    ends.child[i] = std::move(i == 0 ? pipe.read : pipe.write);
-    process.streams[i] = TRY(Stream::create(context.loop, context.transport,
-                                            i == 0 ? Stream::Direction::to_process : Stream::Direction::from_process,
-                                            std::move(i == 0 ? pipe.write : pipe.read), context.on_stream_change));
+    Descriptor made = TRY(make_descriptor({.readable = i == 0, .writable = i != 0}, context));
+    TRY(give_to_user(made.child, spec, container.spec));
+    ends.child[i] = std::move(made.child);
+    process.streams[i] = std::move(i == 0 ? made.input : made.output);
+  }
+  for (StdioWanted::Passed wanted : stdio.passed) {
+    Descriptor made = TRY(make_descriptor(wanted, context));
+    TRY(give_to_user(made.child, spec, container.spec));
+    ends.child.push_back(std::move(made.child));
+    process.streams.push_back(std::move(made.input));
+    process.streams.push_back(std::move(made.output));
   }
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   process.control = std::move(ours);
@@ -44,7 +90,7 @@ Result<Ends> make_ends(Process& process, const ProcessSpec& spec, const StdioWan
 ChildPlan plan_of(const Ends& ends) {
   ChildPlan plan;
   plan.control = ends.control.get();
-  for (size_t i = 0; i < 3; i++) plan.stdio[i] = ends.child[i].get();
+  for (const Fd& fd : ends.child) plan.descriptors.push_back(fd.get());
   return plan;
 }
 
@@ -84,23 +130,56 @@ class PidNamespaceGuard {
   bool entered_ = false;
 };
 
+// By the index of the mount.
+Result<std::vector<Fd>> make_trees(const ContainerSpec& spec) {
+  std::vector<Fd> trees(spec.mounts.size());
+  for (size_t i = 0; i < trees.size(); i++) {
+    const MountSpec& mount = spec.mounts[i];
+    if (mount.ids)
+      trees[i] = TRY_CONTEXT(make_mapped_tree(mount), "mount " + mount.source + " on " + mount.destination);
+  }
+  return trees;
+}
+
+// What a new user namespace's first process cannot do itself.
+Result<void> prepare_user_namespace(const Process& process, const ContainerSpec& spec) {
+  TRY_CONTEXT(write_mappings(process.pid, spec.user), "user namespace");
+  TRY(apply_limits(process.pid, spec.process));
+  if (!send_go(process.control.get())) return fail("process ended early", ESRCH);
+  return {};
+}
+
 }  // namespace
 
 Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnContext context) {
   Process& process = container.first;
-  Ends ends = TRY(make_ends(process, container.spec.process, stdio, context));
-  // The cgroup namespace comes later, from inside the cgroup.
-  uint64_t flags = container.spec.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP);
+  Ends ends = TRY(make_ends(container, process, container.spec.process, stdio, context));
+  std::vector<Fd> trees = TRY(make_trees(container.spec));
+  ChildPlan plan = plan_of(ends);
+  for (const Fd& tree : trees) plan.trees.push_back(tree.get());
+  // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
+  uint64_t flags = container.spec.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
   process.pid = TRY(clone_process(flags, container.cgroup->fd(), process.pidfd));
-  if (process.pid == 0) run_first_process(container.spec, plan_of(ends));
+  if (process.pid == 0) run_first_process(container.spec, plan);
+  if (container.spec.namespaces & CLONE_NEWUSER) {
+    auto prepared = prepare_user_namespace(process, container.spec);
+    if (!prepared) {
+      process.setup_error = prepared.error();
+      ::kill(process.pid, SIGKILL);  // its end gives the reply
+    }
+  }
   return {};
 }
 
 Result<void> spawn_exec(Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
-                        SpawnContext context) {
-  Ends ends = TRY(make_ends(process, spec, stdio, context));
+                        const std::optional<std::string>& sub_cgroup, SpawnContext context) {
+  constexpr const char* kJoining = "error adding pid of the process to cgroups";  // as runc
+  Fd chosen;
+  if (sub_cgroup && !sub_cgroup->empty()) chosen = TRY_CONTEXT(container.cgroup->open_below(*sub_cgroup), kJoining);
+  Ends ends = TRY(make_ends(container, process, spec, stdio, context));
   auto guard = TRY(PidNamespaceGuard::enter(container.first.pidfd.get()));
-  auto pid = clone_process(0, container.cgroup->fd(), process.pidfd);
+  auto pid = clone_process(0, chosen ? chosen.get() : container.cgroup->fd(), process.pidfd);
+  if (!pid && pid.error().code() == EBUSY && sub_cgroup) return std::unexpected(pid.error().with_context(kJoining));
   if (!pid && pid.error().code() == EBUSY) {
     // The container has divided its cgroup: where its first process is, there is room.
     Fd cgroup = TRY(Cgroup::of_process(context.cgroup_mount, container.first.pid));
@@ -115,6 +194,7 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
   if (process.pid == 0) {
     ChildPlan plan = plan_of(ends);
     plan.init_pidfd = container.first.pidfd.get();
+    plan.namespaces = container.spec.namespaces;
     run_exec_process(spec, plan);
   }
   return {};

@@ -1,7 +1,7 @@
 #include <linux/sched.h>
 #include <sys/personality.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -12,27 +12,28 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr int64_t kMaxDeviceMajor = (1 << 12) - 1;
-constexpr int64_t kMaxDeviceMinor = (1 << 20) - 1;
-
 struct NamedNamespace {
   std::string_view name;
   uint64_t flag;
 };
 
-constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},
-                                          {"mount", CLONE_NEWNS},
-                                          {"uts", CLONE_NEWUTS},
-                                          {"ipc", CLONE_NEWIPC},
-                                          {"cgroup", CLONE_NEWCGROUP}};
+constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},  {"mount", CLONE_NEWNS},      {"uts", CLONE_NEWUTS},
+                                          {"ipc", CLONE_NEWIPC},  {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
+                                          {"time", CLONE_NEWTIME}};
+constexpr const char* kClocks[] = {"monotonic", "boottime"};
+constexpr int64_t kNanoseconds = 1'000'000'000;
 
 Result<uint64_t> parse_namespaces(const Field& field) {
   uint64_t flags = 0;
+  bool network = false;
   for (const Field& entry : TRY(field.list())) {
     std::string type = TRY(TRY(entry.member("type")).string());
     // The virtual machine's own network is the container's network namespace, and which one of the host's it is
     // joined to is the host's business: with or without a path there is nothing to make here.
-    if (type == "network") continue;
+    if (type == "network") {
+      network = true;
+      continue;
+    }
     uint64_t flag = 0;
     for (const auto& known : kNamespaces) {
       if (known.name == type) flag = known.flag;
@@ -45,30 +46,35 @@ Result<uint64_t> parse_namespaces(const Field& field) {
     flags |= flag;
   }
   if (!(flags & CLONE_NEWNS)) return field.fails("has no mount namespace, without which there is no container");
+  // But the machine's network belongs to the machine's user namespace: root of another has no right over it, and
+  // cannot mount sysfs.
+  if ((flags & CLONE_NEWUSER) && network) flags |= CLONE_NEWNET;
   return flags;
 }
 
-Result<DeviceSpec> parse_device(const Field& field) {
-  DeviceSpec device{};
-  device.path = TRY(TRY(field.member("path")).string());
-  std::string type = TRY(TRY(field.member("type")).string());
-  if (type == "c" || type == "u") {
-    device.type = S_IFCHR;
-  } else if (type == "b") {
-    device.type = S_IFBLK;
-  } else if (type == "p") {
-    device.type = S_IFIFO;
-  } else {
-    return field.fails("has the unknown type \"" + type + "\"");
+// The mappings count with a user namespace only, as under runc.
+Result<void> parse_user_namespace(const Field& linux, ContainerSpec& spec) {
+  if (!(spec.namespaces & CLONE_NEWUSER)) return {};
+  auto mappings = TRY(parse_mappings(linux));
+  if (mappings) spec.user = std::move(*mappings);
+  for (auto [ids, what] : {std::pair(&spec.user.uids, "uid"), std::pair(&spec.user.gids, "gid")}) {
+    if (ids->empty()) return fail(std::string("User namespaces enabled, but no ") + what + " mappings found", EINVAL);
+    if (!outside_id(*ids, 0))
+      return fail(std::string("User namespaces enabled, but no ") + what + " 0 is mapped", EINVAL);
   }
-  if (device.type != S_IFIFO) {
-    device.major = static_cast<unsigned>(TRY(TRY(field.member("major")).integer(0, kMaxDeviceMajor)));
-    device.minor = static_cast<unsigned>(TRY(TRY(field.member("minor")).integer(0, kMaxDeviceMinor)));
+  return {};
+}
+
+Result<std::vector<ClockOffset>> parse_clock_offsets(const Field& field, uint64_t namespaces) {
+  std::vector<ClockOffset> offsets;
+  for (const auto& [clock, value] : TRY(field.members())) {
+    if (!(namespaces & CLONE_NEWTIME)) return fail(field.path() + " needs a time namespace", EINVAL);
+    if (std::ranges::find(kClocks, clock) == std::end(kClocks)) return value.fails("is of an unknown clock");
+    offsets.push_back({.clock = clock, .seconds = 0, .nanoseconds = 0});
+    offsets.back().seconds = TRY(TRY(value.member("secs")).integer(INT64_MIN, INT64_MAX, 0));
+    offsets.back().nanoseconds = TRY(TRY(value.member("nanosecs")).integer(0, kNanoseconds - 1, 0));
   }
-  device.mode = static_cast<mode_t>(TRY(TRY(field.member("fileMode")).integer(0, 0xffff, 0666))) & 07777;
-  device.uid = static_cast<uid_t>(TRY(TRY(field.member("uid")).integer(0, 0xfffffffe, 0)));
-  device.gid = static_cast<gid_t>(TRY(TRY(field.member("gid")).integer(0, 0xfffffffe, 0)));
-  return device;
+  return offsets;
 }
 
 // "net.ipv4.ip_forward" and "net/ipv4/conf/eth0.1/forwarding" as sysctl(8) takes them: the first kind of separator
@@ -95,20 +101,21 @@ Result<std::optional<unsigned long>> parse_personality(const Field& field) {
 }
 
 Result<void> refuse_unsupported(const Field& linux) {
-  for (const char* name : {"uidMappings", "gidMappings", "timeOffsets", "intelRdt", "netDevices", "memoryPolicy"}) {
+  for (const char* name :
+       {"intelRdt", "netDevices", "memoryPolicy", "seccomp"}) {  // which comes compiled, beside the configuration
     Field field = TRY(linux.member(name));
     if (field.asks()) return fail(field.path() + " is not supported by this version", ENOTSUP);
   }
-  for (const char* name : {"seccomp", "mountLabel"}) {
-    Field field = TRY(linux.member(name));
-    if (field.asks()) log_warn("ignoring " + field.path());
-  }
+  Field label = TRY(linux.member("mountLabel"));
+  if (label.asks()) log_warn("ignoring " + label.path());
   return {};
 }
 
 Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
   TRY(refuse_unsupported(linux));
   spec.namespaces = TRY(parse_namespaces(TRY(linux.member("namespaces"))));
+  TRY(parse_user_namespace(linux, spec));
+  spec.clock_offsets = TRY(parse_clock_offsets(TRY(linux.member("timeOffsets")), spec.namespaces));
   for (const Field& device : TRY(TRY(linux.member("devices")).list())) {
     spec.devices.push_back(TRY(parse_device(device)));
   }
@@ -122,11 +129,17 @@ Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
     spec.root_propagation = TRY(parse_propagation(TRY(propagation.string())));
     if (spec.root_propagation == 0) return propagation.fails("is unknown");
   }
-  spec.cgroup_files = TRY(parse_resources(TRY(linux.member("resources"))));
+  Field resources = TRY(linux.member("resources"));
+  spec.cgroup_files = TRY(parse_resources(resources));
+  spec.device_rules = TRY(parse_device_rules(TRY(resources.member("devices"))));
   return {};
 }
 
 }  // namespace
+
+Result<std::vector<protocol::CgroupFile>> parse_resources(const Field& resources) {
+  return protocol::files_on(protocol::Side::guest, TRY(protocol::cgroup_files(resources, false)));
+}
 
 Result<ContainerSpec> parse_container(const Json& config) {
   ContainerSpec spec;
@@ -139,8 +152,16 @@ Result<ContainerSpec> parse_container(const Json& config) {
   spec.hostname = TRY(TRY(top.member("hostname")).string(""));
   spec.domainname = TRY(TRY(top.member("domainname")).string(""));
   TRY(parse_linux(TRY(top.member("linux")), spec));
-  for (const Field& mount : TRY(TRY(top.member("mounts")).list())) spec.mounts.push_back(TRY(parse_mount(mount)));
+  for (const Field& mount : TRY(TRY(top.member("mounts")).list())) {
+    spec.mounts.push_back(TRY(parse_mount(mount)));
+    auto& ids = spec.mounts.back().ids;
+    if (ids && ids->uids.empty() && ids->gids.empty()) ids = spec.user;
+    if (ids && (ids->uids.empty() || ids->gids.empty())) {
+      return mount.fails("has mapped ids without mappings of users and groups");
+    }
+  }
   spec.process = TRY(parse_process(TRY(top.member("process"))));
+  TRY(check_user(spec.process, spec));
   spec.process.personality = TRY(parse_personality(TRY(TRY(top.member("linux")).member("personality"))));
   if (!(spec.namespaces & CLONE_NEWUTS) && !(spec.hostname.empty() && spec.domainname.empty())) {
     return fail("hostname and domainname need a uts namespace", EINVAL);

@@ -2,52 +2,16 @@
 
 #include <string_view>
 
+#include "guest-init/protocol/mount_options.h"
 #include "guest-init/spec.h"
 
 namespace nacre::guest {
 
 namespace {
 
-struct AttributeOption {
-  std::string_view name;
-  uint64_t set, clear;
-};
+using protocol::MountAttribute;
 
-// mount(8)'s words for attributes of a mount. With an "r" before it each one is for the whole tree (runtime-spec 1.2,
-// "Linux mount options"). The kinds of access time exclude each other: setting one clears the field first.
-constexpr AttributeOption kAttributes[] = {
-    {"ro", MOUNT_ATTR_RDONLY, 0},
-    {"rw", 0, MOUNT_ATTR_RDONLY},
-    {"nosuid", MOUNT_ATTR_NOSUID, 0},
-    {"suid", 0, MOUNT_ATTR_NOSUID},
-    {"nodev", MOUNT_ATTR_NODEV, 0},
-    {"dev", 0, MOUNT_ATTR_NODEV},
-    {"noexec", MOUNT_ATTR_NOEXEC, 0},
-    {"exec", 0, MOUNT_ATTR_NOEXEC},
-    {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-    {"diratime", 0, MOUNT_ATTR_NODIRATIME},
-    {"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
-    {"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
-    {"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-    {"norelatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
-    {"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
-    {"atime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-    {"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
-    {"nostrictatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-};
-
-struct PropagationOption {
-  std::string_view name;
-  uint64_t flag;
-};
-
-constexpr PropagationOption kPropagations[] = {
-    {"shared", MS_SHARED}, {"slave", MS_SLAVE}, {"private", MS_PRIVATE}, {"unbindable", MS_UNBINDABLE}};
-
-// Words of fstab(5) and of callers that ask for nothing here.
-constexpr std::string_view kNothing[] = {"defaults", "nofail", "_netdev", "auto", "noauto", "silent", "loud", "async"};
-
-constexpr std::string_view kUnsupported[] = {"idmap", "ridmap", "tmpcopyup", "remount", "mand"};
+constexpr std::string_view kUnsupported[] = {"remount"};
 
 template <typename List>
 bool contains(const List& list, std::string_view name) {
@@ -57,15 +21,15 @@ bool contains(const List& list, std::string_view name) {
   return false;
 }
 
-const AttributeOption* find_attribute(std::string_view name) {
-  for (const auto& attribute : kAttributes) {
+const MountAttribute* find_attribute(std::string_view name) {
+  for (const auto& attribute : protocol::kMountAttributes) {
     if (attribute.name == name) return &attribute;
   }
   return nullptr;
 }
 
 // A later word overrides an earlier one on the same bits.
-void apply(const AttributeOption& option, uint64_t& set, uint64_t& clear) {
+void apply(const MountAttribute& option, uint64_t& set, uint64_t& clear) {
   set = (set & ~option.clear) | option.set;
   clear = (clear & ~option.set) | option.clear;
 }
@@ -73,7 +37,7 @@ void apply(const AttributeOption& option, uint64_t& set, uint64_t& clear) {
 }  // namespace
 
 Result<uint64_t> parse_propagation(const std::string& name) {
-  for (const auto& propagation : kPropagations) {
+  for (const auto& propagation : protocol::kMountPropagations) {
     if (propagation.name == name) return propagation.flag;
     if (name[0] == 'r' && propagation.name == std::string_view(name).substr(1)) return propagation.flag | MS_REC;
   }
@@ -86,18 +50,20 @@ Result<MountSpec> parse_mount(const Field& field) {
   if (mount.destination.empty()) return field.fails("has an empty destination");
   mount.type = TRY(TRY(field.member("type")).string(""));
   mount.source = TRY(TRY(field.member("source")).string(""));
-  for (const char* name : {"uidMappings", "gidMappings"}) {
-    Field mapping = TRY(field.member(name));
-    if (mapping.asks()) return fail(mapping.path() + " is not supported by this version", ENOTSUP);
-  }
+  mount.ids = TRY(parse_mappings(field));
   for (const std::string& option : TRY(TRY(field.member("options")).strings())) {
-    if (option.empty() || contains(kNothing, option)) continue;
+    if (option.empty() || contains(protocol::kVoidMountOptions, option)) continue;
     if (contains(kUnsupported, option)) {
       return fail("mount option \"" + option + "\" of " + mount.destination + " is not supported by this version",
                   ENOTSUP);
     }
     uint64_t propagation = TRY(parse_propagation(option));
-    if (option == "bind" || option == "rbind") {
+    if (option == protocol::kCopyUpOption) {
+      mount.copy_up = true;
+    } else if (contains(protocol::kMappingOptions, option)) {
+      mount.map_below = option == "ridmap";
+      if (!mount.ids) mount.ids.emplace();  // the container's: parse_container()
+    } else if (contains(protocol::kBindOptions, option)) {
       mount.type = "bind";
       mount.recursive = option == "rbind";
     } else if (propagation != 0) {
@@ -112,6 +78,7 @@ Result<MountSpec> parse_mount(const Field& field) {
   }
   if (mount.type.empty() || mount.type == "none") return field.fails("has no type");
   if (mount.type == "bind" && mount.source.empty()) return field.fails("has no source");
+  if (mount.ids && mount.type != "bind") return field.fails("has mapped ids, which only bind mounts can have");
   if (mount.type == "cgroup") mount.type = "cgroup2";  // the guest has no other
   return mount;
 }

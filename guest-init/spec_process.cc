@@ -1,71 +1,17 @@
-#include <linux/capability.h>
-
-#include <array>
 #include <string_view>
 
 #include "base/log.h"
+#include "guest-init/protocol/capability_names.h"
+#include "guest-init/protocol/rlimit_names.h"
 #include "guest-init/spec.h"
 
 namespace nacre::guest {
 
 namespace {
 
-// capabilities(7); a name's place is its number.
-constexpr std::array<std::string_view, 41> kCapabilityNames = {"CAP_CHOWN",
-                                                               "CAP_DAC_OVERRIDE",
-                                                               "CAP_DAC_READ_SEARCH",
-                                                               "CAP_FOWNER",
-                                                               "CAP_FSETID",
-                                                               "CAP_KILL",
-                                                               "CAP_SETGID",
-                                                               "CAP_SETUID",
-                                                               "CAP_SETPCAP",
-                                                               "CAP_LINUX_IMMUTABLE",
-                                                               "CAP_NET_BIND_SERVICE",
-                                                               "CAP_NET_BROADCAST",
-                                                               "CAP_NET_ADMIN",
-                                                               "CAP_NET_RAW",
-                                                               "CAP_IPC_LOCK",
-                                                               "CAP_IPC_OWNER",
-                                                               "CAP_SYS_MODULE",
-                                                               "CAP_SYS_RAWIO",
-                                                               "CAP_SYS_CHROOT",
-                                                               "CAP_SYS_PTRACE",
-                                                               "CAP_SYS_PACCT",
-                                                               "CAP_SYS_ADMIN",
-                                                               "CAP_SYS_BOOT",
-                                                               "CAP_SYS_NICE",
-                                                               "CAP_SYS_RESOURCE",
-                                                               "CAP_SYS_TIME",
-                                                               "CAP_SYS_TTY_CONFIG",
-                                                               "CAP_MKNOD",
-                                                               "CAP_LEASE",
-                                                               "CAP_AUDIT_WRITE",
-                                                               "CAP_AUDIT_CONTROL",
-                                                               "CAP_SETFCAP",
-                                                               "CAP_MAC_OVERRIDE",
-                                                               "CAP_MAC_ADMIN",
-                                                               "CAP_SYSLOG",
-                                                               "CAP_WAKE_ALARM",
-                                                               "CAP_BLOCK_SUSPEND",
-                                                               "CAP_AUDIT_READ",
-                                                               "CAP_PERFMON",
-                                                               "CAP_BPF",
-                                                               "CAP_CHECKPOINT_RESTORE"};
-static_assert(kCapabilityNames.size() == CAP_CHECKPOINT_RESTORE + 1);
-
-struct NamedResource {
-  std::string_view name;
-  int resource;
-};
-
-constexpr NamedResource kRlimits[] = {
-    {"RLIMIT_AS", RLIMIT_AS},           {"RLIMIT_CORE", RLIMIT_CORE},         {"RLIMIT_CPU", RLIMIT_CPU},
-    {"RLIMIT_DATA", RLIMIT_DATA},       {"RLIMIT_FSIZE", RLIMIT_FSIZE},       {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
-    {"RLIMIT_NOFILE", RLIMIT_NOFILE},   {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_RSS", RLIMIT_RSS},
-    {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},   {"RLIMIT_RTTIME", RLIMIT_RTTIME},     {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-    {"RLIMIT_STACK", RLIMIT_STACK}};
+using protocol::kCapabilityNames;
+using protocol::kRlimits;
+using protocol::NamedResource;
 
 constexpr int64_t kMaxId = 0xfffffffe;  // -1 is "none" to the kernel
 
@@ -137,10 +83,6 @@ Result<ProcessSpec> parse_process(const Field& field) {
     process.terminal->rows = static_cast<uint16_t>(TRY(TRY(size.member("height")).integer(0, UINT16_MAX, 0)));
     process.terminal->columns = static_cast<uint16_t>(TRY(TRY(size.member("width")).integer(0, UINT16_MAX, 0)));
   }
-  for (const char* name : {"scheduler", "ioPriority", "execCPUAffinity"}) {
-    Field other = TRY(field.member(name));
-    if (other.asks()) return fail(other.path() + " is not supported by this version", ENOTSUP);
-  }
   for (const char* name : {"apparmorProfile", "selinuxLabel"}) {
     Field label = TRY(field.member(name));
     if (label.asks()) log_warn("ignoring " + label.path() + ": this kernel has no such security module");
@@ -162,7 +104,20 @@ Result<ProcessSpec> parse_process(const Field& field) {
   process.no_new_privileges = TRY(TRY(field.member("noNewPrivileges")).boolean(false));
   Field score = TRY(field.member("oomScoreAdj"));
   if (score.present()) process.oom_score_adj = static_cast<int>(TRY(score.integer(-1000, 1000)));
+  process.scheduler = TRY(parse_scheduler(TRY(field.member("scheduler"))));
+  process.io_priority = TRY(parse_io_priority(TRY(field.member("ioPriority"))));
+  Field affinity = TRY(field.member("execCPUAffinity"));
+  process.initial_cpus = TRY(parse_cpus(TRY(affinity.member("initial"))));
+  process.final_cpus = TRY(parse_cpus(TRY(affinity.member("final"))));
   return process;
+}
+
+Result<void> check_user(const ProcessSpec& process, const ContainerSpec& container) {
+  if (!(container.namespaces & CLONE_NEWUSER)) return {};
+  constexpr const char* kWhy = " to unmapped user in user namespace";  // runc's words
+  if (!outside_id(container.user.uids, process.uid)) return fail(std::string("cannot set uid") + kWhy, EINVAL);
+  if (!outside_id(container.user.gids, process.gid)) return fail(std::string("cannot set gid") + kWhy, EINVAL);
+  return {};
 }
 
 }  // namespace nacre::guest

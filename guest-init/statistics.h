@@ -25,6 +25,7 @@ class OomWatch {
 
   // Looks now, before the cgroup goes.
   void check();
+  bool saw_kill() const { return seen_ > 0; }
 
  private:
   OomWatch(EventLoop& loop, Fd events, std::function<void()> on_kill)

@@ -205,6 +205,8 @@ void Stream::process_exited() {
 void Stream::abort() {
   close_listener();
   if (pipe_) loop_.remove(pipe_.get());
+  // Of a socket the stream the other way has a copy.
+  if (pipe_ && direction_ == Direction::to_process) ::shutdown(pipe_.get(), SHUT_WR);
   if (connection_) loop_.remove(connection_.get());
   pipe_.reset();
   connection_.reset();

@@ -1,4 +1,5 @@
-// One stdio descriptor of a process, carried between its pipe and the one connection that the host makes to its port.
+// One descriptor of a process, in one direction, carried between its pipe and the one connection that the host makes to
+// its port.
 //
 // Lives on one event loop. Nothing blocks: a side that cannot take bytes stops the reading of the other.
 #pragma once
@@ -20,8 +21,8 @@ class Stream {
  public:
   enum class Direction { to_process, from_process };
 
-  // Takes guest-init's end of the pipe, or a terminal's master, and opens a port. `on_change` is called from the loop
-  // when is_finished() or is_drained() may have become true; it may destroy the stream only later, by
+  // Takes guest-init's end of the pipe or socket pair, or a terminal's master, and opens a port. `on_change` is called
+  // from the loop when is_finished() or is_drained() may have become true; it may destroy the stream only later, by
   // EventLoop::post().
   static Result<std::unique_ptr<Stream>> create(EventLoop& loop, Transport& transport, Direction direction, Fd pipe,
                                                 std::function<void()> on_change);

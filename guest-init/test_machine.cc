@@ -17,6 +17,7 @@
 #include <filesystem>
 
 #include "base/event_loop.h"
+#include "guest-init/device_filter.h"
 #include "guest-init/server.h"
 
 namespace nacre::guest {
@@ -50,11 +51,19 @@ std::string machine_missing() {
   pid_t pid = ::fork();
   if (pid == 0) {
     bool mounts = enter_namespaces() && ::mount("cgroup2", "/mnt", "cgroup2", 0, nullptr) == 0;
-    ::_exit(mounts ? 0 : 1);
+    if (!mounts) ::_exit(1);
+    std::string cgroup = "/mnt/nacre-probe-" + std::to_string(::getpid());
+    if (::mkdir(cgroup.c_str(), 0755) < 0) ::_exit(1);
+    Fd directory(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    bool filters = filter_devices(directory.get(), {}).has_value();
+    ::rmdir(cgroup.c_str());
+    ::_exit(filters ? 0 : 2);
   }
   int status = -1;
   ::waitpid(pid, &status, 0);
-  return status == 0 ? "" : "namespaces or cgroup2 are not permitted";
+  if (status == 0) return "";
+  return WEXITSTATUS(status) == 2 ? "BPF programs for cgroups are not permitted"
+                                  : "namespaces or cgroup2 are not permitted";
 }
 
 TestMachine::TestMachine() {
@@ -72,7 +81,7 @@ TestMachine::TestMachine() {
     ready.read.reset();
     if (!enter_namespaces()) die("namespaces");
     pid_t first = ::fork();
-    if (first == 0) serve((ready.write.reset(), theirs.get()));
+    if (first == 0) serve(theirs.get(), std::move(ready.write));
     theirs.reset();
     ready.write.reset();
     int status = 0;
@@ -81,7 +90,9 @@ TestMachine::TestMachine() {
   }
   ready.write.reset();
   theirs.reset();
-  for (int i = 0; i < 500 && !fs::exists(directory_ + "/sockets/1024"); i++) ::usleep(10'000);
+  // Until it listens, or has died of what it then said.
+  char byte;
+  if (::read(ready.read.get(), &byte, 1) != 1) die("the server does not come up");
 }
 
 TestMachine::~TestMachine() {
@@ -110,13 +121,14 @@ void TestMachine::make_rootfs() const {
   *replace_file(rootfs() + "/secret/file", "hidden", 0644);
 }
 
-void TestMachine::serve(int primary) const {
+void TestMachine::serve(int primary, Fd ready) const {
   ::signal(SIGPIPE, SIG_IGN);
   if (::mount("proc", "/proc", "proc", 0, nullptr) < 0) die("proc");
   TableConfig config;
   config.cgroup_mount = directory_ + "/cgroup";
   config.cgroup_parent = config.cgroup_mount + "/" + fs::path(directory_).filename().string();
   config.sync_path = directory_;
+  config.notify_directory = notify_directory();
   if (::mount("cgroup2", config.cgroup_mount.c_str(), "cgroup2", 0, nullptr) < 0) die("cgroup2");
   if (::mkdir(config.cgroup_parent.c_str(), 0755) < 0) die("cgroup");
   bool clean = true;
@@ -126,6 +138,8 @@ void TestMachine::serve(int primary) const {
     auto server = Server::create(*loop, transport, config);
     if (!server) die(server.error().message().c_str());
     *(*server)->add_primary(Fd(primary), [&loop] { loop->stop(); });
+    if (::write(ready.get(), "", 1) != 1) die("ready");
+    ready.reset();
     if (!loop->run()) die("event loop");
   }
   ::kill(-1, SIGKILL);
@@ -271,6 +285,17 @@ Client::Outcome Client::run(const std::string& id, const Json& config) {
 std::string read_to_end(int fd) {
   auto text = read_fd(fd, 256 << 20);
   return text ? *text : "error: " + text.error().message();
+}
+
+bool TestMachine::notify(const std::string& text) const {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::string path = notify_directory() + "/" + protocol::kNotifyName;
+  if (path.size() >= sizeof(address.sun_path)) die("notify socket");
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return ::sendto(socket.get(), text.data(), text.size(), 0, reinterpret_cast<const sockaddr*>(&address),
+                  sizeof(address)) == static_cast<ssize_t>(text.size());
 }
 
 }  // namespace nacre::guest

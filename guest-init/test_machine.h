@@ -21,6 +21,7 @@ class TestMachine {
   // Below it: rootfs/, and whatever tests add.
   const std::string& directory() const { return directory_; }
   std::string rootfs() const { return directory_ + "/rootfs"; }
+  std::string notify_directory() const { return directory_ + "/notify"; }
   Fd connect(uint32_t port) const;
   // A container of `args` with the mounts that every caller asks for.
   protocol::Json config(const std::vector<std::string>& args) const;
@@ -28,9 +29,11 @@ class TestMachine {
   bool has_cgroup(const std::string& container) const;
   std::string cgroup_file(const std::string& container, const std::string& name) const;
   bool is_running() const;
+  // A datagram to the notify socket, as a container's process would send it; false if there is none.
+  bool notify(const std::string& text) const;
 
  private:
-  [[noreturn]] void serve(int primary) const;
+  [[noreturn]] void serve(int primary, Fd ready) const;
   void make_rootfs() const;
   std::string cgroup_parent() const;
 

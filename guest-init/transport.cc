@@ -1,6 +1,7 @@
 #include "guest-init/transport.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <linux/vm_sockets.h>
@@ -12,6 +13,7 @@ namespace nacre::guest {
 namespace {
 
 constexpr int kBacklog = 64;
+constexpr time_t kConnectSeconds = 60;
 
 Result<Fd> make_socket(int family) {
   Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -58,6 +60,11 @@ Fd VsockTransport::accept(const Listener& listener) {
 
 Result<Fd> VsockTransport::connect_to_host(uint32_t port) {
   Fd fd = TRY(make_socket(AF_VSOCK));
+  // The kernel's own patience is two seconds, which a busy host may need.
+  timeval patience{.tv_sec = kConnectSeconds, .tv_usec = 0};
+  if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience)) < 0) {
+    return fail_errno("SO_VM_SOCKETS_CONNECT_TIMEOUT");
+  }
   sockaddr_vm address = vsock_address(VMADDR_CID_HOST, port);
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) {
     return fail_errno("connect to the host's vsock port " + std::to_string(port));

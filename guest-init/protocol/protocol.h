@@ -14,17 +14,35 @@
 //     to a port that nobody opened within a minute are given up.
 //
 // Requests (host to guest); each gets one reply on the same connection, in order:
-//   create   {container: ID, config: OCI config.json, stdin: bool, stdout: bool, stderr: bool}
+//   create   {container: ID, config: OCI config.json, stdin: bool, stdout: bool, stderr: bool
+//             [, seccomp: {program: [INSTRUCTION, ...], flags: N}] [, bundle: PATH]
+//             [, hostMounts: [...]] [, passed: ["r"|"w"|"rw", ...]] [, notify: bool]}
 //            Builds the container and its first process up to just before execve. `config.root.path` and the sources
 //            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
 //            Where process.terminal is true the three fields do not count: the process has a terminal, and the reply
 //            names ports for stdin and stdout, its two directions. newlines: false for a terminal that leaves "\n"
-//            as it is; it may be absent. When the host ends either direction, the terminal hangs up.
-//            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT}}
+//            as it is; it may be absent. When the host ends either direction, the terminal hangs up; with
+//            hangsUp: false, which may be absent too, not when its input ends, which then was no terminal's.
+//            `seccomp` is linux.seccomp of the configuration, compiled, which is not in `config` then: 1 to 4096
+//            instructions, each the eight bytes of a struct sock_filter as one little-endian number, and the
+//            SECCOMP_FILTER_FLAG_* of seccomp(2). It holds for every process of the container, exec'ed ones as well.
+//            `hostMounts` (may be absent) is [{path: PATH in the share, options: [WORD, ...]}]: the mounts of the host
+//            that are served there, the upper before the lower, with their attributes in mount(8)'s words.
+//            `config.hooks` has startContainer alone; `bundle` is for the state that these hooks get.
+//            `passed` (may be absent, at most kMaxPassed) are the process's descriptors 3 and up, and what it can do
+//            with them: pipes, and for "rw" a stream socket. A port that there is none of is 0.
+//            With `notify` there is a datagram socket kNotifyName in kNotifyDirectory, for the container to say how it
+//            is (sd_notify(3)); a bind mount has to show it there.
+//            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT
+//                                          [, passed: [{in: PORT, out: PORT}]]}}
 //   start    {container: ID}                     releases the first process  -> ok, once its program runs
+//            First its startContainer hooks run; one that fails is an error here, and the process then exits with 1.
 //            An execve that fails (ENOEXEC) is an error here; the process then exits with 126 or 127.
-//   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr [, ignorePaused: bool]}
-//            Like create, for another process; NAME is unique in the container.  -> created
+//   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr [, passed] [, ignorePaused: bool]
+//             [, cgroup: PATH]}
+//            Like create, for another process; NAME is unique in the container. PATH is relative to the container's
+//            cgroup; without it the process is in that, or, where it has been divided, with the first process.
+//            -> created
 //            In a paused container an error (EBUSY), or with ignorePaused not replied to before it is resumed.
 //   release  {container: ID, exec: NAME}         releases an exec'ed process -> ok
 //   resize   {container: ID [, exec: NAME], rows: N, columns: N}  the terminal's window -> ok
@@ -37,21 +55,29 @@
 //            -> processes {hertz: N, page: BYTES, uptime: MS, memory: BYTES,
 //                          processes: [{stat: TEXT, uid: [REAL, EFFECTIVE], gid: [REAL, EFFECTIVE], args: TEXT}]}
 //            `stat` is /proc/PID/stat, whose times are in 1/hertz s; `args` may be cut short, or empty.
+//   procfs   {container: ID}                     /proc of its pid namespace, as far as proc_files.h names it
+//            -> procfs {machine: {NAME: TEXT, ...},
+//                       processes: {"PID": {files: {NAME: TEXT, ...}, namespaces: {NAME: TEXT, ...}}, ...}}
+//            A file that cannot be read is left out; a long one is cut.
 //   statistics {container: ID}                   -> statistics {files: {"cpu.stat": TEXT, ...}}
 //            Files of its cgroup (v2) as the kernel writes them; ones that do not exist are left out.
 //   watch    {container: ID}                     asks for "oom" events on this connection  -> ok
-//   update   {container: ID, resources: OCI linux.resources}
+//   update   {container: ID, resources: OCI linux.resources, cpus: N?}
+//            cpus: how many of the machine's CPUs are online
 //            Sets what is in `resources` and not zero or empty; on an error nothing is changed.  -> ok
 // A request that fails is answered by
 //   error    {message: TEXT, code: ERRNO}        e.g. ESRCH "container not running"
 //
 // Events (guest to host), on the connection that created the process, once, after its reply:
-//   exited   {container: ID [, exec: NAME], status: N, signal: N, sent: {stdout: BYTES, stderr: BYTES}}
+//   exited   {container: ID [, exec: NAME], status: N, signal: N,
+//             sent: {stdout: BYTES, stderr: BYTES [, passed: [BYTES, ...]]}}
 //            status as exit(2) gave it, or signal != 0. `sent`: how much of the process's output was put on its streams
 //            before this event; output of processes that live on may follow. For the first process all of the
 //            container's processes are gone, and its file systems are synced. A process whose output the host does not
 //            take is not reported before that is taken, its stream closed, or its container deleted.
-//   oom      {container: ID}      on connections that watch: the kernel has killed a process for want of memory
+//   oom      {container: ID}      on the connection that created the container, and on those that watch: the kernel has
+//            killed a process for want of memory. Comes before the "exited" of what it killed.
+//   ready    {container: ID}      on the connection that created the container, once: it has said so (create, `notify`)
 // So the connection that created a process is held for as long as the process lives: when it closes, the process is
 // killed, since nobody could hear of its end any more.
 #pragma once
@@ -72,10 +98,13 @@ using Json = nlohmann::json;
 inline constexpr uint32_t kHostPort = 1024;     // on the host (CID 2), for the primary connection
 inline constexpr uint32_t kControlPort = 1024;  // on the guest
 inline constexpr uint32_t kMaxFrame = 16u << 20;
+inline constexpr size_t kMaxPassed = 64;  // descriptors of one process
 
 // The virtio-fs tag of a container's VM, and where guest-init mounts it. Below: "rootfs", "mounts/0", ...
 inline constexpr const char* kShareTag = "nacre";
 inline constexpr const char* kShareMountPoint = "/run/nacre/share";
+inline constexpr const char* kNotifyDirectory = "/run/nacre/notify";
+inline constexpr const char* kNotifyName = "notify.sock";
 
 // One message as a frame.
 Result<std::string> encode(const Json& message);

@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 
-namespace nacre::guest {
+namespace nacre::protocol {
 
 using Json = nlohmann::json;
 
@@ -50,4 +50,4 @@ class Field {
   std::string path_;
 };
 
-}  // namespace nacre::guest
+}  // namespace nacre::protocol

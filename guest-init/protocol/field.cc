@@ -1,8 +1,8 @@
-#include "guest-init/field.h"
+#include "guest-init/protocol/field.h"
 
 #include <limits>
 
-namespace nacre::guest {
+namespace nacre::protocol {
 
 bool Field::asks() const {
   if (!present()) return false;
@@ -95,4 +95,4 @@ Result<std::vector<std::pair<std::string, Field>>> Field::members() const {
   return all;
 }
 
-}  // namespace nacre::guest
+}  // namespace nacre::protocol

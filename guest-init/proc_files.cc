@@ -1,0 +1,118 @@
+#include "guest-init/proc_files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/mount.h"
+#include "base/subprocess.h"
+#include "guest-init/kernel_text.h"
+#include "guest-init/protocol/proc_files.h"
+#include "guest-init/protocol/protocol.h"
+
+namespace nacre::guest {
+
+namespace {
+
+using Json = protocol::Json;
+
+constexpr size_t kMaxText = 4096;
+// Of all together, so that the reply stays below a frame even where every byte has to be escaped.
+constexpr size_t kMaxAll = 2 << 20;
+
+// A file system that nobody else sees, of the pid namespace that we are in. Not the container's own /proc: that may be
+// anything, or absent.
+Result<Fd> open_procfs() {
+  return make_filesystem("proc", "", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
+// All but our own, which is none of the container's.
+std::vector<int> list_pids(const Fd& procfs) {
+  std::vector<int> pids;
+  auto listed = open_at(procfs.get(), ".", O_RDONLY | O_DIRECTORY);
+  if (!listed) return pids;
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(listed->release()), ::closedir);
+  if (!directory) return pids;
+  while (dirent* entry = ::readdir(directory.get())) {
+    if (int pid = std::atoi(entry->d_name); pid > 0 && pid != ::getpid()) pids.push_back(pid);
+  }
+  return pids;
+}
+
+template <size_t N>
+Json read_files(const Fd& procfs, const std::string& directory, const std::array<std::string_view, N>& names,
+                size_t& room) {
+  Json files = Json::object();
+  for (std::string_view name : names) {
+    auto text = read_start(procfs.get(), directory + std::string(name), std::min(room, kMaxText));
+    if (!text) continue;
+    room -= text->size();
+    files[std::string(name)] = std::move(*text);
+  }
+  return files;
+}
+
+Json read_links(const Fd& procfs, const std::string& directory) {
+  Json links = Json::object();
+  for (std::string_view name : protocol::kNamespaceLinks) {
+    std::array<char, 64> target;
+    std::string path = directory + std::string(name);
+    ssize_t length = ::readlinkat(procfs.get(), path.c_str(), target.data(), target.size());
+    if (length > 0) links[std::string(name)] = std::string(target.data(), static_cast<size_t>(length));
+  }
+  return links;
+}
+
+Result<Json> read_all_processes() {
+  Fd procfs = TRY(open_procfs());
+  size_t room = kMaxAll;
+  Json machine = read_files(procfs, "", protocol::kMachineFiles, room);
+  Json processes = Json::object();
+  for (int pid : list_pids(procfs)) {
+    std::string name = std::to_string(pid);
+    Json files = read_files(procfs, name + "/", protocol::kProcessFiles, room);
+    if (room == 0) break;
+    if (!files.contains("stat")) continue;  // it has ended
+    processes[name] = {{"files", std::move(files)}, {"namespaces", read_links(procfs, name + "/ns/")}};
+  }
+  return Json{{"type", "procfs"}, {"machine", std::move(machine)}, {"processes", std::move(processes)}};
+}
+
+// Only a child of ours is in the namespace.
+Result<std::string> read_inside(pid_t pid) {
+  Fd target = TRY(open_file("/proc/" + std::to_string(pid) + "/ns/pid", O_RDONLY));
+  if (::setns(target.get(), CLONE_NEWPID) < 0) return fail_errno("join the container's pid namespace");
+  Pipe pipe = TRY(make_pipe());
+  pid_t child = ::fork();
+  if (child < 0) return fail_errno("fork");
+  if (child == 0) {
+    auto read = read_all_processes();
+    Json reply = read ? std::move(*read) : protocol::error_message(read.error().message(), read.error().code());
+    ::_exit(write_all(pipe.write.get(), reply.dump(-1, ' ', false, Json::error_handler_t::replace)) ? 0 : 1);
+  }
+  pipe.write.reset();
+  auto text = read_fd(pipe.read.get());
+  TRY(wait_for(child));
+  return text;
+}
+
+}  // namespace
+
+Json read_proc_files(pid_t pid) {
+  auto text = read_inside(pid);
+  if (!text) return protocol::error_message(text.error().message(), text.error().code());
+  return Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,157 @@
+// Requests about a running container: pause, processes, statistics, update.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <cstdio>
+#include <set>
+
+#include "guest-init/server_fixture.h"
+
+using namespace nacre;
+using namespace nacre::guest;
+using protocol::Json;
+
+BOOST_FIXTURE_TEST_SUITE(server, Fixture)
+
+BOOST_AUTO_TEST_CASE(a_paused_container_stands_still_until_it_is_resumed) {
+  auto about = [&](const char* type) { return client.ask({{"type", type}, {"container", "ice"}}); };
+  Json created =
+      client.create("ice", machine.config(shell("trap 'exit 5' TERM; while :; do echo; sleep 0.01; done")), false);
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  client.start("ice");
+  BOOST_TEST(about("resume")["message"] == "container not paused");
+  char byte;
+  BOOST_TEST(::read(out.get(), &byte, 1) == 1);
+  for (int i = 0; i < 2; i++) {  // the second time nothing is left to do
+    BOOST_TEST(about("pause")["type"] == "ok");
+    BOOST_TEST(about("state")["status"] == "paused");
+  }
+  // What is on its way arrives, and then nothing more.
+  std::string flood(1 << 20, '\0');
+  ::usleep(100'000);
+  while (::recv(out.get(), flood.data(), flood.size(), MSG_DONTWAIT) > 0) {
+  }
+  ::usleep(200'000);
+  BOOST_TEST(::recv(out.get(), &byte, 1, MSG_DONTWAIT) == -1);
+  Json refused = client.exec("ice", "x", machine.process({"true"}));
+  BOOST_TEST(refused["message"] == "cannot exec in a paused container (use --ignore-paused to override)");
+  // One that insists is answered later.
+  Client other(machine);
+  other.send({{"type", "exec"},
+              {"container", "ice"},
+              {"exec", "patient"},
+              {"process", machine.process({"true"})},
+              {"ignorePaused", true},
+              {"stdin", false},
+              {"stdout", false},
+              {"stderr", false}});
+  BOOST_TEST(client.ask({{"type", "kill"}, {"container", "ice"}, {"signal", SIGTERM}, {"all", false}})["type"] == "ok");
+  BOOST_TEST(about("processes")["processes"].size() >= 2u);
+  BOOST_TEST(about("state")["status"] == "paused");
+  BOOST_TEST(about("resume")["type"] == "ok");
+  BOOST_TEST(about("resume")["type"] == "error");
+  BOOST_TEST(client.event()["status"] == 5);
+  BOOST_TEST(about("pause")["message"] == "container not running");
+  BOOST_TEST(about("resume")["code"] == ESRCH);
+}
+
+BOOST_AUTO_TEST_CASE(a_paused_container_can_be_killed_and_deleted) {
+  auto ask = [&](const char* type, const char* id) { return client.ask({{"type", type}, {"container", id}}); };
+  client.create("one", machine.config(shell("sleep 1000 & sleep 1000")), false, false);
+  client.start("one");
+  ask("pause", "one");
+  BOOST_TEST(client.ask({{"type", "kill"}, {"container", "one"}, {"signal", SIGKILL}, {"all", false}})["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGKILL);
+  client.create("two", machine.config({"sleep", "1000"}), false, false);
+  // Not started yet, as well.
+  BOOST_TEST(ask("pause", "two")["type"] == "ok");
+  BOOST_TEST(client.start("two")["message"] == "cannot start a container in the paused state");
+  BOOST_TEST(ask("delete", "two")["type"] == "ok");
+  BOOST_TEST(client.event()["signal"] == SIGKILL);
+  BOOST_TEST(!machine.has_cgroup("two"));
+}
+
+BOOST_AUTO_TEST_CASE(processes_of_a_container) {
+  client.create("ps", machine.config(shell("sleep 1000 & exec sleep 999")), false, false);
+  client.start("ps");
+  ::usleep(300'000);
+  Json reply = client.ask({{"type", "processes"}, {"container", "ps"}});
+  BOOST_REQUIRE_EQUAL(reply["type"], "processes");
+  BOOST_TEST(reply["hertz"] == 100);
+  BOOST_TEST(reply["uptime"].get<int64_t>() > 0);
+  BOOST_REQUIRE_EQUAL(reply["processes"].size(), 2u);
+  std::set<std::string> arguments;
+  for (const Json& process : reply["processes"]) {
+    arguments.insert(process["args"]);
+    BOOST_TEST(process["uid"] == Json({0, 0}));
+    BOOST_TEST(process["stat"].get<std::string>().find("(sleep) S") != std::string::npos);
+  }
+  BOOST_TEST((arguments == std::set<std::string>{"sleep 1000", "sleep 999"}));
+  // Of a stopped one there are none.
+  client.ask({{"type", "kill"}, {"container", "ps"}, {"signal", SIGKILL}, {"all", false}});
+  client.event();
+  BOOST_TEST(client.ask({{"type", "processes"}, {"container", "ps"}})["processes"].empty());
+}
+
+BOOST_AUTO_TEST_CASE(proc_files_of_a_container) {
+  client.create("proc", machine.config(shell("sleep 1000 & exec sleep 999")), false, false);
+  client.start("proc");
+  ::usleep(300'000);
+  Json reply = client.ask({{"type", "procfs"}, {"container", "proc"}});
+  BOOST_REQUIRE_EQUAL(reply["type"], "procfs");
+  BOOST_TEST(reply["machine"]["uptime"].is_string());
+  // With the pids that they have inside, and nobody else's: not even of whoever looks.
+  BOOST_REQUIRE_EQUAL(reply["processes"].size(), 2u);
+  const Json& first = reply["processes"]["1"];
+  BOOST_TEST(first["files"]["stat"].get<std::string>().starts_with("1 (sleep) S 0 "));
+  BOOST_TEST(first["files"]["cmdline"] == std::string("sleep\000999\0", 10));
+  BOOST_TEST(first["namespaces"]["pid"].get<std::string>().starts_with("pid:["));
+  client.ask({{"type", "kill"}, {"container", "proc"}, {"signal", SIGKILL}, {"all", false}});
+  client.event();
+  BOOST_TEST(client.ask({{"type", "procfs"}, {"container", "proc"}})["type"] == "error");
+}
+
+BOOST_AUTO_TEST_CASE(a_container_says_once_that_it_is_ready) {
+  BOOST_TEST(!machine.notify("READY=1"));
+  Json request = {{"type", "create"}, {"container", "ready"}, {"stdin", false},
+                  {"stdout", false},  {"stderr", false},      {"config", machine.config({"sleep", "1000"})}};
+  request["notify"] = 1;
+  BOOST_TEST(client.ask(request)["type"] == "error");
+  request["notify"] = true;
+  BOOST_REQUIRE_EQUAL(client.ask(request)["type"], "created");
+  client.start("ready");
+  for (const std::string& text : {std::string("STATUS=\xff\xfe"), std::string(1000, '\0'), std::string(20000, 'x'),
+                                  std::string("XREADY=1\nREADY=10\n")}) {
+    BOOST_TEST(machine.notify(text));
+  }
+  for (int i = 0; i < 3; i++) BOOST_TEST(machine.notify("STATUS=there\nREADY=1"));
+  BOOST_TEST(client.event() == Json({{"type", "ready"}, {"container", "ready"}}));
+  client.ask({{"type", "kill"}, {"container", "ready"}, {"signal", SIGKILL}, {"all", false}});
+  BOOST_TEST(client.event()["type"] == "exited");  // and nothing in between
+  client.ask({{"type", "delete"}, {"container", "ready"}});
+  BOOST_TEST(!machine.notify("READY=1"));
+}
+
+BOOST_AUTO_TEST_CASE(statistics_and_updates) {
+  client.create("box", machine.config({"sleep", "1000"}), false, false);
+  Json reply = client.ask({{"type", "statistics"}, {"container", "box"}});
+  BOOST_REQUIRE_EQUAL(reply["type"], "statistics");
+  BOOST_TEST(reply["files"]["cpu.stat"].get<std::string>().starts_with("usage_usec "));
+  auto update = [&](Json resources) {
+    return client.ask({{"type", "update"}, {"container", "box"}, {"resources", std::move(resources)}});
+  };
+  BOOST_TEST(update(Json::object())["type"] == "ok");
+  BOOST_TEST(update({{"memory", {{"limit", "much"}}}})["message"] == "resources.memory.limit is not an integer");
+  BOOST_TEST(update({{"unified", {{"cgroup.max.depth", "3"}}}})["type"] == "ok");
+  // All or nothing.
+  Json failed = update({{"unified", {{"cgroup.max.depth", "4"}, {"cgroup.nonesuch", "5"}}}});
+  BOOST_TEST(failed["message"].get<std::string>().contains("resource \"cgroup.nonesuch\" can't be set"));
+  BOOST_TEST(machine.cgroup_file("box", "cgroup.max.depth") == "3\n");
+  // Whether there is a memory controller is the machine's business here.
+  Json watched = client.ask({{"type", "watch"}, {"container", "box"}});
+  BOOST_TEST((watched["type"] == "ok" || watched["code"] == ENOENT));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

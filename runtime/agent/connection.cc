@@ -1,10 +1,11 @@
 #include "runtime/agent/connection.h"
 
-#include <sys/socket.h>
+#include <poll.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 
 #include "guest-init/protocol/protocol.h"
@@ -37,18 +38,10 @@ Result<void> connect_address(int socket, const sockaddr_un& address, const std::
   return {};
 }
 
-Result<Fd> make_socket() {
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Result<Fd> make_socket(int type) {
+  Fd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (!socket) return fail_errno("socket");
   return socket;
-}
-
-Result<void> set_timeouts(int socket, int timeout_ms) {
-  timeval time{.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-    if (::setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) < 0) return fail_errno("setsockopt");
-  }
-  return {};
 }
 
 // Byte by byte: what follows the line belongs to others.
@@ -76,10 +69,43 @@ Result<Fd> connect_port(int directory, const std::string& line, std::span<const 
   return socket;
 }
 
+// Not protocol::receive(), whose patience begins anew with each byte: a guest could keep us for days.
+Result<nlohmann::json> receive_within(int socket, int timeout_ms) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  protocol::Decoder decoder;
+  std::array<std::byte, 16384> bytes;
+  for (;;) {
+    nlohmann::json message = TRY(decoder.next());
+    if (!message.is_null()) return message;
+    pollfd ready{socket, POLLIN, 0};
+    int count = ::poll(&ready, 1, remaining_ms(deadline));
+    if (count == 0) return fail("the guest did not answer in time", EAGAIN);
+    ssize_t n = count < 0 ? -1 : ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return fail_errno("recv");
+    if (n == 0) return fail("the connection has ended");
+    decoder.append(std::span(bytes).first(static_cast<size_t>(n)));
+  }
+}
+
 }  // namespace
 
-Result<Fd> listen_in(int directory, const std::string& name) {
-  Fd socket = TRY(make_socket());
+int remaining_ms(std::chrono::steady_clock::time_point deadline) {
+  auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+  return left < 0 ? 0 : static_cast<int>(left);
+}
+
+Result<void> set_timeouts(int socket, int timeout_ms) {
+  timeval time{.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (::setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) < 0) return fail_errno("setsockopt");
+  }
+  return {};
+}
+
+Result<Fd> listen_in(int directory, const std::string& name, int type) {
+  Fd socket = TRY(make_socket(type));
   sockaddr_un address = TRY(address_in(directory, name));
   if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
     return fail_errno("bind " + name);
@@ -87,14 +113,14 @@ Result<Fd> listen_in(int directory, const std::string& name) {
   return socket;
 }
 
-Result<Fd> connect_in(int directory, const std::string& name) {
-  Fd socket = TRY(make_socket());
+Result<Fd> connect_in(int directory, const std::string& name, int type) {
+  Fd socket = TRY(make_socket(type));
   TRY(connect_address(socket.get(), TRY(address_in(directory, name)), "the VM"));
   return socket;
 }
 
 Result<Fd> connect_to(const std::string& path) {
-  Fd socket = TRY(make_socket());
+  Fd socket = TRY(make_socket(SOCK_STREAM));
   TRY(connect_address(socket.get(), TRY(address_of(path)), path));
   return socket;
 }
@@ -114,7 +140,7 @@ Result<nlohmann::json> unwrap(nlohmann::json reply) {
 Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
   Fd control = TRY(connect_control(directory, timeout_ms));
   TRY(protocol::send(control.get(), request));
-  return unwrap(TRY_CONTEXT(protocol::receive(control.get()), "the guest's answer"));
+  return unwrap(TRY_CONTEXT(receive_within(control.get(), timeout_ms), "the guest's answer"));
 }
 
 Result<Fd> connect_running(int directory, int timeout_ms) {
@@ -129,7 +155,7 @@ Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request,
   Fd control = TRY(connect_running(directory, timeout_ms));
   auto reply = [&]() -> Result<nlohmann::json> {
     TRY(protocol::send(control.get(), request));
-    return protocol::receive(control.get());
+    return receive_within(control.get(), timeout_ms);
   }();
   if (reply) return unwrap(std::move(*reply));
   int code = reply.error().code();

@@ -1,6 +1,9 @@
 // Connections of the host to guest-init, through the listening socket that vmm serves in the container's directory.
 #pragma once
 
+#include <sys/socket.h>
+
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -15,10 +18,16 @@ namespace nacre::runtime {
 // is not itself waiting for the answer.
 inline constexpr int kRequestTimeoutMs = 60'000;
 
+// Until then; 0 once it has passed.
+int remaining_ms(std::chrono::steady_clock::time_point deadline);
+
 // A listening socket named `name` in `directory`, whose path may be longer than an AF_UNIX address.
-Result<Fd> listen_in(int directory, const std::string& name);
-Result<Fd> connect_in(int directory, const std::string& name);
+Result<Fd> listen_in(int directory, const std::string& name, int type = SOCK_STREAM);
+Result<Fd> connect_in(int directory, const std::string& name, int type = SOCK_STREAM);
 Result<Fd> connect_to(const std::string& path);
+
+// Reads and writes give up after `timeout_ms`.
+Result<void> set_timeouts(int socket, int timeout_ms);
 
 // A connection to guest-init's control port. Reads and writes on it give up after `timeout_ms`.
 // ECONNREFUSED or ENOENT where there is no VM any more.

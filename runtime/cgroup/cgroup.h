@@ -1,20 +1,34 @@
-// The container's cgroup on the host: a place for accounting, shared by the stand-in and vmm.
+// The container's cgroup on the host: the stand-in and vmm live there, so its figures are what the VM costs, and the
+// limits that compare the container with others act there (runtime/limits).
 //
-// cgroup version 2 only, and linux.cgroupsPath in its cgroupfs form only. No container fails for want of a cgroup:
-// where there is none a debug line says so.
+// cgroup version 2 only. Made, found and removed as runc does it; an error where that fails for root. Others have none
+// where they may not make one, and a debug line says so.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
+#include <vector>
+
+#include "base/result.h"
 
 namespace nacre::runtime {
 
-// Makes the cgroup for a linux.cgroupsPath and returns its directory; empty if there is none.
-std::string make_cgroup(const std::string& cgroups_path);
+// The directory that a linux.cgroupsPath in cgroupfs form stands for: an absolute path is below the mount point, a
+// relative one (or the id, where there is none) beside our own cgroup. ".." does not lead out.
+Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id);
+
+// Makes the cgroup, with all controllers on the way to it, and returns its directory; empty if there is none.
+// `domain_limits`: it is to have limits of controllers that threaded cgroups cannot have. On an error nothing is left.
+Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id, bool domain_limits);
 
 // Moves the calling process; its later children are born there.
-void enter_cgroup(const std::string& directory);
+Result<void> enter_cgroup(const std::string& directory);
 
-// Its processes must have ended.
+// Pids, without those of cgroups below; none if there is no such cgroup.
+std::vector<pid_t> processes_in(const std::string& directory);
+
+// With the cgroups below it. Its processes must have ended.
 void remove_cgroup(const std::string& directory);
 
 // The same for the last process in it.

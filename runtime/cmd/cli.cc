@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 
 #include "base/fd.h"
@@ -77,6 +78,7 @@ void add_globals(CLI::App& app, Request& request) {
 
 void add_create_options(CLI::App* app, CreateOptions& options) {
   app->add_option("-b,--bundle", options.bundle, "directory with config.json (default: the working directory)");
+  app->add_option("-f,--config", options.config, "another file than the bundle's config.json");
   app->add_option("--console-socket", options.console_socket, "AF_UNIX socket that gets the terminal");
   app->add_option("--pidfd-socket", options.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
   app->add_option("--pid-file", options.pid_file, "file to write the process id to");
@@ -203,7 +205,7 @@ void add_update(CLI::App& app, Request& request) {
   update::Flags& flags = options.flags;
   command->add_option("-r,--resources", options.resources,
                       "file with OCI resources, - for stdin; other flags are ignored");
-  command->add_option("--blkio-weight", flags.blkio_weight, "accepted");
+  command->add_option("--blkio-weight", flags.blkio_weight, "share of disk time, 10 to 1000");
   command->add_option("--cpu-period", flags.cpu_period, "microseconds in which --cpu-quota may be used");
   command->add_option("--cpu-quota", flags.cpu_quota, "microseconds of CPU time in a period");
   command->add_option("--cpu-burst", flags.cpu_burst, "microseconds that may be saved up");
@@ -211,8 +213,8 @@ void add_update(CLI::App& app, Request& request) {
   command->add_option("--cpu-rt-period", flags.cpu_rt_period, "realtime period, not possible with cgroup v2");
   command->add_option("--cpu-rt-runtime", flags.cpu_rt_runtime, "realtime runtime, not possible with cgroup v2");
   command->add_option("--cpu-idle", flags.cpu_idle, "1: runs when nobody else does");
-  command->add_option("--cpuset-cpus", flags.cpuset_cpus, "CPUs of the VM, as 0-3,7");
-  command->add_option("--cpuset-mems", flags.cpuset_mems, "memory nodes of the VM");
+  command->add_option("--cpuset-cpus", flags.cpuset_cpus, "CPUs of the host, as 0-3,7");
+  command->add_option("--cpuset-mems", flags.cpuset_mems, "memory nodes of the host");
   command->add_option("--memory", flags.memory, "memory limit, as 128m; -1: none");
   command->add_option("--memory-reservation", flags.memory_reservation, "memory kept from reclaim");
   command->add_option("--memory-swap", flags.memory_swap, "limit of memory and swap; -1: none");
@@ -225,8 +227,13 @@ void add_update(CLI::App& app, Request& request) {
   command->callback([&] { request.action = [&] { return update(request.globals, request.update); }; });
 }
 
+void add_features(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand("features", "print what this runtime can do, as JSON");
+  command->callback([&] { request.action = [&] { return features(request.globals); }; });
+}
+
 void add_later(CLI::App& app, Request& request) {
-  for (const char* name : {"checkpoint", "restore", "features"}) {
+  for (const char* name : {"checkpoint", "restore"}) {
     CLI::App* command = app.add_subcommand(name, "not supported by this version");
     command->prefix_command(true);
     command->callback([&request, name] {
@@ -253,6 +260,11 @@ bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) 
   try {
     app.parse(argc, argv);
     if (request.version) request.action = print_version;
+    // The stand-in leaves the working directory.
+    std::error_code none;
+    auto root = std::filesystem::absolute(request.globals.root, none);
+    if (!none && !request.globals.root.empty()) request.globals.root = root.string();
+    request.globals.root_given = app.count("--root") > 0;
     if (request.action) return true;
     std::fputs(app.help().c_str(), stdout);
     status = 0;
@@ -288,6 +300,7 @@ int main(int argc, char** argv) {
   add_events(app, request);
   add_update(app, request);
   add_spec(app, request);
+  add_features(app, request);
   add_later(app, request);
 
   int status = 0;

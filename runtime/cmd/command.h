@@ -15,6 +15,7 @@ struct Globals {
   std::string log;  // empty: stderr
   std::string log_format = "text";
   std::string root;
+  bool root_given = false;  // by name, and not the default
   bool systemd_cgroup = false;
   std::string rootless = "auto";
 };
@@ -22,6 +23,7 @@ struct Globals {
 struct CreateOptions {
   std::string id;
   std::string bundle;  // empty: the working directory
+  std::string config;  // empty: config.json in the bundle
   std::string console_socket;
   std::string pidfd_socket;
   std::string pid_file;
@@ -112,9 +114,7 @@ Result<int> ps(const Globals& globals, const PsOptions& options);
 Result<int> events(const Globals& globals, const EventsOptions& options);
 Result<int> update(const Globals& globals, const UpdateOptions& options);
 Result<int> spec(const Globals& globals, const SpecOptions& options);
-
-// Options of create, run and exec that this version cannot honour.
-Result<void> check_unsupported(const std::string& pidfd_socket, int preserve_fds);
+Result<int> features(const Globals& globals);
 
 // The program: the process's exit status.
 int main(int argc, char** argv);

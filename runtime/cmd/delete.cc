@@ -37,7 +37,8 @@ Result<int> remove(const Globals& globals, const DeleteOptions& options) {
     // A create that was killed leaves a directory without state.json; as under runc, any delete clears it away.
     bool unfinished = record.error().code() == ENOENT;
     if (!unfinished && !options.force) return std::unexpected(record.error());
-    TRY(runtime::destroy(dir, dir.read_processes(), ""));
+    runtime::Processes processes = dir.read_processes();
+    TRY(runtime::destroy(dir, processes, processes.cgroup));
     if (!options.force) return std::unexpected(record.error());
     return 0;
   }
@@ -48,7 +49,7 @@ Result<int> remove(const Globals& globals, const DeleteOptions& options) {
     }
     kill_gently(dir, *record);
   }
-  TRY(runtime::destroy(dir, {.standin = record->standin, .vmm = record->vmm}, record->cgroup));
+  TRY(runtime::remove_container(dir, *record));
   return 0;
 }
 

@@ -1,4 +1,5 @@
 #include <charconv>
+#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "runtime/lifecycle/exec.h"
 #include "runtime/oci/config.h"
 #include "runtime/oci/schema.h"
+#include "runtime/translate/translate.h"
 
 namespace nacre::cmd {
 
@@ -36,7 +38,7 @@ Result<void> set_user(Json& user, const std::string& text) {
 Result<Json> from_container(const Globals& globals, const ExecOptions& options) {
   runtime::View view = TRY(runtime::view_container(globals.root, options.id));
   if (view.status == runtime::Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
-  std::string text = TRY(read_file(view.record.bundle + "/" + oci::kConfigName));
+  std::string text = TRY(read_file(view.record.config));
   Json config = TRY(oci::parse_json(text, oci::kConfigName));
   Json process = config.is_object() ? config.value("process", Json::object()) : Json();
   if (!process.is_object()) return fail("config.json: process: must be an object", EINVAL);
@@ -51,15 +53,41 @@ Result<void> apply(Json& process, const ExecOptions& options) {
   if (!options.user.empty()) TRY(set_user(process["user"], options.user));
   for (uint32_t gid : options.additional_gids) process["user"]["additionalGids"].push_back(gid);
   for (const auto& capability : options.capabilities) {
-    for (const char* set : {"bounding", "effective", "permitted", "ambient"}) {
-      process["capabilities"][set].push_back(capability);
-    }
+    Json& sets = process["capabilities"];
+    for (const char* set : {"bounding", "effective", "permitted"}) sets[set].push_back(capability);
+    // What is not inheritable cannot be ambient.
+    if (sets.contains("inheritable") && !sets["inheritable"].empty()) sets["ambient"].push_back(capability);
   }
   if (options.no_new_privs) process["noNewPrivileges"] = true;
   if (options.tty) process["terminal"] = true;
   if (!options.apparmor.empty()) process["apparmorProfile"] = options.apparmor;
   if (!options.process_label.empty()) process["selinuxLabel"] = options.process_label;
   return {};
+}
+
+// The path below the container's cgroup, in runc's words; "" for that itself. Controllers of their own are cgroup v1's.
+Result<std::optional<std::string>> sub_cgroup(const std::vector<std::string>& arguments) {
+  for (const auto& argument : arguments) {
+    size_t colon = argument.find(':');
+    if (colon != std::string::npos && argument.find(':', colon + 1) != std::string::npos) {
+      return fail("invalid --cgroup argument: " + argument, EINVAL);
+    }
+    if (colon == std::string::npos && arguments.size() > 1) {
+      return fail("invalid --cgroup argument: " + argument + " (missing <controller>: prefix)", EINVAL);
+    }
+  }
+  if (arguments.empty()) return std::nullopt;
+  size_t colon = arguments[0].find(':');
+  if (colon != std::string::npos && colon > 0) {
+    return fail("unknown controller " + arguments[0].substr(0, arguments[0].find_first_of(",:")) + " in SubCgroupPaths",
+                EINVAL);
+  }
+  std::string path = colon == 0 ? arguments[0].substr(1) : arguments[0];
+  std::string normal = std::filesystem::path("x/" + path).lexically_normal().string();
+  while (normal.ends_with('/')) normal.pop_back();
+  if (normal != "x" && !normal.starts_with("x/"))
+    return fail("bad sub cgroup path: " + path + " is not a sub cgroup path", EINVAL);
+  return normal.size() > 2 ? normal.substr(2) : "";
 }
 
 Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
@@ -77,6 +105,7 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
     TRY(apply(process, options));
     TRY(oci::check_process(process, name));
   }
+  runtime::inherit_rlimits(process);
   std::vector<std::string> warnings;
   TRY(oci::restrict_process(process, warnings));
   for (const auto& warning : warnings) log_warn(warning);
@@ -86,15 +115,20 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
 }  // namespace
 
 Result<int> exec(const Globals& globals, const ExecOptions& options) {
-  TRY(check_unsupported(options.pidfd_socket, options.preserve_fds));
-  if (!options.cgroups.empty()) return fail("--cgroup: not supported by this version");
   if (options.args.empty() && options.process.empty()) return fail("process args cannot be empty");
+  Json process = TRY(make_process(globals, options));
+  auto sub = TRY(sub_cgroup(options.cgroups));
+  runtime::PassedFds passed = TRY(runtime::take_passed_fds(options.preserve_fds));
+  runtime::tell_process(process, passed);
   runtime::ExecRequest request{.root = globals.root,
                                .id = options.id,
-                               .process = TRY(make_process(globals, options)),
+                               .process = std::move(process),
                                .pid_file = options.pid_file,
                                .console_socket = options.console_socket,
-                               .ignore_paused = options.ignore_paused};
+                               .pidfd_socket = options.pidfd_socket,
+                               .ignore_paused = options.ignore_paused,
+                               .sub_cgroup = std::move(sub),
+                               .passed_fds = std::move(passed.fds)};
   if (options.detach) {
     TRY(runtime::exec_detached(request));
     return 0;

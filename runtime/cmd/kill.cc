@@ -22,7 +22,12 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   int signal = TRY(runtime::parse_signal(options.signal));
   ContainerDir dir = TRY(ContainerDir::open(globals.root, options.id));
   runtime::Record record = TRY(dir.read_record());
-  if (dir.status(record) == Status::stopped) return fail(runtime::kNotRunning, ESRCH);
+  // All processes of a stopped container are gone: as runc, for callers that make sure of it.
+  auto not_running = [&]() -> Result<int> {
+    if (options.all) return 0;
+    return fail(runtime::kNotRunning, ESRCH);
+  };
+  if (dir.status(record) == Status::stopped) return not_running();
   if (signal == 0) return 0;
   // Through the guest, so that what the processes wrote is kept; a stand-in that is killed takes the VM down at once.
   auto answer =
@@ -31,12 +36,12 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   if (answer) return 0;
   if (signal == SIGKILL) {
     auto standin = runtime::open_process(record.standin);
-    if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return fail(runtime::kNotRunning, ESRCH);
+    if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return not_running();
     return 0;
   }
   int code = answer.error().code();
   bool gone = code == ESRCH || code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
-  if (gone) return fail(runtime::kNotRunning, ESRCH);
+  if (gone) return not_running();
   return std::unexpected(answer.error());
 }
 

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <string>
@@ -42,6 +44,8 @@ std::string to_table(const std::vector<runtime::View>& views) {
 
 Result<int> list(const Globals& globals, const ListOptions& options) {
   if (options.format != "table" && options.format != "json") return fail("invalid format option");
+  // Only the default directory may not be there yet.
+  if (globals.root_given && ::access(globals.root.c_str(), F_OK) < 0) return fail_errno(globals.root);
   std::vector<std::string> ids = TRY(runtime::list_ids(globals.root));
   std::vector<runtime::View> views;
   for (const auto& id : ids) {

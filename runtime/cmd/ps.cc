@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "runtime/agent/connection.h"
+#include "runtime/cgroup/cgroup.h"
 #include "runtime/cmd/command.h"
 #include "runtime/ps/arguments.h"
 #include "runtime/ps/process.h"
@@ -18,9 +19,15 @@ namespace {
 
 using runtime::ContainerDir, runtime::Status;
 
-// Pids that exist on the host: callers look them up there.
+// Pids that exist on the host, since callers look them up there: the stand-ins of the first process and of those that
+// exec started.
 std::string host_pids(Status status, const runtime::Record& record) {
-  return status == Status::stopped ? "null\n" : "[" + std::to_string(record.standin.pid) + "]\n";
+  if (status == Status::stopped) return "null\n";
+  nlohmann::json pids = {record.standin.pid};
+  for (pid_t pid : runtime::processes_in(record.cgroup)) {
+    if (pid != record.standin.pid && pid != record.vmm.pid) pids.push_back(pid);
+  }
+  return pids.dump() + "\n";
 }
 
 Result<ps::Listing> guest_processes(const ContainerDir& dir, const std::string& id, Status status) {

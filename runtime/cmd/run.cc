@@ -10,7 +10,6 @@
 #include "runtime/cmd/logging.h"
 #include "runtime/lifecycle/create.h"
 #include "runtime/standin/session.h"
-#include "runtime/standin/terminal.h"
 
 namespace nacre::cmd {
 
@@ -19,8 +18,7 @@ namespace {
 using runtime::CreatedContainer;
 
 void remove_container(CreatedContainer& container) {
-  const runtime::Record& record = container.record;
-  auto removed = runtime::destroy(container.dir, {.standin = record.standin, .vmm = record.vmm}, record.cgroup);
+  auto removed = runtime::remove_container(container.dir, container.record);
   if (!removed) log_warn("clean-up: " + removed.error().message());
 }
 
@@ -38,22 +36,21 @@ Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
 }  // namespace
 
 Result<int> run(const Globals& globals, const CreateOptions& options) {
-  TRY(check_unsupported(options.pidfd_socket, options.preserve_fds));
   CreatedContainer container = TRY(runtime::create_container({.root = globals.root,
                                                               .id = options.id,
                                                               .bundle = options.bundle,
+                                                              .config = options.config,
                                                               .pid_file = options.pid_file,
                                                               .console_socket = options.console_socket,
+                                                              .pidfd_socket = options.pidfd_socket,
                                                               .debug = globals.debug,
+                                                              .systemd_cgroup = globals.systemd_cgroup,
                                                               .foreground = !options.detach,
+                                                              .preserve_fds = options.preserve_fds,
                                                               .held = true}));
   Fd signals;
-  std::optional<runtime::RawMode> raw;
   auto started = [&]() -> Result<void> {
-    if (!options.detach) {
-      signals = TRY(runtime::take_signals());
-      if (container.terminal) raw.emplace(TRY(runtime::RawMode::enter(container.terminal.get())));
-    }
+    if (!options.detach) signals = TRY(runtime::take_signals());
     return runtime::start_held(container);
   }();
   if (!started) {
@@ -62,10 +59,11 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
     return std::unexpected(started.error());
   }
   container.report.reset();
+  container.dir.forget_lock();
+  runtime::run_poststart_hooks(container.record);
   keep_log();
   if (options.detach) return 0;
 
-  container.dir.forget_lock();
   ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, signals.get()));
   if (!options.keep) {
     // Somebody may have deleted it already.

@@ -2,6 +2,9 @@
 
 #include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
+#include "runtime/lifecycle/create.h"
+#include "runtime/lifecycle/hooks.h"
+#include "runtime/oci/config.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {
@@ -20,8 +23,11 @@ Result<int> start(const Globals& globals, const std::string& id) {
     case Status::stopped:
       return fail("cannot start a container that has stopped");
   }
-  TRY(runtime::ask(dir.fd(), {{"type", "start"}, {"container", id}}));
+  nlohmann::json hooks = TRY(oci::parse_json(record.hooks, "hooks"));
+  TRY(runtime::ask(dir.fd(), {{"type", "start"}, {"container", id}}, runtime::start_timeout_ms(hooks)));
   TRY(dir.mark_started());
+  dir.forget_lock();
+  runtime::run_poststart_hooks(record);
   return 0;
 }
 

@@ -5,11 +5,16 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "runtime/agent/connection.h"
+#include "runtime/agent/machine_control.h"
+#include "runtime/cgroup/files.h"
 #include "runtime/cmd/command.h"
 #include "runtime/oci/config.h"
 #include "runtime/oci/schema.h"
 #include "runtime/state/store.h"
+#include "runtime/translate/sizing.h"
+#include "runtime/translate/translate.h"
 #include "runtime/update/kept_resources.h"
+#include "runtime/update/resize.h"
 #include "vmm/api/config.h"
 
 namespace nacre::cmd {
@@ -20,6 +25,7 @@ using Json = nlohmann::json;
 using runtime::ContainerDir;
 
 constexpr size_t kMaxInput = 1 << 20;
+constexpr const char* kFailed = "error setting cgroup config";
 
 Result<Json> read_input(const UpdateOptions& options) {
   // Intel RDT is of the host's CPU; runc's words where there is none.
@@ -33,16 +39,79 @@ Result<Json> read_input(const UpdateOptions& options) {
   return resources;
 }
 
-// vmm's own configuration says what the VM has.
-void fit_to_vm(const ContainerDir& dir, Json& changes, std::vector<std::string>& warnings) {
-  auto config = [&]() -> Result<vmm::Config> {
-    return vmm::parse_toml(TRY(read_file(dir.file(runtime::kVmmConfigName))));
+// vmm, and what its own configuration says of the machine's beginnings.
+struct Vmm {
+  runtime::MachineControl control;
+  update::Machine machine;
+};
+
+Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record) {
+  auto control = TRY(runtime::MachineControl::connect(dir.fd()));
+  vmm::Config config = TRY(vmm::parse_toml(TRY(read_file(dir.file(runtime::kVmmConfigName)))));
+  update::Machine machine{.size = TRY(control.resize({})), .least_memory = config.memory};
+  // A number that was asked for by name is not undone by a limit.
+  if (record.annotations.contains(runtime::kCpusAnnotation)) machine.least_cpus = config.cpus;
+  return Vmm{.control = std::move(control), .machine = machine};
+}
+
+// memory.max of the host's cgroup for a machine of that size.
+Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
+  if (cgroup.empty() || ::access((cgroup + "/memory.max").c_str(), F_OK) < 0) return {};
+  auto most = runtime::host_backstop(resources, memory);
+  TRY_CONTEXT(runtime::set_host_files(cgroup, {{.name = "memory.max", .value = most ? std::to_string(*most) : "max"}}),
+              kFailed);
+  return {};
+}
+
+// Both parts or none.
+Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, const Json& resources,
+                        std::optional<unsigned> cpus, unsigned max_cpus) {
+  auto files = TRY_CONTEXT(runtime::host_files(resources, record.cgroup, max_cpus), kFailed);
+  auto undo = TRY_CONTEXT(runtime::set_host_files(record.cgroup, files), kFailed);
+  Json request{{"type", "update"}, {"container", record.id}, {"resources", resources}};
+  if (cpus) request["cpus"] = *cpus;
+  auto done = runtime::ask_running(dir.fd(), request);
+  if (done) return {};
+  if (!record.cgroup.empty()) (void)runtime::set_host_files(record.cgroup, undo);
+  return std::unexpected(done.error());
+}
+
+// What vmm says of itself is no reason to allow it more: never above what memory.max is.
+Result<void> lower_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
+  auto now = read_file(cgroup + "/memory.max");
+  if (!now) return {};
+  uint64_t limit = now->starts_with("max") ? UINT64_MAX : std::strtoull(now->c_str(), nullptr, 10);
+  if (runtime::host_backstop(resources, memory).value_or(UINT64_MAX) > limit) return {};
+  return set_backstop(cgroup, resources, memory);
+}
+
+// memory.max follows what the guest really gives back.
+Result<void> shrink(const update::ResizeCall& resize, const std::string& cgroup, const Json& resources,
+                    uint64_t memory) {
+  uint64_t present = TRY(update::shrink_memory(resize, memory));
+  if (present > memory) log_debug("the guest keeps " + std::to_string(present - memory) + " bytes of its memory");
+  return lower_backstop(cgroup, resources, std::max(present, memory));
+}
+
+// The machine grows before the limits, and shrinks after them.
+Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const Json& kept,
+                   const update::Merged& merged) {
+  auto [control, machine] = TRY(find_machine(dir, record));
+  auto resize = [&control](const vmm::Resize& request) { return control.resize(request); };
+  update::Wanted wanted = update::wanted_size(merged.keep, merged.apply, machine, runtime::host_size());
+  for (const auto& warning : wanted.warnings) log_warn(warning);
+  uint64_t before = machine.size.memory, memory = wanted.memory.value_or(before);
+  if (memory > before) TRY(set_backstop(record.cgroup, merged.keep, memory));
+  auto done = [&]() -> Result<void> {
+    if (memory > before) TRY(update::grow_memory(resize, memory));
+    if (wanted.cpus && *wanted.cpus > machine.size.cpus) TRY(control.resize({.cpus = wanted.cpus}));
+    return set_limits(dir, record, merged.apply, wanted.cpus, machine.size.max_cpus);
   }();
-  if (config) {
-    update::fit(changes, {.memory = config->memory, .cpus = config->cpus}, warnings);
-  } else {
-    log_debug("size of the VM: " + config.error().message());
-  }
+  if (!done && memory > before) (void)shrink(resize, record.cgroup, kept, before);
+  TRY(std::move(done));
+  if (memory < before) return shrink(resize, record.cgroup, merged.keep, memory);
+  if (wanted.memory) TRY(set_backstop(record.cgroup, merged.keep, memory));
+  return {};
 }
 
 }  // namespace
@@ -52,14 +121,14 @@ Result<int> update(const Globals& globals, const UpdateOptions& options) {
   runtime::Record record = TRY(dir.read_record());
   std::vector<std::string> warnings;
   Json changes = TRY(update::check_changes(TRY(read_input(options)), warnings));
-  fit_to_vm(dir, changes, warnings);
   // Updates go one after another; other commands wait for none.
   Fd lock = TRY(dir.lock_named(runtime::kUpdateLockName));
   if (dir.status(record) == runtime::Status::stopped) return fail(runtime::kNotRunning, ESRCH);
-  auto [apply, keep] = update::merge(TRY(update::kept_resources(dir)), changes);
+  Json kept = TRY(update::kept_resources(dir));
+  auto merged = update::merge(kept, changes);
   for (const auto& warning : warnings) log_warn(warning);
-  TRY(runtime::ask_running(dir.fd(), {{"type", "update"}, {"container", options.id}, {"resources", apply}}));
-  TRY(update::keep_resources(dir, keep));
+  TRY(apply(dir, record, kept, merged));
+  TRY(update::keep_resources(dir, merged.keep));
   return 0;
 }
 

@@ -5,11 +5,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <functional>
+
 #include "base/log.h"
 #include "base/subprocess.h"
 #include "runtime/cgroup/cgroup.h"
+#include "runtime/cgroup/files.h"
+#include "runtime/cgroup/systemd.h"
+#include "runtime/lifecycle/hooks.h"
+#include "runtime/lifecycle/pidfd_socket.h"
 #include "runtime/oci/config.h"
+#include "runtime/seccomp/compile.h"
 #include "runtime/standin/standin.h"
+#include "runtime/translate/sizing.h"
 #include "runtime/translate/translate.h"
 #include "runtime/update/kept_resources.h"
 
@@ -18,18 +26,28 @@ namespace nacre::runtime {
 namespace {
 
 constexpr int kEndTimeoutMs = 20'000;
+constexpr const char* kSettingLimits = "error setting cgroup config for procHooks process";  // runc's words
 
 Record make_record(const oci::Config& config, const std::string& id, std::string cgroup) {
   return Record{.oci_version = config.oci_version,
                 .id = id,
                 .bundle = config.bundle,
+                .config = config.file,
                 .rootfs = config.rootfs,
                 .created = now_rfc3339(),
                 .owner = user_name(),
                 .annotations = config.annotations,
                 .standin = {},
                 .vmm = {},
-                .cgroup = std::move(cgroup)};
+                .cgroup = std::move(cgroup),
+                .hooks = config.hooks.dump()};
+}
+
+Result<nlohmann::json> compile_seccomp(const oci::Config& config) {
+  auto linux = config.json.find("linux");
+  if (linux == config.json.end() || !linux->contains("seccomp")) return nullptr;
+  auto filter = TRY(seccomp::compile((*linux)["seccomp"], "linux.seccomp"));
+  return filter ? seccomp::to_message(*filter) : nlohmann::json();
 }
 
 struct Forked {
@@ -50,64 +68,135 @@ Result<Forked> fork_standin(StandinPlan plan, ContainerDir& dir) {
 
 // For `update`.
 Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) {
-  auto linux = config.json.find("linux");
-  if (linux == config.json.end() || !linux->contains("resources")) return {};
-  return update::keep_resources(dir, (*linux)["resources"]);
+  const auto& resources = resources_of(config);
+  if (resources.empty()) return {};
+  return update::keep_resources(dir, resources);
+}
+
+// Limits that would slow the VM's boot down, or stop it, and are no use before a program of the container runs.
+bool waits_for_boot(const protocol::CgroupFile& file) {
+  return file.name == "pids.max" || file.name == "cpu.max" || file.name == "cpu.max.burst";
+}
+
+struct HostCgroup {
+  std::string path;
+  std::vector<protocol::CgroupFile> later;  // limits that are set when the VM is up
+};
+
+// The host's cgroup of a container, with the limits that act there.
+Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest& request, const vmm::Config& vm) {
+  const auto& resources = resources_of(config);
+  std::string path = config.cgroups_path;
+  if (request.systemd_cgroup) path = TRY(systemd_cgroups_path(path, request.id));
+  std::string cgroup = TRY(make_cgroup(path, request.id, needs_domain(resources)));
+  HostCgroup made{.path = cgroup, .later = {}};
+  auto set = [&]() -> Result<void> {
+    auto files = TRY(host_files(resources, cgroup, vm.max_cpus));
+    if (!cgroup.empty()) {
+      made.later = files;
+      std::erase_if(made.later, std::not_fn(waits_for_boot));
+      std::erase_if(files, waits_for_boot);
+    }
+    auto backstop = host_backstop(resources, vm.memory);
+    if (backstop && !cgroup.empty()) files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
+    TRY(set_host_files(cgroup, files));
+    return {};
+  }();
+  if (set) return made;
+  remove_cgroup(cgroup);
+  return std::unexpected(set.error().with_context(kSettingLimits));
+}
+
+// While the stand-in waits: its pid is known, and nothing is made yet.
+Result<void> run_runtime_hooks(const oci::Config& config, const Record& record, int report_socket) {
+  Report report = TRY(receive_report(report_socket));
+  if (!report.ok) return fail(report.error, report.code);
+  std::string state = hook_state(record, "creating", report.processes.standin.pid);
+  TRY(run_hooks(config.hooks, "prestart", state));
+  TRY(run_hooks(config.hooks, "createRuntime", state));
+  return write_all(report_socket, "h");
 }
 
 // What follows the stand-in's good news: other commands can find the container.
 Result<void> publish(const CreateRequest& request, const ContainerDir& dir, const Record& record) {
   TRY(dir.write_record(record));
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, record.standin.pid));
-  return {};
+  return send_pidfd(request.pidfd_socket, record.standin.pid, kFirstProcess);
 }
 
 }  // namespace
 
 Result<CreatedContainer> create_container(const CreateRequest& request) {
-  oci::Config config = TRY(oci::load_config(request.bundle));
+  oci::Config config = TRY(oci::load_config(request.bundle, request.config));
+  keep_shared_memory_in_guest(config);
+  keep_kernel_filesystems_in_guest(config);
+  auto filesystems = keep_filesystems_on_host(config, request.root + "/" + request.id);
   Parts parts = TRY(find_parts());
+  nlohmann::json seccomp = TRY_CONTEXT(compile_seccomp(config), oci::kConfigName);
+  auto policy = TRY_CONTEXT(memory_policy(config.json["linux"]), oci::kConfigName);
+  vmm::Config vm = TRY(to_vm(config, parts, request.debug));
+  bool notify = add_notify_socket(config);
+  PassedFds passed = TRY(take_passed_fds(request.preserve_fds));
+  tell_process(config.json["process"], passed);
   StandinPlan plan{.id = request.id,
                    .vmm_program = parts.vmm,
-                   .vm = TRY(to_vm(config, parts, request.debug)),
+                   .vm = std::move(vm),
                    .guest_config = to_guest(config),
+                   .args = config.json["process"]["args"],
+                   .seccomp = std::move(seccomp),
                    .cgroup = "",
                    .terminal = std::nullopt,
+                   .hooks = config.hooks,
+                   .record = {},
+                   .host = plan_host_namespaces(config),
+                   .filesystems = std::move(filesystems),
+                   .memory_policy = std::move(policy),
+                   .passed_fds = passed.fds,
+                   .notify = notify,
                    .held = request.held};
   ContainerDir dir = TRY(ContainerDir::create(request.root, request.id));
   for (const auto& warning : config.warnings) log_warn(warning);
 
   std::string cgroup;
-  Fd terminal;
+  std::optional<RawMode> raw;
   pid_t pid = -1;
+  Record record;
   auto made = [&]() -> Result<std::pair<Record, Fd>> {
     TRY(make_mountpoints(config));
     plan.terminal = TRY(open_terminal(plan.guest_config["process"], request.console_socket, request.foreground));
-    cgroup = make_cgroup(config.cgroups_path);
-    plan.cgroup = cgroup;
-    if (plan.terminal && request.foreground) terminal = TRY(plan.terminal->fd.dup());
+    auto prepared = TRY(prepare_cgroup(config, request, plan.vm));
+    plan.cgroup = cgroup = prepared.path;
+    // Before anybody reads from it: what is typed from now on is the container's, a ^D too.
+    if (plan.terminal && request.foreground) raw.emplace(TRY(RawMode::enter(plan.terminal->fd.get())));
+    plan.record = record = make_record(config, request.id, cgroup);
+    bool waits = waits_for_hooks(plan);
     Forked forked = TRY(fork_standin(std::move(plan), dir));
     pid = forked.pid;
-    Record record = make_record(config, request.id, cgroup);
+    close_passed_fds(passed.fds);  // who waits for the end of one waits for the container's alone
+    if (waits) TRY(run_runtime_hooks(config, record, forked.report.get()));
     Report report = TRY(receive_report(forked.report.get()));
     if (!report.ok) return fail(report.error, report.code);
     record.standin = report.processes.standin;
     record.vmm = report.processes.vmm;
+    TRY_CONTEXT(set_host_files(cgroup, prepared.later), kSettingLimits);
     TRY(keep_resources(config, dir));
     TRY(publish(request, dir, record));
-    return std::pair(std::move(record), std::move(forked.report));
+    return std::pair(record, std::move(forked.report));
   }();
   if (!made) {
     Error error = made.error();
     auto destroyed = destroy(dir, dir.read_processes(), cgroup);
     if (!destroyed) log_warn("clean-up: " + destroyed.error().message());
-    if (pid > 0) (void)wait_for(pid);
+    if (pid > 0) {
+      (void)wait_for(pid);
+      run_late_hooks(config.hooks, "poststop", hook_state(record, "stopped", 0));
+    }
     return std::unexpected(std::move(error));
   }
   return CreatedContainer{.dir = std::move(dir),
                           .record = std::move(made->first),
                           .report = std::move(made->second),
-                          .terminal = std::move(terminal)};
+                          .raw = std::move(raw)};
 }
 
 Result<void> start_held(CreatedContainer& container) {
@@ -125,6 +214,17 @@ Result<void> destroy(ContainerDir& dir, const Processes& processes, const std::s
   TRY_CONTEXT(kill_and_wait(processes.vmm, kEndTimeoutMs), "the container's VM");
   remove_cgroup(cgroup);
   return dir.remove();
+}
+
+Result<void> remove_container(ContainerDir& dir, const Record& record) {
+  TRY(destroy(dir, {.standin = record.standin, .vmm = record.vmm, .cgroup = record.cgroup}, record.cgroup));
+  run_late_hooks(TRY(oci::parse_json(record.hooks, "hooks")), "poststop", hook_state(record, "stopped", 0));
+  return {};
+}
+
+void run_poststart_hooks(const Record& record) {
+  auto hooks = oci::parse_json(record.hooks, "hooks");
+  if (hooks) run_late_hooks(*hooks, "poststart", hook_state(record, "running", record.standin.pid));
 }
 
 Result<void> write_pid_file(const std::string& path, pid_t pid) {

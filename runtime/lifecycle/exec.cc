@@ -11,9 +11,11 @@
 
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/lifecycle/create.h"
+#include "runtime/lifecycle/pidfd_socket.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/standin.h"
 #include "runtime/standin/terminal.h"
+#include "runtime/standin/title.h"
 
 namespace nacre::runtime {
 
@@ -52,15 +54,14 @@ Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, con
                         std::optional<Terminal> terminal) {
   Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
   Json message{{"type", "exec"}, {"container", request.id}, {"exec", name}, {"process", request.process}};
-  Stdio stdio = probe_stdio();
-  if (terminal) {
-    stdio = {.in = terminal->fd.get(), .out = terminal->fd.get(), .err = -1};
-    terminal->describe(message, message["process"]);
-  }
+  Stdio stdio = probe_stdio(terminal, request.passed_fds);
+  if (terminal) terminal->describe(message, message["process"]);
   if (request.ignore_paused) message["ignorePaused"] = true;
+  if (request.sub_cgroup) message["cgroup"] = *request.sub_cgroup;
   Json created = TRY(session.request(with_stdio(std::move(message), stdio),
                                      request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
   TRY(session.attach_stdio(dir.fd(), created, stdio));
+  close_passed_fds(stdio.passed);
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }
@@ -76,12 +77,13 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
   ::setsid();
   if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
   close_inherited_fds();
-  if (!container.cgroup.empty()) enter_cgroup(container.cgroup);
+  if (!container.cgroup.empty()) (void)enter_cgroup(container.cgroup);
   auto running = [&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
     Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
     detach_from_caller();
+    show_command_line(request.process["args"]);
     TRY(release(session, request, name));
     return std::pair(std::move(session), std::move(signals));
   }();
@@ -100,13 +102,15 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 }  // namespace
 
 Result<ProcessExit> exec_foreground(const ExecRequest& request) {
-  ContainerDir dir = TRY(open_running(request)).dir;
+  auto [dir, cgroup] = TRY(open_running(request));
+  if (!cgroup.empty()) (void)enter_cgroup(cgroup);
   std::string name = make_exec_name();
   auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
   std::optional<RawMode> raw;
   if (terminal) raw.emplace(TRY(RawMode::enter(terminal->fd.get())));
   Session session = TRY(prepare(request, dir, name, std::move(terminal)));
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
+  TRY(send_pidfd(request.pidfd_socket, ::getpid(), kExecProcess));
   Fd signals = TRY(take_signals());
   TRY(release(session, request, name));
   return session.run(signals.get());
@@ -128,7 +132,7 @@ Result<void> exec_detached(const ExecRequest& request) {
     Report report = TRY(receive_report(ours.get()));
     if (!report.ok) return fail(report.error, report.code);
     if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, pid));
-    return {};
+    return send_pidfd(request.pidfd_socket, pid, kExecProcess);
   }();
   if (!done) {
     ::kill(pid, SIGKILL);

@@ -1,12 +1,15 @@
 // Another process in a running container.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
 #include "base/subprocess.h"
+#include "runtime/standin/passed_fds.h"
 #include "runtime/state/store.h"
 
 namespace nacre::runtime {
@@ -17,7 +20,11 @@ struct ExecRequest {
   nlohmann::json process;      // OCI process, checked
   std::string pid_file;        // empty: none
   std::string console_socket;  // empty: none
+  std::string pidfd_socket;    // empty: none
   bool ignore_paused = false;  // a paused container runs it once it is resumed
+  // The cgroup, by its path below the container's own, which is ""; none: that, or where its first process is.
+  std::optional<std::string> sub_cgroup;
+  std::vector<PassedFd> passed_fds;
 };
 
 // In the foreground this process is the stand-in: returns when the process has ended.

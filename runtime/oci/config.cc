@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -67,9 +68,10 @@ Result<void> check_version(const std::string& version) {
   return {};
 }
 
-Result<void> check_namespaces(const Json& config) {
+Result<std::vector<Namespace>> read_namespaces(const Json& config) {
+  std::vector<Namespace> namespaces;
   auto linux = config.find("linux");
-  if (linux == config.end() || !linux->contains("namespaces")) return {};
+  if (linux == config.end() || !linux->contains("namespaces")) return namespaces;
   std::set<std::string> seen;
   for (size_t i = 0; i < (*linux)["namespaces"].size(); i++) {
     const Json& entry = (*linux)["namespaces"][i];
@@ -79,6 +81,7 @@ Result<void> check_namespaces(const Json& config) {
     if (!seen.insert(type).second) return wrong(path + ".type", "\"" + type + "\" occurs twice");
     std::string namespace_path = string_or(entry, "path");
     if (!namespace_path.empty() && namespace_path[0] != '/') return wrong(path + ".path", "must be an absolute path");
+    namespaces.push_back({.type = std::move(type), .path = std::move(namespace_path)});
   }
   bool uts = seen.contains("uts");
   if (!string_or(config, "hostname").empty() && !uts) {
@@ -87,17 +90,50 @@ Result<void> check_namespaces(const Json& config) {
   if (!string_or(config, "domainname").empty() && !uts) {
     return wrong("domainname", "cannot be set without a uts namespace in linux.namespaces");
   }
+  return namespaces;
+}
+
+// runc allows those alone that belong to one of the container's own namespaces. Here all do: the kernel is the
+// container's own.
+Result<void> check_sysctls(const Json& config) {
+  auto linux = config.find("linux");
+  if (linux == config.end() || !linux->contains("sysctl")) return {};
+  for (const char* name : {"kernel.hostname", "kernel/hostname"}) {
+    if (!(*linux)["sysctl"].contains(name)) continue;
+    return wrong("linux.sysctl",
+                 "sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI \"hostname\" field");
+  }
   return {};
 }
 
-// The last of "ro" and "rw" counts, as for mount(8).
-bool is_readonly(const Json& options) {
-  bool readonly = false;
-  for (const Json& option : options) {
-    if (option == "ro" || option == "rro") readonly = true;
-    if (option == "rw") readonly = false;
+// Takes the hooks out of the configuration, but for those that the guest runs: the others, and what their environment
+// holds, are no business of the guest's.
+Result<Json> take_hooks(Json& config) {
+  auto found = config.find("hooks");
+  if (found == config.end()) return Json();
+  Json hooks = Json::object();
+  for (std::string_view kind : kHookKinds) {
+    auto list = found->find(kind);
+    if (list == found->end()) continue;
+    for (size_t i = 0; i < list->size(); i++) {
+      if (string_or((*list)[i], "path").starts_with('/')) continue;
+      return wrong("hooks." + std::string(kind) + "[" + std::to_string(i) + "].path", "must be an absolute path");
+    }
+    hooks[std::string(kind)] = std::move(*list);
   }
-  return readonly;
+  config.erase("hooks");
+  if (hooks.contains("startContainer")) config["hooks"]["startContainer"] = hooks["startContainer"];
+  return hooks;
+}
+
+// The last of two opposites counts, as for mount(8).
+bool last_of(const Json& options, const char* yes, const char* no) {
+  bool wanted = false;
+  for (const Json& option : options) {
+    if (option == yes) wanted = true;
+    if (option == no) wanted = false;
+  }
+  return wanted;
 }
 
 bool is_bind(const std::string& type, const Json& options) {
@@ -116,7 +152,10 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
     Json& json = (*list)[i];
     std::string path = "mounts[" + std::to_string(i) + "]";
     const Json options = json.value("options", Json::array());
-    Mount mount{.index = i, .destination = string_or(json, "destination"), .source = string_or(json, "source")};
+    Mount mount{.index = i,
+                .type = string_or(json, "type"),
+                .destination = string_or(json, "destination"),
+                .source = string_or(json, "source")};
     if (mount.destination.empty()) return wrong(path + ".destination", "must not be empty");
     if (mount.destination[0] != '/') {
       // As runc: old callers do this.
@@ -124,8 +163,10 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
       mount.destination = "/" + mount.destination;
       json["destination"] = mount.destination;
     }
-    mount.bind = is_bind(string_or(json, "type"), options);
-    mount.readonly = is_readonly(options);
+    mount.bind = is_bind(mount.type, options);
+    mount.recursive = last_of(options, "rbind", "bind");
+    mount.readonly_below = last_of(options, "rro", "rrw");
+    mount.readonly = mount.readonly_below || last_of(options, "ro", "rw");
     if (mount.bind) {
       if (mount.source.empty()) return wrong(path + ".source", "is required for a bind mount");
       if (mount.source[0] != '/') mount.source = bundle + "/" + mount.source;
@@ -158,7 +199,7 @@ Result<void> check_rlimits(const Json& process, const std::string& path) {
     std::string entry = path + ".rlimits[" + std::to_string(i) + "]";
     std::string type = limit["type"].get<std::string>();
     if (!seen.insert(type).second) return wrong(entry + ".type", type + " occurs twice");
-    if (limit["soft"].get<uint64_t>() > limit["hard"].get<uint64_t>()) {
+    if (limit.value("soft", uint64_t{0}) > limit.value("hard", uint64_t{0})) {
       return wrong(entry + ".soft", "must not be above hard");
     }
   }
@@ -194,10 +235,11 @@ Result<void> check_resources(const Json& resources, const std::string& path) {
   return check_object(resources, resources_fields(), path);
 }
 
-Result<Config> load_config(const std::string& bundle) {
+Result<Config> load_config(const std::string& bundle, const std::string& file) {
   Config config;
   config.bundle = TRY_CONTEXT(real_path(bundle.empty() ? "." : bundle), "bundle");
-  auto text = read_file(config.bundle + "/" + kConfigName, kMaxConfig);
+  config.file = file.empty() ? config.bundle + "/" + kConfigName : TRY_CONTEXT(real_path(file), "--config");
+  auto text = read_file(config.file, kMaxConfig);
   if (!text) {
     if (text.error().code() != ENOENT) return std::unexpected(text.error());
     return fail("JSON specification file config.json not found: no such file or directory in " + config.bundle, ENOENT);
@@ -210,9 +252,11 @@ Result<Config> load_config(const std::string& bundle) {
   TRY_CONTEXT(check_version(config.oci_version), kConfigName);
   if (!json.contains("process")) return fail("config.json: process: is required", EINVAL);
   TRY_CONTEXT(check_process(json["process"], "process"), kConfigName);
-  TRY_CONTEXT(check_namespaces(json), kConfigName);
+  config.namespaces = TRY_CONTEXT(read_namespaces(json), kConfigName);
+  TRY_CONTEXT(check_sysctls(json), kConfigName);
   config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.warnings), kConfigName);
   TRY_CONTEXT(restrict_config(json, config.warnings), kConfigName);
+  config.hooks = TRY_CONTEXT(take_hooks(json), kConfigName);
   config.rootfs = TRY(read_rootfs(json, config.bundle));
   config.rootfs_readonly = json["root"].value("readonly", false);
   if (json.contains("annotations")) json["annotations"].get_to(config.annotations);

@@ -52,6 +52,10 @@ Result<void> check_value(const Json& value, const Field& field, const std::strin
       if (!value.is_object()) return wrong(path, "must be an object");
       for (const auto& [key, element] : value.items()) TRY(check_string(element, {}, path + "." + key));
       return {};
+    case Kind::named_objects:
+      if (!value.is_object()) return wrong(path, "must be an object");
+      for (const auto& [key, element] : value.items()) TRY(check_object(element, field.fields, path + "." + key));
+      return {};
     case Kind::strings:
     case Kind::objects:
     case Kind::numbers:

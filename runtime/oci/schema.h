@@ -18,12 +18,13 @@ namespace nacre::oci {
 enum class Kind {
   string,
   boolean,
-  integer,  // in [low, high]
-  object,   // by `fields`
-  strings,  // array of strings
-  objects,  // array of objects by `fields`
-  map,      // object whose values are strings
-  numbers,  // array of integers in [low, high]
+  integer,        // in [low, high]
+  object,         // by `fields`
+  strings,        // array of strings
+  objects,        // array of objects by `fields`
+  map,            // object whose values are strings
+  numbers,        // array of integers in [low, high]
+  named_objects,  // object whose values are objects by `fields`
 };
 
 struct Field {

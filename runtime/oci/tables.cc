@@ -43,12 +43,14 @@ constexpr Field objects(std::string_view name, std::span<const Field> fields, bo
   return {.name = name, .kind = Kind::objects, .required = required, .fields = fields};
 }
 
+// What Go would decode as zero when it is absent is not required, as under runc.
+
 // --- process
 
-constexpr Field kConsoleSize[] = {unsigned32("height", true), unsigned32("width", true)};
+constexpr Field kConsoleSize[] = {unsigned32("height"), unsigned32("width")};
 constexpr Field kUser[] = {
-    unsigned32("uid", true),
-    unsigned32("gid", true),
+    unsigned32("uid"),
+    unsigned32("gid"),
     integer("umask", 0, 0777),
     {.name = "additionalGids", .kind = Kind::numbers, .low = 0, .high = kMaxU32},
 };
@@ -61,11 +63,11 @@ constexpr Field kRlimit[] = {
            "RLIMIT_NICE RLIMIT_NOFILE RLIMIT_NPROC RLIMIT_RSS RLIMIT_RTPRIO RLIMIT_RTTIME RLIMIT_SIGPENDING "
            "RLIMIT_STACK ",
            true),
-    unsigned64("soft", true),
-    unsigned64("hard", true),
+    unsigned64("soft"),
+    unsigned64("hard"),
 };
 constexpr Field kScheduler[] = {
-    one_of("policy", " SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_ISO SCHED_IDLE SCHED_DEADLINE ", true),
+    one_of("policy", " SCHED_OTHER SCHED_FIFO SCHED_RR SCHED_BATCH SCHED_IDLE SCHED_DEADLINE ", true),
     integer("nice", -20, 19),
     integer("priority", 0, 99),
     strings("flags"),
@@ -75,7 +77,7 @@ constexpr Field kScheduler[] = {
 };
 constexpr Field kIoPriority[] = {
     one_of("class", " IOPRIO_CLASS_RT IOPRIO_CLASS_BE IOPRIO_CLASS_IDLE ", true),
-    integer("priority", 0, 7, true),
+    integer("priority", 0, 7),
 };
 constexpr Field kExecCpuAffinity[] = {string("initial"), string("final")};
 constexpr Field kProcess[] = {
@@ -116,7 +118,7 @@ constexpr Field kHooks[] = {
 
 // --- linux.resources
 
-constexpr Field kDeviceRule[] = {boolean("allow", true), string("type"), signed64("major"), signed64("minor"),
+constexpr Field kDeviceRule[] = {boolean("allow"), string("type"), signed64("major"), signed64("minor"),
                                  string("access")};
 constexpr Field kMemory[] = {
     signed64("limit"),           signed64("reservation"), signed64("swap"),
@@ -149,6 +151,7 @@ constexpr Field kBlockIo[] = {
 };
 constexpr Field kHugepageLimit[] = {string("pageSize", true), unsigned64("limit", true)};
 constexpr Field kPriority[] = {string("name", true), unsigned32("priority", true)};
+constexpr Field kRdmaLimit[] = {unsigned32("hcaHandles"), unsigned32("hcaObjects")};
 constexpr Field kNetwork[] = {unsigned32("classID"), objects("priorities", kPriority)};
 constexpr Field kResources[] = {
     objects("devices", kDeviceRule),
@@ -158,6 +161,7 @@ constexpr Field kResources[] = {
     object("blockIO", kBlockIo),
     objects("hugepageLimits", kHugepageLimit),
     object("network", kNetwork),
+    {.name = "rdma", .kind = Kind::named_objects, .fields = kRdmaLimit},
     map("unified"),
 };
 
@@ -174,10 +178,13 @@ constexpr Field kSeccompArg[] = {integer("index", 0, 5, true), unsigned64("value
 constexpr Field kSyscall[] = {strings("names", true), string("action", true), unsigned32("errnoRet"),
                               objects("args", kSeccompArg)};
 constexpr Field kSeccomp[] = {
-    string("defaultAction", true), unsigned32("defaultErrnoRet"), strings("architectures"),      strings("flags"),
-    string("listenerPath"),        string("listenerMetadata"),    objects("syscalls", kSyscall),
+    string("defaultAction"), unsigned32("defaultErrnoRet"), strings("architectures"),      strings("flags"),
+    string("listenerPath"),  string("listenerMetadata"),    objects("syscalls", kSyscall),
 };
 constexpr Field kPersonality[] = {one_of("domain", " LINUX LINUX32 ", true), strings("flags")};
+constexpr Field kClockOffset[] = {signed64("secs"), integer("nanosecs", 0, 999'999'999)};
+constexpr Field kTimeOffsets[] = {object("monotonic", kClockOffset), object("boottime", kClockOffset)};
+constexpr Field kMemoryPolicy[] = {string("mode"), string("nodes"), strings("flags")};
 constexpr Field kIntelRdt[] = {string("closID"), string("l3CacheSchema"), string("memBwSchema")};
 constexpr Field kLinux[] = {
     objects("namespaces", kNamespace),
@@ -194,6 +201,8 @@ constexpr Field kLinux[] = {
     string("mountLabel"),
     object("personality", kPersonality),
     object("intelRdt", kIntelRdt),
+    object("memoryPolicy", kMemoryPolicy),
+    object("timeOffsets", kTimeOffsets),
 };
 
 constexpr Field kConfig[] = {

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
@@ -24,28 +25,41 @@ using Clock = std::chrono::steady_clock;
 // After the control connection's end, vmm's own end is given this long before it counts as ended anyway.
 constexpr int kVmEndMs = 2'000;
 
-int remaining_ms(Clock::time_point deadline) {
-  auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-  return left < 0 ? 0 : static_cast<int>(left);
-}
-
 bool leads_anywhere(int fd) {
   struct stat info;
   if (::fstat(fd, &info) < 0) return false;
   return !(S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3));  // /dev/null
 }
 
+// 0 where it is not a number: the guest's word is not to be trusted.
+uint64_t number_at(const Json& message, const std::string& pointer) {
+  Json::json_pointer at(pointer);
+  if (!message.contains(at) || !message.at(at).is_number_unsigned()) return 0;
+  return message.at(at).get<uint64_t>();
+}
+
 }  // namespace
 
-Stdio probe_stdio() {
+Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed) {
+  if (terminal) {
+    auto end = [&](const Fd& redirected) { return redirected ? redirected.get() : terminal->fd.get(); };
+    return {.in = end(terminal->redirected_in),
+            .out = end(terminal->redirected_out),
+            .err = -1,
+            .passed = std::move(passed)};
+  }
   auto probe = [](int fd) { return leads_anywhere(fd) ? fd : -1; };
-  return {.in = probe(STDIN_FILENO), .out = probe(STDOUT_FILENO), .err = probe(STDERR_FILENO)};
+  return {
+      .in = probe(STDIN_FILENO), .out = probe(STDOUT_FILENO), .err = probe(STDERR_FILENO), .passed = std::move(passed)};
 }
 
 Json with_stdio(Json request, const Stdio& stdio) {
   request["stdin"] = stdio.in >= 0;
   request["stdout"] = stdio.out >= 0;
   request["stderr"] = stdio.err >= 0;
+  for (const PassedFd& passed : stdio.passed) {
+    request["passed"].push_back(std::string(passed.readable ? "r" : "") + (passed.writable ? "w" : ""));
+  }
   return request;
 }
 
@@ -55,8 +69,11 @@ Session::Session(Fd control, std::string container, std::string exec, int vmm_pi
 Session::Wake Session::wait(int signal_fd, int hangup_fd, int timeout_ms) {
   for (;;) {
     // poll(2) ignores negative descriptors.
-    std::array<pollfd, 4> fds{
-        {{control_.get(), POLLIN, 0}, {vmm_pidfd_, POLLIN, 0}, {signal_fd, POLLIN, 0}, {hangup_fd, POLLRDHUP, 0}}};
+    std::array<pollfd, 5> fds{{{control_.get(), POLLIN, 0},
+                               {vmm_pidfd_, POLLIN, 0},
+                               {signal_fd, POLLIN, 0},
+                               {hangup_fd, POLLRDHUP, 0},
+                               {other_fd_, POLLIN, 0}}};
     int ready = ::poll(fds.data(), fds.size(), timeout_ms);
     if (ready < 0) continue;  // EINTR: no other error is possible here
     if (ready == 0) return Wake::timeout;
@@ -64,7 +81,8 @@ Session::Wake Session::wait(int signal_fd, int hangup_fd, int timeout_ms) {
     if (fds[0].revents != 0) return Wake::message;
     if (fds[1].revents != 0) return Wake::vm_ended;
     if (fds[3].revents != 0) return Wake::hangup;
-    return Wake::signal;
+    if (fds[2].revents != 0) return Wake::signal;
+    return Wake::other;
   }
 }
 
@@ -85,16 +103,20 @@ Result<std::optional<Json>> Session::next_reply() {
   for (;;) {
     Json message = TRY(decoder_.next());
     if (message.is_null()) return std::nullopt;
+    if (message["type"] == "oom") {
+      on_oom_();
+      continue;
+    }
+    if (message["type"] == "ready") {
+      on_ready_();
+      continue;
+    }
     if (message["type"] != "exited") return message;
     Exited exited;
     exited.exit.status = static_cast<int>(TRY(protocol::integer_field(message, "status", 0, 255)));
     exited.exit.signal = static_cast<int>(TRY(protocol::integer_field(message, "signal", 0, SIGRTMAX)));
-    if (message.contains("sent")) {
-      const Json& sent = message["sent"];
-      exited.sent_stdout = static_cast<uint64_t>(TRY(protocol::integer_field(sent, "stdout", 0, INT64_MAX)));
-      exited.sent_stderr = static_cast<uint64_t>(TRY(protocol::integer_field(sent, "stderr", 0, INT64_MAX)));
-    }
-    exited_ = exited;
+    exited.message = std::move(message);
+    exited_ = std::move(exited);
   }
 }
 
@@ -118,25 +140,41 @@ Result<Json> Session::request(const Json& message, int timeout_ms, int hangup_fd
         return fail("the guest did not answer within " + std::to_string(timeout_ms / 1000) + " s", ETIMEDOUT);
       case Wake::signal:
         break;
+      case Wake::other:
+        call_on_readable();
+        break;
     }
   }
 }
 
+void Session::call_on_readable() {
+  other_fd_ = -1;
+  on_readable_();
+}
+
 Result<void> Session::attach_stdio(int directory, const Json& created, const Stdio& stdio) {
-  auto streams = created.find("streams");
-  if (streams == created.end()) return {};
-  struct Part {
-    const char* name;
-    int fd;
-    Stream::Direction direction;
-    std::optional<Stream>& stream;
+  auto attach = [&](int fd, Stream::Direction direction, const std::string& name) -> Result<Stream> {
+    uint64_t port = number_at(created, "/streams/" + name);
+    if (port < 1 || port >= UINT32_MAX) return fail("the guest has no port for " + name, EPROTO);
+    return TRY_CONTEXT(Stream::attach(directory, static_cast<uint32_t>(port), direction, fd), name);
   };
-  for (const Part& part : {Part{"stdin", stdio.in, Stream::Direction::to_guest, stdin_},
-                           Part{"stdout", stdio.out, Stream::Direction::from_guest, stdout_},
-                           Part{"stderr", stdio.err, Stream::Direction::from_guest, stderr_}}) {
-    if (part.fd < 0) continue;
-    auto port = static_cast<uint32_t>(TRY(protocol::integer_field(*streams, part.name, 1, UINT32_MAX - 1)));
-    part.stream = TRY_CONTEXT(Stream::attach(directory, port, part.direction, part.fd), part.name);
+  auto attach_input = [&](int fd, const std::string& name) -> Result<void> {
+    inputs_.push_back(TRY(attach(fd, Stream::Direction::to_guest, name)));
+    return {};
+  };
+  auto attach_output = [&](int fd, const std::string& name, const std::string& count) -> Result<void> {
+    Stream stream = TRY(attach(fd, Stream::Direction::from_guest, name));
+    outputs_.push_back({.stream = std::move(stream), .count = "/sent/" + count});
+    return {};
+  };
+  if (stdio.in >= 0) TRY(attach_input(stdio.in, "stdin"));
+  if (stdio.out >= 0) TRY(attach_output(stdio.out, "stdout", "stdout"));
+  if (stdio.err >= 0) TRY(attach_output(stdio.err, "stderr", "stderr"));
+  for (size_t i = 0; i < stdio.passed.size(); i++) {
+    const PassedFd& passed = stdio.passed[i];
+    std::string name = "passed/" + std::to_string(i);
+    if (passed.readable) TRY(attach_input(passed.fd, name + "/in"));
+    if (passed.writable) TRY(attach_output(passed.fd, name + "/out", name));
   }
   return {};
 }
@@ -163,13 +201,17 @@ void Session::tell_guest(Json message) {
 
 // Until all output that the guest sent is in the caller's descriptors, however slowly the caller reads.
 void Session::flush() {
-  std::array<pollfd, 3> fds{{{vmm_pidfd_, POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}}};
-  if (stdout_ && stdout_->request_flush(exited_->sent_stdout)) fds[1].fd = stdout_->fd();
-  if (stderr_ && stderr_->request_flush(exited_->sent_stderr)) fds[2].fd = stderr_->fd();
-  while (fds[1].fd >= 0 || fds[2].fd >= 0) {
+  std::vector<pollfd> fds{{vmm_pidfd_, POLLIN, 0}};
+  for (Output& output : outputs_) {
+    bool asked = output.stream.request_flush(number_at(exited_->message, output.count)).has_value();
+    fds.push_back({asked ? output.stream.fd() : -1, POLLIN, 0});
+  }
+  auto waiting = [&] { return std::any_of(fds.begin() + 1, fds.end(), [](const pollfd& fd) { return fd.fd >= 0; }); };
+  while (waiting()) {
     if (::poll(fds.data(), fds.size(), -1) < 0) continue;
-    if (fds[1].revents != 0 && stdout_->flushed()) fds[1].fd = -1;
-    if (fds[2].revents != 0 && stderr_->flushed()) fds[2].fd = -1;
+    for (size_t i = 1; i < fds.size(); i++) {
+      if (fds[i].revents != 0 && outputs_[i - 1].stream.flushed()) fds[i].fd = -1;
+    }
     if (fds[0].revents != 0) return;
   }
 }
@@ -204,6 +246,9 @@ ProcessExit Session::run(int signal_fd) {
       }
       case Wake::signal:
         forward_signal(signal_fd);
+        break;
+      case Wake::other:
+        call_on_readable();
         break;
       case Wake::vm_ended:
       case Wake::hangup:

@@ -1,6 +1,7 @@
 // The stand-in's side of one process in a guest: its control connection, its stdio, its signals and its end.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,15 +13,19 @@
 #include "base/subprocess.h"
 #include "guest-init/protocol/protocol.h"
 #include "runtime/agent/connection.h"
+#include "runtime/standin/passed_fds.h"
+#include "runtime/standin/terminal.h"
 
 namespace nacre::runtime {
 
 // The descriptors that the process's streams are joined to; -1: none.
 struct Stdio {
   int in = -1, out = -1, err = -1;
+  std::vector<PassedFd> passed;
 };
-// Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream.
-Stdio probe_stdio();
+// Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream. With a terminal it
+// is all three.
+Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
 // A create or exec request with its stdio, or its terminal.
 nlohmann::json with_stdio(nlohmann::json request, const Stdio& stdio);
 
@@ -37,6 +42,18 @@ class Session {
   // not: the guest's terminal hangs up too.
   void watch_terminal(Fd terminal) { terminal_ = std::move(terminal); }
 
+  // Called for each "oom" event that comes.
+  void on_oom(std::function<void()> handler) { on_oom_ = std::move(handler); }
+
+  // Called for each "ready" event that comes.
+  void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
+
+  // Called once, when `fd` has something to read while run() waits.
+  void on_readable(int fd, std::function<void()> handler) {
+    other_fd_ = fd;
+    on_readable_ = std::move(handler);
+  }
+
   // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
   Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
 
@@ -45,19 +62,25 @@ class Session {
   ProcessExit run(int signal_fd);
 
  private:
-  enum class Wake { message, signal, vm_ended, hangup, timeout };
+  enum class Wake { message, signal, vm_ended, hangup, other, timeout };
 
   Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
   Result<bool> read_control();  // false: the connection has ended
-  // The next reply; notes an "exited" event on the way. None: more bytes are needed.
+  // The next reply; takes events on the way. None: more bytes are needed.
   Result<std::optional<nlohmann::json>> next_reply();
+  void call_on_readable();
   void forward_signal(int signal_fd);
   void tell_guest(nlohmann::json message);
   void flush();
 
   struct Exited {
     ProcessExit exit;
-    uint64_t sent_stdout = 0, sent_stderr = 0;
+    nlohmann::json message;
+  };
+  // Something of ours that vmm writes to.
+  struct Output {
+    Stream stream;
+    std::string count;  // JSON pointer into "exited": how many bytes there are
   };
 
   Fd control_;
@@ -67,7 +90,12 @@ class Session {
   Fd terminal_;
   protocol::Decoder decoder_;
   std::optional<Exited> exited_;
-  std::optional<Stream> stdin_, stdout_, stderr_;
+  std::function<void()> on_oom_ = [] {};
+  std::function<void()> on_ready_ = [] {};
+  int other_fd_ = -1;
+  std::function<void()> on_readable_;
+  std::vector<Stream> inputs_;
+  std::vector<Output> outputs_;
 };
 
 // All signals that can be caught, blocked and as a descriptor. SIGCHLD of our own children is filtered out by readers.

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,13 +11,20 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "runtime/cgroup/cgroup.h"
+#include "runtime/cgroup/oom.h"
+#include "runtime/lifecycle/hooks.h"
+#include "runtime/standin/notify.h"
 #include "runtime/standin/session.h"
+#include "runtime/standin/title.h"
 #include "runtime/standin/vm.h"
+#include "runtime/translate/translate.h"
 
 namespace nacre::runtime {
 
@@ -27,6 +35,8 @@ using Json = nlohmann::json;
 // From vmm's start to the guest's answer. A VM inside an emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
+// A program of the host waits in the kernel meanwhile.
+constexpr int kProcTimeoutMs = 10'000;
 
 std::vector<int>& inherited_fds() {
   static std::vector<int> fds;
@@ -39,32 +49,53 @@ Error explain(const Error& error, Vm& vm, const ContainerDir& dir) {
   return Error(vm.explain_end(dir), ECONNRESET);
 }
 
+// Before the VM starts, so that it serves a root filesystem that hooks have finished.
+Result<void> let_hooks_run(const StandinPlan& plan, const ContainerDir& dir, int report, const Processes& processes) {
+  TRY(dir.write_processes(processes));
+  bool sent = send_report(report, {.ok = true, .processes = processes, .error = "", .code = 0}).has_value();
+  char word;
+  if (!sent || ::recv(report, &word, 1, 0) <= 0) return fail("given up by the caller", ECANCELED);
+  return run_hooks(plan.hooks, "createContainer", hook_state(plan.record, "creating", ::getpid()));
+}
+
 struct Container {
+  HostNamespaces host;
   Vm vm;
   Session session;
 };
 
 // Boots the VM and builds the container in it, up to the point where start releases it.
 Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int report, Processes& processes) {
-  if (!plan.cgroup.empty()) enter_cgroup(plan.cgroup);
+  NotifyForwarder notify = plan.notify ? NotifyForwarder::from_environment() : NotifyForwarder();
+  if (!plan.cgroup.empty()) TRY_CONTEXT(enter_cgroup(plan.cgroup), "unable to apply cgroup configuration");
+  HostNamespaces host = TRY(HostNamespaces::enter(plan.host));
+  TRY(host.mount_filesystems(plan.filesystems));
+  processes.cgroup = plan.cgroup;
+  processes.standin = TRY(identify(::getpid()));
+  if (waits_for_hooks(plan)) TRY(let_hooks_run(plan, dir, report, processes));
+  if (plan.memory_policy) TRY(take_memory_policy(*plan.memory_policy));
+  Json host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
   Vm vm = TRY(Vm::start(plan.vmm_program, std::move(plan.vm), dir));
   // The VM boots meanwhile.
-  processes.standin = TRY(identify(::getpid()));
   processes.vmm = TRY(identify(vm.pid()));
   TRY(dir.write_processes(processes));
   Session session(vm.take_control(), plan.id, "", vm.pidfd());
+  session.on_oom([sign = std::make_shared<OomSign>(plan.cgroup)] { sign->show(); });
+  session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
   Json create{{"type", "create"}, {"container", plan.id}, {"config", std::move(plan.guest_config)}};
-  Stdio stdio = probe_stdio();
-  if (plan.terminal) {
-    stdio = {.in = plan.terminal->fd.get(), .out = plan.terminal->fd.get(), .err = -1};
-    plan.terminal->describe(create, create["config"]["process"]);
-  }
+  Stdio stdio = probe_stdio(plan.terminal, std::move(plan.passed_fds));
+  if (plan.terminal) plan.terminal->describe(create, create["config"]["process"]);
   create = with_stdio(std::move(create), stdio);
+  if (!plan.seccomp.is_null()) create["seccomp"] = std::move(plan.seccomp);
+  create["hostMounts"] = std::move(host_mounts);
+  if (plan.notify) create["notify"] = true;
+  if (has_hooks(plan.hooks, "startContainer")) create["bundle"] = plan.record.bundle;
   auto created = session.request(create, kBootTimeoutMs, report);
   if (!created) return std::unexpected(explain(created.error(), vm, dir));
   TRY(session.attach_stdio(dir.fd(), *created, stdio));
+  close_passed_fds(stdio.passed);
   if (plan.terminal) session.watch_terminal(std::move(plan.terminal->fd));
-  return Container{std::move(vm), std::move(session)};
+  return Container{std::move(host), std::move(vm), std::move(session)};
 }
 
 // For `run`: waits for the word to start and passes the outcome on.
@@ -72,26 +103,73 @@ Result<void> start_when_told(Container& container, const StandinPlan& plan, cons
   char word;
   ssize_t n = ::recv(report, &word, 1, 0);
   if (n <= 0) return fail("given up by the caller", ECANCELED);
-  auto started = container.session.request({{"type", "start"}, {"container", plan.id}}, kRequestTimeoutMs, report);
+  auto started =
+      container.session.request({{"type", "start"}, {"container", plan.id}}, start_timeout_ms(plan.hooks), report);
   if (!started) return std::unexpected(explain(started.error(), container.vm, dir));
   return {};
 }
 
-// The caller is gone and cannot clean up any more. Its lock went with it.
-void remove_abandoned(const std::string& cgroup, ContainerDir& dir) {
-  if (!cgroup.empty()) leave_and_remove_cgroup(cgroup);
-  if (auto locked = dir.relock(); locked && *locked) (void)dir.remove();
+// Serves the container's /proc once somebody looks into it, on a thread of its own: it has to wait for the guest.
+void serve_proc(Container& container, const std::string& id, const ContainerDir& dir, procfs::Mounted mounted) {
+  auto source = [&dir, request = Json{{"type", "procfs"}, {"container", id}}] {
+    return ask(dir.fd(), request, kProcTimeoutMs);
+  };
+  auto files = std::make_shared<procfs::FileSystem>(std::move(mounted.device), source);
+  files->serve_one();  // the kernel's greeting
+  auto serve = [files, &host = container.host] {
+    // The guest is reached by a path of the host.
+    if (::unshare(CLONE_FS) == 0) {
+      host.leave_mounts();
+      while (files->serve_one()) {
+      }
+    }
+    files->close();
+  };
+  container.session.on_readable(files->fd(), [files, serve] {
+    try {
+      std::thread(serve).detach();
+    } catch (const std::system_error& error) {
+      log_warn("the container's processes are not shown on the host: " + describe_errno(error.code().value()));
+      files->close();
+    }
+  });
 }
 
-[[noreturn]] void give_up(const Error& error, const std::string& cgroup, ContainerDir& dir, int report) {
+// Takes the container's mounts, and tells the caller that it is there. Its program does not run before: it could put a
+// link in the place of a bind mount's source that lies in another volume of its.
+Result<void> report_made(Container& container, const StandinPlan& plan, const ContainerDir& dir, int report,
+                         const Processes& processes) {
+  const Report made{.ok = true, .processes = processes, .error = "", .code = 0};
+  auto proc = TRY(container.host.show_root(plan.host));
+  if (proc) serve_proc(container, plan.id, dir, std::move(*proc));
+  if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
+  if (!plan.held) return {};
+  TRY(start_when_told(container, plan, dir, report));
+  (void)send_report(report, made);  // of a process that runs already the caller hears by its end
+  return {};
+}
+
+// The caller is gone and cannot clean up any more. Its lock went with it.
+void remove_abandoned(const StandinPlan& plan, ContainerDir& dir) {
+  if (!plan.cgroup.empty()) leave_and_remove_cgroup(plan.cgroup);
+  if (auto locked = dir.relock(); locked && *locked) (void)dir.remove();
+  run_late_hooks(plan.hooks, "poststop", hook_state(plan.record, "stopped", 0));
+}
+
+[[noreturn]] void give_up(const Error& error, const StandinPlan& plan, ContainerDir& dir, int report) {
   if (error.code() == ECANCELED ||
       !send_report(report, {.ok = false, .processes = {}, .error = error.message(), .code = error.code()})) {
-    remove_abandoned(cgroup, dir);
+    remove_abandoned(plan, dir);
   }
   ::_exit(EXIT_FAILURE);
 }
 
 }  // namespace
+
+bool waits_for_hooks(const StandinPlan& plan) {
+  return has_hooks(plan.hooks, "prestart") || has_hooks(plan.hooks, "createRuntime") ||
+         has_hooks(plan.hooks, "createContainer");
+}
 
 Result<void> send_report(int socket, const Report& report) {
   const Processes& p = report.processes;
@@ -135,6 +213,10 @@ void note_inherited_fds() {
   }
 }
 
+bool keep_inherited_fd(int fd) {
+  return std::erase(inherited_fds(), fd) != 0;
+}
+
 void close_inherited_fds() {
   for (int fd : std::exchange(inherited_fds(), {})) ::close(fd);
 }
@@ -155,23 +237,18 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
   // Ours, to be told of its window's changes.
   if (plan.terminal && plan.terminal->is_pseudo) ::ioctl(plan.terminal->fd.get(), TIOCSCTTY, 0);
   auto signals = take_signals();
-  if (!signals) give_up(signals.error(), plan.cgroup, dir, report.get());
+  if (!signals) give_up(signals.error(), plan, dir, report.get());
 
   Processes processes;
   auto container = make_container(plan, dir, report.get(), processes);
-  if (!container) give_up(container.error(), plan.cgroup, dir, report.get());
+  if (!container) give_up(container.error(), plan, dir, report.get());
   detach_from_caller();
-  if (!send_report(report.get(), {.ok = true, .processes = processes, .error = "", .code = 0})) {
+  show_command_line(plan.args);
+  auto reported = report_made(*container, plan, dir, report.get(), processes);
+  if (!reported) {
     container->vm.kill();
-    give_up(Error("given up by the caller", ECANCELED), plan.cgroup, dir, report.get());
-  }
-  if (plan.held) {
-    auto started = start_when_told(*container, plan, dir, report.get());
-    if (!started) {
-      container->vm.kill();
-      give_up(started.error(), plan.cgroup, dir, report.get());
-    }
-    (void)send_report(report.get(), {.ok = true, .processes = processes, .error = "", .code = 0});
+    container->host.leave_mounts();
+    give_up(reported.error(), plan, dir, report.get());
   }
   report.reset();
   // The configuration is with the guest: give back what it took.

@@ -7,13 +7,17 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "runtime/standin/host_namespaces.h"
+#include "runtime/standin/passed_fds.h"
 #include "runtime/standin/terminal.h"
 #include "runtime/state/store.h"
+#include "runtime/translate/memory_policy.h"
 #include "vmm/api/config.h"
 
 namespace nacre::runtime {
@@ -23,10 +27,23 @@ struct StandinPlan {
   std::string vmm_program;
   vmm::Config vm;
   nlohmann::json guest_config;
-  std::string cgroup;  // host cgroup to live in; empty: the caller's
+  nlohmann::json args;     // process.args
+  nlohmann::json seccomp;  // the filter as the guest gets it; null: none
+  std::string cgroup;      // host cgroup to live in; empty: the caller's
   std::optional<Terminal> terminal;
-  bool held = false;  // run: the caller says over the report socket when to start, and listens to the outcome
+  nlohmann::json hooks;  // "hooks" of config.json
+  Record record;         // what hooks are told
+  HostNamespacePlan host;
+  std::vector<HostFilesystem> filesystems;
+  std::optional<MemoryPolicy> memory_policy;
+  std::vector<PassedFd> passed_fds;
+  bool notify = false;  // the container can say that it is ready
+  bool held = false;    // run: the caller says over the report socket when to start, and listens to the outcome
 };
+
+// Whether the stand-in reports before it makes anything, and waits to be told (by a byte) that the hooks of the
+// runtime's side have run.
+bool waits_for_hooks(const StandinPlan& plan);
 
 // What a stand-in tells the command that forked it, one packet each.
 struct Report {
@@ -52,5 +69,6 @@ void detach_from_caller();
 // open. The first call, before anything else is opened, notes them; the second, in the stand-in, closes them.
 void note_inherited_fds();
 void close_inherited_fds();
+bool keep_inherited_fd(int fd);  // not to be closed; false if it is none of them
 
 }  // namespace nacre::runtime

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <span>
+#include <utility>
 
 #include "runtime/agent/connection.h"
 
@@ -45,18 +46,28 @@ Result<Terminal> Terminal::for_socket(const std::string& path) {
   std::string_view text(name.data());
   TRY_CONTEXT(send_with_fds(socket.get(), std::as_bytes(std::span(text)), std::array{master.get()}),
               "--console-socket");
-  return Terminal{.fd = std::move(slave), .newlines = true, .is_pseudo = true};
+  return Terminal{
+      .fd = std::move(slave), .newlines = true, .is_pseudo = true, .redirected_in = {}, .redirected_out = {}};
 }
 
 Result<Terminal> Terminal::of_caller() {
-  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::isatty(fd) == 1) return Terminal{.fd = TRY(reopen(fd)), .newlines = false};
+  Terminal terminal{.fd = {}, .newlines = false, .redirected_in = {}, .redirected_out = {}};
+  for (int fd : {STDERR_FILENO, STDOUT_FILENO, STDIN_FILENO}) {
+    if (!terminal.fd && ::isatty(fd) == 1) terminal.fd = TRY(reopen(fd));
   }
-  return Terminal{.fd = TRY(open_file("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK)), .newlines = false};
+  if (!terminal.fd) terminal.fd = TRY(open_file("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK));
+  for (auto [fd, redirected] :
+       {std::pair(STDIN_FILENO, &terminal.redirected_in), std::pair(STDOUT_FILENO, &terminal.redirected_out)}) {
+    if (::isatty(fd) == 1) continue;
+    *redirected = Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!*redirected) return fail_errno("dup");
+  }
+  return terminal;
 }
 
 void Terminal::describe(Json& request, Json& process) const {
   request["newlines"] = newlines;
+  if (redirected_in) request["hangsUp"] = false;
   WindowSize size = window_size(fd.get());
   if (size.rows != 0 && size.columns != 0 && !process.contains("consoleSize")) {
     process["consoleSize"] = {{"height", size.rows}, {"width", size.columns}};

@@ -18,6 +18,8 @@ struct Terminal {
   Fd fd;                   // non-blocking
   bool newlines;           // whether the guest's turns "\n" into "\r\n"
   bool is_pseudo = false;  // a pseudo-terminal of our own making
+  // The caller's stdin and stdout, where they are not terminals: then its bytes come from and go to these.
+  Fd redirected_in, redirected_out;
 
   // A new pseudo-terminal, whose master goes to whoever listens on an AF_UNIX socket: runc's --console-socket.
   static Result<Terminal> for_socket(const std::string& path);

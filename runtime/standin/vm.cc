@@ -16,6 +16,7 @@ namespace {
 constexpr int kControlFd = 3;
 constexpr int kListenFd = 4;
 constexpr int kLifelineFd = 5;
+constexpr int kMachineControlFd = 6;
 
 constexpr size_t kMaxLog = 1 << 20;
 constexpr size_t kMaxLine = 1000;
@@ -57,6 +58,7 @@ std::string describe(const ProcessExit& exit) {
 Result<Vm> Vm::start(const std::string& program, vmm::Config config, const ContainerDir& dir) {
   auto [control, guest_end] = TRY(make_socketpair(SOCK_STREAM));
   Fd listener = TRY(listen_in(dir.fd(), kSocketName));
+  Fd machine_control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
   Pipe lifeline = TRY(make_pipe());
   Fd null = TRY(open_file("/dev/null", O_RDWR));
   Fd log = TRY(open_log(dir, kVmmLogName));
@@ -66,6 +68,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
   config.vsock->listen_fd = kListenFd;
   config.vsock->streams = {{.port = protocol::kHostPort, .fd = kControlFd}};
   config.lifeline_fd = kLifelineFd;
+  config.control = vmm::Control{.path = "", .listen_fd = kMachineControlFd};
   TRY(vmm::check(config));
   std::string config_path = dir.file(kVmmConfigName);
   {
@@ -80,7 +83,8 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                                {log.get(), 2},
                                {guest_end.get(), kControlFd},
                                {listener.get(), kListenFd},
-                               {lifeline.read.get(), kLifelineFd}},
+                               {lifeline.read.get(), kLifelineFd},
+                               {machine_control.get(), kMachineControlFd}},
                        .death_signal = SIGKILL,
                        // A terminal that hangs up is the container's affair.
                        .new_session = true};

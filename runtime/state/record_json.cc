@@ -44,6 +44,7 @@ std::string record_to_json(const Record& record) {
   json["ociVersion"] = record.oci_version;
   json["id"] = record.id;
   json["bundle"] = record.bundle;
+  json["config"] = record.config;
   json["rootfs"] = record.rootfs;
   json["created"] = record.created;
   json["owner"] = record.owner;
@@ -51,6 +52,7 @@ std::string record_to_json(const Record& record) {
   json["standin"] = process_to_json(record.standin);
   json["vmm"] = process_to_json(record.vmm);
   json["cgroup"] = record.cgroup;
+  json["hooks"] = Json::parse(record.hooks.empty() ? "null" : record.hooks);
   return dump(json) + "\n";
 }
 
@@ -61,6 +63,7 @@ Result<Record> record_from_json(std::string_view text) {
     json.at("ociVersion").get_to(record.oci_version);
     json.at("id").get_to(record.id);
     json.at("bundle").get_to(record.bundle);
+    json.at("config").get_to(record.config);
     json.at("rootfs").get_to(record.rootfs);
     json.at("created").get_to(record.created);
     json.at("owner").get_to(record.owner);
@@ -68,6 +71,7 @@ Result<Record> record_from_json(std::string_view text) {
     record.standin = process_from_json(json.at("standin"));
     record.vmm = process_from_json(json.at("vmm"));
     json.at("cgroup").get_to(record.cgroup);
+    record.hooks = dump(json.value("hooks", Json()));  // absent in those of earlier versions
     return record;
   } catch (const Json::exception& error) {
     return fail(std::string("broken state: ") + error.what());
@@ -75,7 +79,9 @@ Result<Record> record_from_json(std::string_view text) {
 }
 
 std::string view_to_json(const View& view) {
-  return dump(view_json(view), 2);
+  Json json = view_json(view);
+  json["owner"] = "";  // runc tells it in `list` alone
+  return dump(json, 2);
 }
 
 std::string views_to_json(const std::vector<View>& views) {

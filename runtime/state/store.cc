@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 
 #include "runtime/state/container_id.h"
 #include "runtime/state/record_json.h"
@@ -27,6 +28,7 @@ constexpr const char* kProcessesName = "processes";
 constexpr const char* kStartedName = "started";
 constexpr const char* kPausedName = "paused";
 constexpr int kRemovalTries = 10;
+constexpr size_t kMaxProcesses = 8192;  // a path and four numbers
 
 std::unexpected<Error> does_not_exist(const std::string& id) {
   return fail("container does not exist: " + id, ENOENT);
@@ -156,21 +158,18 @@ Result<void> ContainerDir::write_processes(const Processes& processes) const {
   for (const ProcessId& process : {processes.standin, processes.vmm}) {
     text += std::to_string(process.pid) + " " + std::to_string(process.start_time) + "\n";
   }
+  text += processes.cgroup + "\n";
   return replace_file(file(kProcessesName), text);
 }
 
 Processes ContainerDir::read_processes() const {
-  Processes processes;
-  auto text = read_file(file(kProcessesName), 4096);
-  unsigned long long standin_start = 0, vmm_start = 0;
+  auto text = read_file(file(kProcessesName), kMaxProcesses);
+  std::istringstream input(text ? *text : "");
   Processes read;
-  if (text && std::sscanf(text->c_str(), "%d %llu %d %llu", &read.standin.pid, &standin_start, &read.vmm.pid,
-                          &vmm_start) == 4) {
-    processes = read;
-    processes.standin.start_time = standin_start;
-    processes.vmm.start_time = vmm_start;
-  }
-  return processes;
+  input >> read.standin.pid >> read.standin.start_time >> read.vmm.pid >> read.vmm.start_time;
+  input.ignore();
+  if (!std::getline(input, read.cgroup)) return {};  // cut short: nothing of it can be relied on
+  return read;
 }
 
 Result<void> ContainerDir::mark_started() const {
@@ -221,7 +220,10 @@ Result<void> ContainerDir::remove(int tries) {
   std::vector<std::string> names = TRY(entries(fd()));
   std::ranges::sort(names, {}, [](const auto& name) { return name == kLockName ? 2 : name == kRecordName ? 1 : 0; });
   for (const auto& name : names) {
-    if (::unlinkat(fd(), name.c_str(), 0) < 0 && errno != ENOENT) return fail_errno("unlink " + file(name));
+    if (::unlinkat(fd(), name.c_str(), 0) == 0 || errno == ENOENT) continue;
+    // Where the stand-in has mounted something, in its own mount namespace.
+    if (errno == EISDIR && ::unlinkat(fd(), name.c_str(), AT_REMOVEDIR) == 0) continue;
+    return fail_errno("unlink " + file(name));
   }
   if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
   // A command that does not take the lock has just put a file there.

@@ -5,6 +5,7 @@
 //   state.json  the Record; its presence makes the container exist for other commands
 //   started     present once the first process was released
 //   vsock.sock  vmm's listening socket: connections to the guest
+//   mount-N     where the stand-in mounts a file system, in a mount namespace of its own
 //   vmm.toml, vmm.log, console.log   configuration and output of vmm
 //
 // Files appear and change whole (written aside and renamed), so readers take no lock. The directory goes last of all.
@@ -22,6 +23,7 @@
 namespace nacre::runtime {
 
 inline constexpr const char* kSocketName = "vsock.sock";
+inline constexpr const char* kControlSocketName = "control.sock";
 inline constexpr const char* kVmmConfigName = "vmm.toml";
 inline constexpr const char* kVmmLogName = "vmm.log";
 inline constexpr const char* kConsoleLogName = "console.log";
@@ -36,6 +38,7 @@ struct Record {
   std::string oci_version;
   std::string id;
   std::string bundle;
+  std::string config;  // the file that it was made by
   std::string rootfs;
   std::string created;  // RFC 3339, UTC, nanoseconds
   std::string owner;    // name of the user that made it
@@ -43,11 +46,14 @@ struct Record {
   ProcessId standin;
   ProcessId vmm;
   std::string cgroup;  // host cgroup directory made for the container; empty: none
+  std::string hooks;   // JSON: "hooks" of config.json, which may be gone when they are due
 };
 
+// What is to be cleared away where there is no record, or none that can be read.
 struct Processes {
   ProcessId standin;
   ProcessId vmm;
+  std::string cgroup;  // as in Record
 };
 
 // A container's directory.

@@ -38,13 +38,15 @@ Record make_record(ProcessId standin) {
   return {.oci_version = "1.0.2",
           .id = "one",
           .bundle = "/b\xff",  // a path need not be UTF-8
+          .config = "/b/other.json",
           .rootfs = "/b/rootfs",
           .created = "2024-01-02T03:04:05.000000006Z",
           .owner = "root",
           .annotations = {{"k", "v"}},
           .standin = standin,
           .vmm = {.pid = 5, .start_time = 1ull << 60},
-          .cgroup = "/sys/fs/cgroup/x"};
+          .cgroup = "/sys/fs/cgroup/x",
+          .hooks = R"({"poststop":[{"path":"/x"}]})"};
 }
 
 // A child that waits to be killed.
@@ -101,6 +103,7 @@ BOOST_AUTO_TEST_CASE(a_record_comes_back) {
   BOOST_TEST((view->record.vmm == record.vmm));
   BOOST_TEST(view->record.rootfs == record.rootfs);
   BOOST_TEST(view->record.cgroup == record.cgroup);
+  BOOST_TEST(view->record.hooks == record.hooks);
   BOOST_TEST((view->record.annotations == record.annotations));
   BOOST_TEST((view->status == Status::created));
   BOOST_REQUIRE(dir->mark_started());
@@ -116,6 +119,20 @@ BOOST_AUTO_TEST_CASE(a_record_comes_back) {
 
 BOOST_AUTO_TEST_CASE(broken_state_is_an_error) {
   for (const char* text : {"", "{", "[]", "{}", R"({"ociVersion": 1})"}) BOOST_TEST(!runtime::record_from_json(text));
+}
+
+BOOST_AUTO_TEST_CASE(what_to_clear_away_comes_back_whole_or_not_at_all) {
+  Root root;
+  auto dir = ContainerDir::create(root, "one");
+  BOOST_REQUIRE_MESSAGE(dir, dir.error().message());
+  runtime::Processes written{.standin = {.pid = 7, .start_time = 1ull << 60}, .vmm = {.pid = 8}, .cgroup = "/c d/e"};
+  BOOST_REQUIRE(dir->write_processes(written));
+  runtime::Processes read = dir->read_processes();
+  BOOST_TEST((read.standin == written.standin && read.vmm == written.vmm && read.cgroup == written.cgroup));
+  const std::string& path = root;
+  std::filesystem::resize_file(path + "/one/processes", 12);
+  read = dir->read_processes();
+  BOOST_TEST((read.standin.pid == 0 && read.vmm.pid == 0 && read.cgroup.empty()));
 }
 
 BOOST_AUTO_TEST_CASE(an_id_in_use) {

@@ -1,7 +1,5 @@
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,16 +11,6 @@
 namespace nacre::runtime {
 
 namespace {
-
-// Links in the root filesystem are resolved as if it were "/".
-Result<Fd> open_in_root(int root, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  long fd = ::syscall(SYS_openat2, root, path.c_str(), &how, sizeof(how));
-  if (fd < 0) return fail_errno(path);
-  return Fd(static_cast<int>(fd));
-}
 
 std::vector<std::string> components(const std::string& path) {
   std::vector<std::string> result;
@@ -61,7 +49,30 @@ bool is_below(const std::vector<std::string>& path, const std::vector<std::strin
   return path.size() > parent.size() && std::equal(parent.begin(), parent.end(), path.begin());
 }
 
+bool covers(const std::vector<std::vector<std::string>>& mounted, const std::vector<std::string>& path) {
+  return std::ranges::any_of(mounted, [&](const auto& other) { return path == other || is_below(path, other); });
+}
+
 }  // namespace
+
+void keep_tmpfs_modes(const oci::Config& config, nlohmann::json& guest) {
+  if (!config.rootfs_readonly) return;
+  auto root = open_file(config.rootfs, O_PATH | O_DIRECTORY);
+  if (!root) return;  // an error of make_mountpoints()
+  std::vector<std::vector<std::string>> mounted;
+  for (const oci::Mount& mount : config.mounts) {
+    std::vector<std::string> path = components(mount.destination);
+    nlohmann::json& json = guest["mounts"][mount.index];
+    if (json.value("type", "") == "tmpfs" && !covers(mounted, path) &&
+        !open_in_root(root->get(), mount.destination, O_PATH)) {
+      // Before the caller's own options, which may have another one.
+      nlohmann::json options = {"mode=1777"};
+      for (const auto& option : json.value("options", nlohmann::json::array())) options.push_back(option);
+      json["options"] = std::move(options);
+    }
+    mounted.push_back(std::move(path));
+  }
+}
 
 Result<void> make_mountpoints(const oci::Config& config) {
   if (!config.rootfs_readonly) return {};
@@ -70,8 +81,7 @@ Result<void> make_mountpoints(const oci::Config& config) {
   for (const oci::Mount& mount : config.mounts) {
     std::vector<std::string> path = components(mount.destination);
     // Below another mount it is that mount's file system that counts, not the root's.
-    bool covered = std::ranges::any_of(mounted, [&](const auto& other) { return is_below(path, other); });
-    if (!covered) {
+    if (!covers(mounted, path)) {
       bool is_file = false;
       if (mount.bind) {
         struct stat info;
@@ -82,7 +92,9 @@ Result<void> make_mountpoints(const oci::Config& config) {
     }
     mounted.push_back(std::move(path));
   }
-  return {};
+  std::string cwd = config.json["process"]["cwd"];
+  if (covers(mounted, components(cwd))) return {};
+  return make_mountpoint(root.get(), cwd, false);
 }
 
 }  // namespace nacre::runtime

@@ -1,5 +1,6 @@
 #include "runtime/translate/translate.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 #include <cstdlib>
 
 #include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/rlimit_names.h"
+#include "runtime/translate/sizing.h"
 
 namespace nacre::runtime {
 
@@ -17,15 +20,15 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kRootTarget = "rootfs";
-constexpr unsigned kMaxCpus = 64;
-constexpr uint64_t kMemoryUnit = 2ull << 20;  // vmm's
-constexpr uint64_t kMaxMemory = 1ull << 46;
 
 // panic=-1 and reboot=k: a kernel that panics, or whose init ends, pulls the reset line at once, and vmm ends.
 // (reboot=t would be a triple fault, which vmm tells apart.)
 constexpr const char* kCommandLine =
     "rdinit=/init panic=-1 reboot=k pci=off nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
-    "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce";
+    "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce "
+    "dummy.numdummies=0";
+// The kernel decides which of the memory that comes later can go again, and which may be used by itself.
+constexpr const char* kGrows = " memory_hotplug.online_policy=auto-movable";
 constexpr const char* kSilent = " quiet 8250.nr_uarts=0";  // a serial line takes an exit to the host for each character
 constexpr const char* kConsole = " console=ttyS0";
 
@@ -46,52 +49,52 @@ std::string from_environment(const char* name, const std::string& otherwise) {
   return value != nullptr && *value != '\0' ? value : otherwise;
 }
 
-Result<unsigned> parse_cpus(const std::string& text) {
+Result<unsigned> parse_cpus(const char* name, const std::string& text) {
   unsigned cpus = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpus);
   if (error != std::errc() || end != text.data() + text.size() || cpus < 1 || cpus > kMaxCpus) {
-    return fail(std::string("annotations.") + kCpusAnnotation + ": must be a number from 1 to 64", EINVAL);
+    return fail(std::string("annotations.") + name + ": must be a number from 1 to 64", EINVAL);
   }
   return cpus;
 }
 
-const Json& member(const Json& object, const char* name) {
-  static const Json kNothing = Json::object();
-  auto found = object.find(name);
-  return found == object.end() ? kNothing : *found;
+// By linux.resources and the host, or as annotations have it.
+Result<void> set_size(const oci::Config& config, vmm::Config& vm) {
+  HostSize host = host_size();
+  VmSize size = size_for(resources_of(config), host);
+  auto memory = [&](const char* name, uint64_t otherwise) -> Result<uint64_t> {
+    auto found = config.annotations.find(name);
+    if (found == config.annotations.end()) return otherwise;
+    return TRY_CONTEXT(vmm::parse_size(found->second), std::string("annotations.") + name);
+  };
+  auto cpus = [&](const char* name, unsigned otherwise) -> Result<unsigned> {
+    auto found = config.annotations.find(name);
+    if (found == config.annotations.end()) return otherwise;
+    return parse_cpus(name, found->second);
+  };
+  size.memory = vm.memory = TRY(memory(kMemoryAnnotation, size.memory));
+  size.cpus = vm.cpus = TRY(cpus(kCpusAnnotation, size.cpus));
+  VmSize largest = largest_size(size, host);
+  vm.max_memory = std::max(vm.memory, TRY(memory(kMaxMemoryAnnotation, largest.memory)));
+  vm.max_cpus = std::max(vm.cpus, TRY(cpus(kMaxCpusAnnotation, largest.cpus)));
+  if (vm.max_memory > vm.memory) vm.cmdline += kGrows;
+  return {};
 }
 
-uint64_t memory_for(const Json& resources) {
-  int64_t limit = member(resources, "memory").value("limit", int64_t{0});
-  if (limit <= 0 || static_cast<uint64_t>(limit) > kMaxMemory) return kDefaultMemory;  // none that acts
-  uint64_t wanted = static_cast<uint64_t>(limit) + kGuestOverhead;
-  return std::max(kDefaultMemory, (wanted + kMemoryUnit - 1) / kMemoryUnit * kMemoryUnit);
+bool names_itself(const Json& config) {
+  auto hostname = config.find("hostname");
+  return hostname != config.end() && *hostname != "";
 }
 
-// One past the highest number in a list like "0-3,7".
-unsigned cpus_in_set(const std::string& set) {
-  unsigned highest = 0;
-  const char* position = set.data();
-  const char* end = position + set.size();
-  while (position < end) {
-    unsigned number = 0;
-    auto [next, error] = std::from_chars(position, end, number);
-    if (error == std::errc()) highest = std::max(highest, std::min(number, kMaxCpus) + 1);
-    position = error == std::errc() ? next : position + 1;
-  }
-  return highest;
-}
-
-unsigned cpus_for(const Json& resources) {
-  const Json& cpu = member(resources, "cpu");
-  int64_t quota = cpu.value("quota", int64_t{0});
-  constexpr uint64_t kDefaultPeriod = 100'000;  // microseconds, as the kernel's
-  uint64_t period = cpu.value("period", uint64_t{0});
-  if (period == 0) period = kDefaultPeriod;
-  uint64_t from_quota = quota <= 0 ? 0 : (static_cast<uint64_t>(quota) - 1) / period + 1;
-  auto on_host = static_cast<uint64_t>(std::max(1l, ::sysconf(_SC_NPROCESSORS_ONLN)));
-  uint64_t cpus = std::max<uint64_t>({kDefaultCpus, std::min(from_quota, on_host), cpus_in_set(cpu.value("cpus", ""))});
-  return static_cast<unsigned>(std::min<uint64_t>(cpus, kMaxCpus));
+// A container without a name of its own has its host's, as under runc; also one without a uts namespace, though it
+// may then change it without the host's hearing of it.
+void inherit_hostname(Json& config) {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  if (names_itself(config) || ::gethostname(name.data(), name.size() - 1) < 0) return;
+  Json& namespaces = config["linux"]["namespaces"];
+  bool own = std::ranges::any_of(namespaces, [](const Json& entry) { return entry["type"] == "uts"; });
+  if (!own) namespaces.push_back({{"type", "uts"}});
+  config["hostname"] = name.data();
 }
 
 }  // namespace
@@ -104,27 +107,31 @@ Result<Parts> find_parts() {
                .initramfs = from_environment("NACRE_INITRAMFS", library + "initramfs.cpio")};
 }
 
+const Json& resources_of(const oci::Config& config) {
+  static const Json kNothing = Json::object();
+  auto linux = config.json.find("linux");
+  if (linux == config.json.end()) return kNothing;
+  auto resources = linux->find("resources");
+  return resources == linux->end() ? kNothing : *resources;
+}
+
 Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug) {
   vmm::Config vm;
   vm.kernel = parts.kernel;
   vm.initrd = parts.initramfs;
   vm.cmdline = std::string(kCommandLine) + (debug ? kConsole : kSilent);
   vm.console = debug;
-  const Json& resources = member(member(config.json, "linux"), "resources");
-  vm.memory = memory_for(resources);
-  vm.cpus = cpus_for(resources);
-  if (auto found = config.annotations.find(kMemoryAnnotation); found != config.annotations.end()) {
-    vm.memory = TRY_CONTEXT(vmm::parse_size(found->second), std::string("annotations.") + kMemoryAnnotation);
-  }
-  if (auto found = config.annotations.find(kCpusAnnotation); found != config.annotations.end()) {
-    vm.cpus = TRY(parse_cpus(found->second));
-  }
+  TRY(set_size(config, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};
   share.mounts.push_back({.source = config.rootfs, .target = kRootTarget, .readonly = config.rootfs_readonly});
   size_t number = 0;
   for (const oci::Mount& mount : config.mounts) {
     if (!mount.bind) continue;
-    share.mounts.push_back({.source = mount.source, .target = mount_target(number++), .readonly = mount.readonly});
+    share.mounts.push_back({.source = mount.source,
+                            .target = mount_target(number++),
+                            .readonly = mount.readonly,
+                            .recursive = mount.recursive,
+                            .readonly_below = mount.readonly_below});
   }
   vm.fs.push_back(std::move(share));
   vm.vsock = vmm::Vsock{};
@@ -132,14 +139,32 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
   return vm;
 }
 
+void inherit_rlimits(Json& process) {
+  Json& limits = process["rlimits"];
+  if (limits.is_null()) limits = Json::array();
+  for (auto [name, resource] : protocol::kRlimits) {
+    bool given = std::ranges::any_of(limits, [&](const Json& limit) { return limit["type"] == name; });
+    rlimit own;
+    if (given || ::getrlimit(static_cast<__rlimit_resource_t>(resource), &own) < 0) continue;
+    limits.push_back({{"type", name}, {"soft", own.rlim_cur}, {"hard", own.rlim_max}});
+  }
+}
+
 Json to_guest(const oci::Config& config) {
   Json json = config.json;
   std::string share = std::string(protocol::kShareMountPoint) + "/";
   json["root"]["path"] = share + kRootTarget;
+  inherit_rlimits(json["process"]);
+  inherit_hostname(json);
+  if (json.contains("linux")) {
+    json["linux"].erase("seccomp");  // travels compiled
+    json["linux"].erase("memoryPolicy");
+  }
   size_t number = 0;
   for (const oci::Mount& mount : config.mounts) {
     if (mount.bind) json["mounts"][mount.index]["source"] = share + mount_target(number++);
   }
+  keep_tmpfs_modes(config, json);
   return json;
 }
 

@@ -6,10 +6,9 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
+#include "runtime/translate/memory_policy.h"
+
 using namespace nacre;
-using runtime::kDefaultCpus;
-using runtime::kDefaultMemory;
-using runtime::kGuestOverhead;
 using Json = nlohmann::json;
 
 namespace {
@@ -22,12 +21,6 @@ oci::Config config_with(const char* resources) {
   config.rootfs_readonly = true;
   config.json = {{"root", {{"path", "one"}}}, {"linux", {{"resources", Json::parse(resources)}}}};
   return config;
-}
-
-vmm::Config vm_for(const char* resources) {
-  auto vm = runtime::to_vm(config_with(resources), kParts, false);
-  BOOST_REQUIRE(vm);
-  return *vm;
 }
 
 }  // namespace
@@ -63,19 +56,27 @@ BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
   BOOST_TEST(guest["mounts"][2]["source"] == "/run/nacre/share/mounts/1");
 }
 
-BOOST_AUTO_TEST_CASE(the_vm_is_as_large_as_its_container) {
-  constexpr uint64_t kGiB = 1ull << 30;
-  BOOST_TEST(vm_for("{}").memory == kDefaultMemory);
-  BOOST_TEST(vm_for(R"({"memory": {"limit": -1}})").memory == kDefaultMemory);
-  BOOST_TEST(vm_for(R"({"memory": {"limit": 1048576}})").memory == kDefaultMemory);
-  BOOST_TEST(vm_for(R"({"memory": {"limit": 1073741825}})").memory == kGiB + kGuestOverhead + (2 << 20));
-  BOOST_TEST(vm_for(R"({"memory": {"limit": 9223372036854771712}})").memory == kDefaultMemory);
-  BOOST_TEST(vm_for("{}").cpus == kDefaultCpus);
-  auto on_host = static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_ONLN));
-  BOOST_TEST(vm_for(R"({"cpu": {"quota": 150000}})").cpus == std::min(2u, on_host));
-  BOOST_TEST(vm_for(R"({"cpu": {"quota": 100, "period": 100000}})").cpus == 1u);
-  BOOST_TEST(vm_for(R"({"cpu": {"cpus": "0-2"}})").cpus == 3u);
-  BOOST_TEST(vm_for(R"({"cpu": {"cpus": "0,99999"}})").cpus == 64u);
+BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {
+  auto policy = [](const char* text) -> std::string {
+    auto made = runtime::memory_policy({{"memoryPolicy", Json::parse(text)}});
+    if (!made) return made.error().message();
+    return std::to_string((*made)->mode) + " " + std::to_string((*made)->nodes[0]);
+  };
+  BOOST_TEST(!*runtime::memory_policy(Json::object()));
+  // Modes and flags by their numbers in linux/mempolicy.h, nodes as a mask.
+  BOOST_TEST(policy(R"({"mode": "MPOL_DEFAULT"})") == "0 0");
+  BOOST_TEST(policy(R"({"mode": "MPOL_INTERLEAVE", "nodes": "0"})") == "3 1");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND", "nodes": "0,2-3", "flags": ["MPOL_F_STATIC_NODES"]})") == "32770 13");
+  BOOST_TEST(policy(R"({"mode": "MPOL_PREFERRED", "nodes": "", "flags": ["MPOL_F_RELATIVE_NODES"]})") == "16385 0");
+  BOOST_TEST(policy(R"({})") == "invalid memory policy mode \"\"");
+  BOOST_TEST(policy(R"({"mode": "BIND", "nodes": "0"})") == "invalid memory policy mode \"BIND\"");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND"})") == "memory policy mode requires at least one node but got 0");
+  BOOST_TEST(policy(R"({"mode": "MPOL_LOCAL", "nodes": "0-7"})") == "memory policy mode requires 0 nodes but got 8");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND", "nodes": "0", "flags": ["x"]})") == "invalid memory policy flag \"x\"");
+  for (const char* nodes : {"0-9876543210", "1024", "2-1", "1,", ",1", "1-", "-1", "x", "1 2"}) {
+    std::string text = std::string(R"({"mode": "MPOL_BIND", "nodes": ")") + nodes + "\"}";
+    BOOST_TEST(policy(text.c_str()) == std::string("invalid memory policy nodes \"") + nodes + "\"");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {
@@ -106,6 +107,7 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
   oci::Config config;
   config.rootfs = scratch / "root";
   config.rootfs_readonly = true;
+  config.json = {{"process", {{"cwd", "/srv/place"}}}};
   config.mounts = {{.index = 0, .destination = "/a/b", .source = "proc"},
                    {.index = 1, .destination = "/a/b/c", .source = "tmpfs"},
                    {.index = 2, .destination = "/absolute/file", .source = "/etc/passwd", .bind = true},
@@ -113,6 +115,7 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
   auto made = runtime::make_mountpoints(config);
   BOOST_TEST(made.has_value(), (made ? "" : made.error().message()));
   BOOST_TEST(fs::is_directory(scratch / "root/a/b"));
+  BOOST_TEST(fs::is_directory(scratch / "root/srv/place"));
   BOOST_TEST(!fs::exists(scratch / "root/a/b/c"));  // in the file system that is mounted on b
   BOOST_TEST(fs::is_regular_file(scratch / "root/real/file"));
   BOOST_TEST(fs::is_directory(scratch / "root/d"));

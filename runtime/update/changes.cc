@@ -79,46 +79,6 @@ void complete(Json& apply, const Json& kept, const char* group, const char* one,
   }
 }
 
-// "0-3,7" without the numbers from `count` on; unchanged where it is not such a list. The guest's kernel judges that.
-std::string below(const std::string& list, unsigned count) {
-  std::string result;
-  std::string_view rest = list;
-  while (!rest.empty()) {
-    std::string_view part = rest.substr(0, std::min(rest.find(','), rest.size()));
-    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
-    unsigned first = 0, last = 0;
-    const char* end = part.data() + part.size();
-    auto [at, error] = std::from_chars(part.data(), end, first);
-    if (error != std::errc()) return list;
-    last = first;
-    if (at != end) {
-      if (*at != '-') return list;
-      auto [next, failed] = std::from_chars(at + 1, end, last);
-      if (failed != std::errc() || next != end || last < first) return list;
-    }
-    if (first >= count) continue;
-    last = std::min(last, count - 1);
-    if (!result.empty()) result += ',';
-    result += first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
-  }
-  return result;
-}
-
-void fit_set(Json& changes, const char* field, unsigned count, const std::string& has,
-             std::vector<std::string>& warnings) {
-  if (!changes.contains("cpu") || !changes["cpu"].contains(field)) return;
-  std::string asked = changes["cpu"][field].get<std::string>();
-  std::string possible = below(asked, count);
-  if (possible == asked) return;
-  warnings.push_back(std::string("cpu.") + field + " \"" + asked + "\": the VM has " + has +
-                     (possible.empty() ? ", so it is not changed" : ", so it is \"" + possible + "\""));
-  if (possible.empty()) {
-    changes["cpu"].erase(field);
-  } else {
-    changes["cpu"][field] = possible;
-  }
-}
-
 }  // namespace
 
 Result<int64_t> parse_memory(const std::string& text) {
@@ -203,24 +163,6 @@ Merged merge(const Json& kept, const Json& changes) {
   }
   if (new_swap > 0 && new_limit == 0 && limit > 0) merged.apply["memory"]["limit"] = limit;
   return merged;
-}
-
-void fit(Json& changes, const Machine& machine, std::vector<std::string>& warnings) {
-  std::string cpus = std::to_string(machine.cpus) + (machine.cpus == 1 ? " CPU" : " CPUs");
-  int64_t limit = integer(changes, "memory", "limit");
-  if (limit > 0 && static_cast<uint64_t>(limit) > machine.memory) {
-    warnings.push_back("memory limit " + std::to_string(limit) + ": the VM has " + std::to_string(machine.memory) +
-                       " bytes and does not grow");
-  }
-  int64_t quota = integer(changes, "cpu", "quota"), period = integer(changes, "cpu", "period");
-  constexpr int64_t kDefaultPeriod = 100'000;
-  if (period <= 0) period = kDefaultPeriod;
-  if (quota > 0 && (quota - 1) / period >= machine.cpus) {
-    warnings.push_back("cpu quota " + std::to_string(quota) + " in " + std::to_string(period) + " us: the VM has " +
-                       cpus + " and does not grow");
-  }
-  fit_set(changes, "cpus", machine.cpus, cpus, warnings);
-  fit_set(changes, "mems", 1, "one memory node", warnings);
 }
 
 }  // namespace nacre::update

@@ -31,14 +31,6 @@ struct Merged {
 };
 Merged merge(const nlohmann::json& kept, const nlohmann::json& changes);
 
-// The machine of the container, which does not grow.
-struct Machine {
-  uint64_t memory = 0;  // bytes
-  unsigned cpus = 0;
-};
-// Takes out what the machine cannot do, and warns of it and of limits that cannot act.
-void fit(nlohmann::json& changes, const Machine& machine, std::vector<std::string>& warnings);
-
 // "128m", "1.5GiB", "4096": units.RAMInBytes of Docker's go-units.
 Result<int64_t> parse_memory(const std::string& text);
 

@@ -1,0 +1,111 @@
+// What this runtime can do, for callers to ask: features.md and features-linux.md of the runtime specification.
+#include <seccomp.h>
+
+#include <array>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "guest-init/protocol/capability_names.h"
+#include "guest-init/protocol/mount_options.h"
+#include "runtime/cmd/command.h"
+#include "runtime/oci/config.h"
+#include "runtime/seccomp/names.h"
+#include "runtime/translate/memory_policy.h"
+#include "version.h"
+
+namespace nacre::cmd {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array kNamespaces = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
+
+// Sorted, each once.
+std::set<std::string> mount_options() {
+  std::set<std::string> words(protocol::kBindOptions.begin(), protocol::kBindOptions.end());
+  words.insert(protocol::kMappingOptions.begin(), protocol::kMappingOptions.end());
+  words.insert(protocol::kVoidMountOptions.begin(), protocol::kVoidMountOptions.end());
+  words.insert(protocol::kSuperBlockOptions.begin(), protocol::kSuperBlockOptions.end());
+  words.emplace(protocol::kCopyUpOption);
+  auto with_tree = [&](std::string_view name) {
+    words.emplace(name);
+    words.insert("r" + std::string(name));
+  };
+  for (const auto& attribute : protocol::kMountAttributes) with_tree(attribute.name);
+  for (const auto& propagation : protocol::kMountPropagations) with_tree(propagation.name);
+  return words;
+}
+
+Json names_of(std::span<const seccomp::Word> words) {
+  Json names = Json::array();
+  for (const auto& word : words) names.push_back(word.name);
+  return names;
+}
+
+// Those that a filter may have beside this machine's own: libseccomp puts no two byte orders into one.
+Json seccomp_architectures() {
+  Json names = Json::array();
+  for (const auto& word : seccomp::kArchitectures) {
+    std::unique_ptr<void, void (*)(void*)> context(::seccomp_init(SCMP_ACT_ALLOW), ::seccomp_release);
+    int added = context ? ::seccomp_arch_add(context.get(), word.value) : -ENOMEM;
+    if (added == 0 || added == -EEXIST) names.push_back(word.name);
+  }
+  return names;
+}
+
+Json seccomp_features() {
+  Json known = names_of(seccomp::kFlags);
+  known.push_back(seccomp::kWaitKillableFlag);
+  return {{"enabled", true},
+          {"actions", names_of(seccomp::kActions)},
+          {"operators", names_of(seccomp::kOperators)},
+          {"archs", seccomp_architectures()},
+          {"knownFlags", std::move(known)},
+          {"supportedFlags", names_of(seccomp::kFlags)}};
+}
+
+Json linux_features() {
+  Json off{{"enabled", false}};
+  return {{"namespaces", kNamespaces},
+          {"capabilities", protocol::kCapabilityNames},
+          // Limits act in the guest, which has version 2; so has the host's cgroup of the stand-in.
+          {"cgroup", {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
+          {"seccomp", seccomp_features()},
+          {"apparmor", off},
+          {"selinux", off},
+          {"intelRdt", off},
+          {"memoryPolicy", {{"modes", runtime::memory_policy_modes()}, {"flags", runtime::memory_policy_flags()}}},
+          {"mountExtensions", {{"idmap", {{"enabled", true}}}}},
+          {"netDevices", off}};
+}
+
+std::string libseccomp_version() {
+  const scmp_version* version = ::seccomp_version();
+  return std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->micro);
+}
+
+}  // namespace
+
+Result<int> features(const Globals&) {
+  Json all{{"ociVersionMin", "1.0.0"},
+           {"ociVersionMax", oci::kSpecVersion},
+           {"hooks", oci::kHookKinds},
+           {"mountOptions", mount_options()},
+           {"linux", linux_features()},
+           {"annotations",
+            {{"io.github.seccomp.libseccomp.version", libseccomp_version()},
+             {"nacre.commit", NACRE_COMMIT},
+             {"nacre.version", NACRE_VERSION}}},
+           // Ones that begin with this: they choose how much of the host a VM may take.
+           {"potentiallyUnsafeConfigAnnotations", Json::array({"nacre.vm."})}};
+  TRY(write_all(1, all.dump(4) + "\n"));
+  return 0;
+}
+
+}  // namespace nacre::cmd

@@ -1,0 +1,31 @@
+#include <cstdlib>
+
+#include "guest-init/protocol/protocol.h"
+#include "runtime/translate/translate.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+// Where runc has it.
+constexpr const char* kDirectory = "/run/notify";
+
+}  // namespace
+
+bool add_notify_socket(oci::Config& config) {
+  const char* socket = ::getenv("NOTIFY_SOCKET");
+  if (socket == nullptr || *socket == '\0') return false;
+  auto& mounts = config.json["mounts"];
+  if (mounts.is_null()) mounts = nlohmann::json::array();
+  // Not one of the host: the source is in the guest.
+  config.mounts.push_back(
+      {.index = mounts.size(), .type = "notify", .destination = kDirectory, .source = protocol::kNotifyDirectory});
+  mounts.push_back({{"destination", kDirectory},
+                    {"type", "bind"},
+                    {"source", protocol::kNotifyDirectory},
+                    {"options", {"bind", "nosuid", "noexec", "nodev"}}});
+  config.json["process"]["env"].push_back("NOTIFY_SOCKET=" + std::string(kDirectory) + "/" + protocol::kNotifyName);
+  return true;
+}
+
+}  // namespace nacre::runtime

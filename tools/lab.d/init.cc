@@ -10,6 +10,7 @@
 //   M  fstype \0 source \0 target \0 options \0       mount this ("bind": options unused)
 //   R  cwd \0 umask \0 argc \0 arguments \0... environment \0...
 //   I  data for standard input; empty: end of file
+//   N  nothing: what counts is the interrupt
 // To the host:
 //   U  up        O, E  data of stdout, stderr
 //   X  exit status in decimal        F  why the lab cannot go on

@@ -213,25 +213,19 @@ class Update(Control):
     def test_limits_in_the_guest(self):
         def change(config):
             config["linux"]["resources"] = {"cpu": {"quota": 50000, "period": 100000}}
-            config["linux"]["namespaces"].append({"type": "cgroup"})  # whose root is the container's own cgroup
         container, _ = self.started("sleep", "1000", change=change)
         cgroup = "/sys/fs/cgroup/"
         self.assertEqual(self.read(container, cgroup + "cpu.max"), "50000 100000\n")
-        self.ok("update", "--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "8m", "--cpu-quota", "30000",
-                "--cpu-share", "512", "--pids-limit", "33", "--cpuset-cpus", "0", container)
-        for name, value in (("memory.max", 64 << 20), ("memory.low", 8 << 20), ("cpu.max", "30000 100000"),
-                            ("cpu.weight", 20), ("pids.max", 33), ("cpuset.cpus", 0)):
+        self.ok("update", "--memory", "64m", "--memory-swap", "96m", "--cpu-quota", "30000", "--pids-limit", "33", container)
+        for name, value in (("memory.max", 64 << 20), ("cpu.max", "30000 100000"), ("pids.max", 33)):
             self.assertEqual(self.read(container, cgroup + name), f"{value}\n", name)
         self.ok("update", "--resources", "-", container,
                 input=json.dumps({"memory": {"limit": -1}, "cpu": {"period": 50000}, "pids": {"limit": -1}}).encode())
-        for name, value in (("memory.max", "max"), ("cpu.max", "30000 50000"), ("pids.max", "max"),
-                            ("cpu.weight", 20)):
+        for name, value in (("memory.max", "max"), ("cpu.max", "30000 50000"), ("pids.max", "max")):
             self.assertEqual(self.read(container, cgroup + name), f"{value}\n", name)
-        # More than the VM has: done as far as possible, and said.
-        grown = nacre("update", "--memory", "8g", "--cpu-quota", "500000", "--cpuset-cpus", "0-3", container)
-        self.assertEqual(grown.returncode, 0)
-        for words in (b"memory limit 8589934592", b"cpu quota 500000", b"cpu.cpus"):
-            self.assertIn(words, grown.stderr)
+        # More than the host has: the VM grows as far as that.
+        grown = nacre("update", "--memory", "8g", "--cpu-quota", "500000", container)
+        self.assertEqual((grown.returncode, grown.stderr), (0, b""))
         self.assertEqual(self.read(container, cgroup + "memory.max"), f"{8 << 30}\n")
         # All or nothing.
         refused = nacre("update", "--resources", "-", container, input=json.dumps(

@@ -46,6 +46,12 @@ nginx -s quit
 """
 
 
+SCHEDULING = r"""
+import ctypes, os
+print(os.sched_getscheduler(0) == os.SCHED_BATCH, os.nice(0), ctypes.CDLL(None).syscall(252, 1, 0))  # ioprio_get
+"""
+
+
 class Programs(ContainerTest):
     """One root filesystem for all, so the files that one writes are looked at on the host afterwards."""
 
@@ -85,6 +91,20 @@ class Programs(ContainerTest):
         self.assertEqual(os.stat(f"{sub}/hard").st_ino, os.stat(f"{sub}/worker1").st_ino)
         self.assertTrue(stat.S_ISFIFO(os.lstat(f"{sub}/fifo").st_mode))
         self.assertEqual(os.getxattr(f"{sub}/worker2", "user.colour"), b"green")
+
+    def test_scheduling_is_the_configurations(self):
+        def change(config):
+            config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 5}
+            config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": 6}
+        done = self.run_container("python3", "-c", SCHEDULING, rootfs=self.rootfs, change=change)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"True 5 %d\n" % (2 << 13 | 6), b""))
+
+    def test_a_sysctl_of_the_whole_kernel(self):
+        """runc has to refuse it; here the kernel is the container's own."""
+        def change(config):
+            config["linux"]["sysctl"] = {"kernel.panic_on_oops": "0", "vm.swappiness": "7"}
+        done = self.run_container("/bin/cat", "/proc/sys/kernel/panic_on_oops", "/proc/sys/vm/swappiness", change=change)
+        self.assertEqual((done.stdout, done.returncode), (b"0\n7\n", 0), done.stderr)
 
     def test_nginx_serves_a_page_to_curl(self):
         done = self.run_in_debian("sh", "-c", NGINX)

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import socket
 import subprocess
 
-from support import NACRE, ContainerTest, main, nacre, run, state, wait_until
+from support import DEBIAN, NACRE, ContainerTest, main, nacre, run, state, wait_until
 
 MIB = 1 << 20
 
@@ -56,6 +57,99 @@ class Stdio(ContainerTest):
     def test_dev_stdout_can_be_opened(self):
         done = self.run_container("sh", "-c", "echo through-dev > /dev/stdout; cat /dev/stdin", input=b"in\n")
         self.assertEqual((done.returncode, done.stdout), (0, b"through-dev\nin\n"), done.stderr)
+
+
+class PassedDescriptors(ContainerTest):
+    """--preserve-fds and LISTEN_FDS, as runc has them."""
+
+    def shell(self, script, *argv, **options):
+        # bash is the machine's own: it knows descriptors above 9.
+        return run("bash", "-c", script, "-", *argv, **options)
+
+    def test_they_are_files_and_pipes_under_the_same_numbers(self):
+        script = "cat <&3; cat /proc/self/fd/3 >/dev/null; echo to four >&4; seq 1 20000 >&5; ls /proc/self/fd | grep -c ."
+        with self.bundle("sh", "-c", script) as bundle:
+            for runtime in (NACRE, "runc"):
+                with self.subTest(runtime=runtime):
+                    done = self.shell('cd "$2"; echo first >in; echo second >>in; exec 3<in 4>out; read -u 3 line; '
+                                      '{ "$1" run --preserve-fds 3 --bundle . "$3"; } 5> >(cat >piped); wait $!; '
+                                      'cat out; tail -n 1 piped; echo $line',
+                                      runtime, bundle.path, self.container())
+                    # The file's reader goes on where bash was. ls has 0, 1, 2, those three, and the directory.
+                    self.assertEqual(done.stdout, b"second\n7\nto four\n20000\nfirst\n", done.stderr)
+
+    def test_a_socket_goes_both_ways(self):
+        ours, theirs = socket.socketpair()
+        with self.bundle("sh", "-c", "read line <&3; echo got $line >&3") as bundle, ours, theirs:
+            process = subprocess.Popen(["bash", "-c", f'exec "$1" run --preserve-fds 1 --bundle "$2" "$3" 3<&{theirs.fileno()}',
+                                        "-", NACRE, bundle.path, self.container()],
+                                       pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            ours.sendall(b"hello\n")
+            self.assertEqual(process.wait(timeout=120), 0)
+            self.assertEqual(ours.recv(100), b"got hello\n")
+
+    def test_of_exec(self):
+        container = self.container()
+        with self.bundle("sleep", "1000") as bundle:
+            subprocess.run([NACRE, "run", "--detach", "--bundle", bundle.path, container], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, check=True)
+            done = self.shell('"$1" exec --preserve-fds 1 "$2" cat /proc/self/fd/3 3<<<"for exec"', NACRE, container)
+            self.assertEqual((done.returncode, done.stdout), (0, b"for exec\n"), done.stderr)
+
+    def test_socket_activation(self):
+        with self.bundle("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3") as bundle:
+            done = self.shell('export LISTEN_FDS=1 LISTEN_PID=$$; exec "$1" run --bundle "$2" "$3" 3<<<"activated"',
+                              NACRE, bundle.path, self.container())
+            self.assertEqual((done.returncode, done.stdout), (0, b"1 1\nactivated\n"), done.stderr)
+            # Meant for somebody else.
+            done = self.shell('export LISTEN_FDS=1 LISTEN_PID=1; exec "$1" run --bundle "$2" "$3" 3<<<"activated"',
+                              NACRE, bundle.path, self.container())
+            self.assertEqual(done.stdout, b"\n", done.stderr)
+
+    def test_what_cannot_be_passed_is_an_error(self):
+        with self.bundle("true") as bundle:
+            for redirections, words in (("", "descriptor 3 is to be passed and is not open"),
+                                        ("3</", "descriptor 3: only files, pipes, terminals and stream sockets"),
+                                        ("3<>/tmp/both", "open for reading and writing")):
+                with self.subTest(redirections=redirections):
+                    done = self.shell(f'exec "$1" run --preserve-fds 1 --bundle "$2" "$3" {redirections}', NACRE,
+                                      bundle.path, self.container())
+                    self.assert_one_line_error(done, words)
+            listener = socket.socket(socket.AF_UNIX)
+            with listener:
+                listener.bind("\0nacre-test")
+                listener.listen()
+                done = run("bash", "-c", f'exec "$1" run --preserve-fds 1 --bundle "$2" "$3" 3<&{listener.fileno()}', "-",
+                           NACRE, bundle.path, self.container(), pass_fds=[listener.fileno()])
+                self.assert_one_line_error(done, "descriptor 3: only connected stream sockets")
+        os.unlink("/tmp/both")
+
+
+class Readiness(ContainerTest):
+    """sd_notify(3): what a service manager is told."""
+
+    # busybox has no program that sends a datagram; Python is in the other root filesystem.
+    SCRIPT = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+              "s.connect(os.environ['NOTIFY_SOCKET']); s.send(b'STATUS=nearly'); s.send(b'STATUS=there\\nREADY=1'); "
+              "print(os.environ['NOTIFY_SOCKET'])")
+
+    def test_ready_is_passed_on_with_the_pid(self):
+        path = "/tmp/notify-test"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            self.addCleanup(os.unlink, path)
+            manager.settimeout(60)
+            with self.bundle("/usr/bin/python3", "-c", self.SCRIPT, rootfs=DEBIAN) as bundle:
+                container = self.container()
+                environment = {**os.environ, "NOTIFY_SOCKET": path}
+                done = run(NACRE, "run", "--pid-file", "/tmp/notify-pid", "--bundle", bundle.path, container,
+                           env=environment)
+            self.assertEqual((done.returncode, done.stdout), (0, b"/run/notify/notify.sock\n"), done.stderr)
+            with open("/tmp/notify-pid", encoding="utf-8") as file:
+                self.assertEqual(manager.recv(1000).decode(), f"READY=1\nMAINPID={file.read()}")
+            os.unlink("/tmp/notify-pid")
+            manager.setblocking(False)
+            self.assertRaises(BlockingIOError, manager.recv, 1000)
 
 
 class ExitStatus(ContainerTest):

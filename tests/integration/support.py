@@ -5,6 +5,7 @@ Each test file runs on the lab machine as root (tools/lab run -- python3 FILE) a
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,16 @@ PATIENCE = 120
 def copy_rootfs(source, target):
     """A copy that a container may write to. cp knows every kind of file; Python's copytree does not."""
     subprocess.run(["cp", "-a", source, target], check=True)
+
+
+def install(prefix="/opt/nacre"):
+    """Lays the programs out as tools/install does: clients start nacre with an environment of their own. Returns it."""
+    os.makedirs(f"{prefix}/bin", exist_ok=True)
+    os.makedirs(f"{prefix}/lib/nacre", exist_ok=True)
+    for source, target in ((NACRE, "bin/nacre"), (VMM, "bin/vmm"), (KERNEL, "lib/nacre/vmlinux"),
+                           (INITRAMFS, "lib/nacre/initramfs.cpio")):
+        shutil.copy(source, f"{prefix}/{target}")
+    return f"{prefix}/bin/nacre"
 
 
 class Bundle:
@@ -72,6 +83,47 @@ def run(*argv, **options):
     return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **options)
 
 
+def on_terminal(*argv):
+    """What a command prints on a pseudo-terminal of its own, and its status."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp(argv[0], argv)
+    output = b""
+    try:
+        while data := os.read(master, 65536):
+            output += data
+    except OSError:  # EIO: everybody has closed the other side
+        pass
+    os.close(master)
+    return output.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Client:
+    """The command of a container engine. The first argument of each call is split at its spaces."""
+
+    def __init__(self, *prefix):
+        self.prefix = prefix
+
+    def __call__(self, *argv, status=0, **options):
+        """The outcome of a command whose status is as expected."""
+        argv = [*argv[0].split(), *argv[1:]]
+        done = run(*self.prefix, *argv, **options)
+        if done.returncode != status:
+            raise AssertionError(f"{' '.join([*self.prefix, *argv])}: status {done.returncode}, not {status}\n"
+                                 f"{done.stdout.decode()}\n{done.stderr.decode()}")
+        return done
+
+    def text(self, *argv, **options):
+        return self(*argv, **options).stdout.decode()
+
+    def run_once(self, *argv, **options):
+        """`run --rm` without a network."""
+        return self.text("run --rm --network none " + argv[0], *argv[1:], **options)
+
+    def on_terminal(self, *argv):
+        return on_terminal(*self.prefix, *argv[0].split(), *argv[1:])
+
+
 def nacre(*argv, **options):
     return run(NACRE, *argv, **options)
 
@@ -100,15 +152,14 @@ def alive(pid):
 
 
 def processes(name):
-    """Pids of live processes by the name in /proc/PID/comm or argv[0]'s last part."""
+    """Pids of live processes by their program's name: a stand-in's command line is its container's."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                argv0 = os.path.basename(file.read().split(b"\0")[0].decode(errors="replace"))
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
         except OSError:
             continue
-        if argv0 == name and alive(int(pid)):
+        if program.removesuffix(" (deleted)") == name and alive(int(pid)):
             found.append(int(pid))
     return found
 
@@ -132,7 +183,7 @@ class Surroundings:
             for folder, folders, names in os.walk(top):
                 files.update(os.path.join(folder, name) for name in folders + names)
         # The root directories of the runtimes themselves stay.
-        files -= {"/run/nacre", "/run/runc"}
+        files -= {"/run/nacre", "/run/runc", "/run/crun"}
         with open("/proc/self/mountinfo", encoding="utf-8") as file:
             mounts = {line.split()[4] for line in file}
         with open("/proc/net/unix", encoding="utf-8") as file:

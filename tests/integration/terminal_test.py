@@ -179,6 +179,30 @@ class Foreground(TerminalTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"/dev/tty", done.stderr)
 
+    def test_what_is_typed_early_does_not_end_the_input(self):
+        pid, console = self.foreground_run("sh", "-c", "read line; echo got it; exit 4")
+        console.type(b"\x04")  # to a terminal that is not raw yet an end of file
+        time.sleep(3)
+        console.type(b"\n")
+        console.expect(rb"got it\r\n")
+        console.rest()
+        self.assertEqual(self.wait(pid), 4)
+
+    def test_redirected_streams_are_the_containers(self):
+        """The caller has a terminal, and uses it for nothing."""
+        # The end of the input is no hang-up: a terminal has none.
+        bundle = self.bundle("sh", "-c", "test -t 0 && test -t 1 && test -t 2 && read line && sleep 1 && "
+                                         "echo line $line; exit 6", change=terminal)
+        with open(f"{bundle.path}/typed", "wb") as typed:
+            typed.write(b"one\n")
+        script = f'"$@" <{bundle.path}/typed >{bundle.path}/out 2>{bundle.path}/errors'
+        pid, console = self.in_foreground("/bin/sh", "-c", script, "sh", NACRE, "run", "--bundle", bundle.path,
+                                          self.container())
+        self.assertEqual(console.rest(), b"")
+        self.assertEqual(self.wait(pid), 6)
+        with open(f"{bundle.path}/out", "rb") as out:
+            self.assertEqual(out.read(), b"one\nline one\n")  # the first by the terminal's echo
+
     def test_a_lot_of_output_arrives_in_order(self):
         pid, console = self.foreground_run("seq", "1", "20000")
         output = console.rest()

@@ -1,13 +1,17 @@
 """`vmm` on its own: stock kernels, the ways a guest ends, and its errors."""
 
 import os
+import re
 import select
+import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
-from support import KERNEL, PATIENCE, STOCK_KERNEL, VMM, main, run
+from support import KERNEL, PATIENCE, STOCK_KERNEL, VMM, main, run, wait_until
+
+MIB = 1 << 20
 
 INIT = r"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /mnt
@@ -35,6 +39,12 @@ def make_initramfs(folder, script):
     with open(path, "wb") as out:
         subprocess.run("find . | cpio --quiet -o -H newc", shell=True, cwd=tree, stdout=out, check=True)
     return path
+
+
+def resident(pid):
+    """MiB that a process has of the host's memory."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) >> 8
 
 
 class Console:
@@ -122,6 +132,80 @@ class Ends(VmmTest):
         self.assertGreater(total, 3200)
 
 
+class Growth(VmmTest):
+    def ask(self, text):
+        self.control.send(text.encode())
+        return self.control.recv(512).decode()
+
+    def size(self):
+        return {name: int(value) for name, value in (word.split("=") for word in self.ask("resize").split()[1:])}
+
+    def figure(self, console, command):
+        """The number that a command in the guest prints."""
+        self.asked += 1
+        console.type(b"echo figure-%d-$(%s)-" % (self.asked, command.encode()))
+        pattern = re.compile(rb"figure-%d-(\d+)-" % self.asked)
+        while not (found := pattern.search(console.output)):
+            console.output += os.read(console.process.stdout.fileno(), 4096)
+        return int(found[1])
+
+    def test_memory_and_cpus_come_and_go(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.asked = 0
+        path = f"{folder.name}/control"
+        script = ("/bin/busybox mkdir -p /sys /tmp; /bin/busybox mount -t sysfs sys /sys; "
+                  "/bin/busybox mount -t tmpfs -o size=600m tmp /tmp; " + SHELL)
+        console = self.boot("--memory", "96M", "--max-memory", "1G", "--max-cpus", "4", "--control", path, script=script,
+                            cmdline="console=ttyS0 panic=-1 quiet memory_hotplug.online_policy=auto-movable")
+        console.expect(b"init: 1 CPUs, ")
+        console.expect(b"# ")
+        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(self.control.close)
+        self.control.connect(path)
+        total = "/bin/busybox free -m | /bin/busybox awk '/Mem/ { print $2 }'"
+        before = self.figure(console, total)
+        self.assertLess(before, 96)
+        self.assertEqual(self.size(), {"memory": 96 * MIB, "present": 96 * MIB, "max_memory": 1 << 30, "cpus": 1,
+                                       "max_cpus": 4})
+        for wrong, words in ((f"memory={95 * MIB}", "memory: "), (f"memory={2 << 30}", "memory: "),
+                             (f"memory={96 * MIB + 4096}", "not a multiple"), ("cpus=5", "cpus: 5 asked"),
+                             ("cpus=0", "cpus: 0"), ("color=red", "unknown word")):
+            self.assertIn(words, self.ask("resize " + wrong))
+
+        self.ask(f"resize memory={600 * MIB} cpus=2")
+        wait_until(lambda: self.size()["present"] == 600 * MIB, "the guest takes memory")
+        self.assertGreater(self.figure(console, total), before + 480)
+        self.assertEqual(self.figure(console, "/bin/busybox nproc"), 1)
+        console.type(b"echo 1 >/sys/devices/system/cpu/cpu1/online")
+        self.assertEqual(self.figure(console, "/bin/busybox nproc"), 2)
+        # What was not asked for is not there.
+        console.type(b"/bin/busybox dd if=/dev/zero of=/tmp/x bs=1M count=400 2>/dev/null")
+        self.assertEqual(self.figure(console, "/bin/busybox stat -c %s /tmp/x"), 400 * MIB)
+        self.assertGreater(resident(console.process.pid), 400)
+
+        # Not while it is in use, and then all but a block or two that hold something of the kernel's own.
+        self.ask(f"resize memory={96 * MIB}")
+        wait_until(lambda: self.size()["present"] < 600 * MIB, "the guest gives memory back")
+        console.type(b"/bin/busybox rm /tmp/x; echo 0 >/sys/devices/system/cpu/cpu1/online")
+        self.assertEqual(self.figure(console, "/bin/busybox nproc"), 1)
+        # A driver that did not succeed tries again by itself only after 50 seconds.
+        self.ask(f"resize memory={98 * MIB}")
+        self.ask(f"resize memory={96 * MIB}")
+        wait_until(lambda: self.size()["present"] <= 104 * MIB, "the guest gives memory back")
+        self.assertLess(resident(console.process.pid), 150)
+        self.assertLessEqual(self.figure(console, total), before + 8)
+
+        # And again.
+        self.ask(f"resize memory={224 * MIB} cpus=4")
+        wait_until(lambda: self.size()["present"] == 224 * MIB, "the guest takes memory again")
+        for cpu in (1, 3):
+            console.type(b"echo 1 >/sys/devices/system/cpu/cpu%d/online" % cpu)
+        self.assertEqual(self.figure(console, "/bin/busybox nproc"), 3)
+        console.type(b"/bin/busybox poweroff -f")
+        self.assertEqual(console.end(), 0)
+
+
 class Options(VmmTest):
     def test_toml_file_is_the_same_as_options(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +237,7 @@ class Options(VmmTest):
 
     def test_errors_are_one_line(self):
         for argv, status, words in (
-                (["--kernel", "/nonesuch"], 1, "/nonesuch: No such file or directory"),
+                (["--kernel", "/nonesuch"], 1, "/nonesuch: no such file or directory"),
                 (["--kernel", "/etc/passwd"], 1, "neither an ELF kernel nor a bzImage"),
                 (["--kernel", "/etc"], 1, "not a regular file"),
                 (["--kernel", KERNEL, "--memory", "900G"], 1, "no memory for the guest"),

@@ -5,6 +5,7 @@ It is started as vmm is (`--config FILE`), speaks guest-init's protocol on the i
 "container's" processes as plain children on the host. It isolates nothing. What a real guest does, the lab tests show.
 """
 import array
+import ctypes
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import time
 import tomllib
 
 CONTROL_PORT = 1024
+CLONE_NEWNS = 0x20000
 lock = threading.Lock()
 ports = {}  # port -> (event, [fd])
 processes = {}  # "" or exec name -> Process
@@ -71,6 +73,8 @@ class Process:
         for fd in files.values():
             if fd >= 0:
                 os.close(fd)
+
+    def watch(self):
         threading.Thread(target=self.report, daemon=True).start()
 
     def report(self):
@@ -85,6 +89,9 @@ class Process:
 def answer(sock, request):
     kind = request["type"]
     name = request.get("exec", "")
+    if log := os.environ.get("FAKE_VMM_LOG"):
+        with open(log, "a") as file:
+            file.write(json.dumps(request) + "\n")
     if kind in ("create", "exec"):
         spec = request["config"]["process"] if kind == "create" else request["process"]
         if spec["args"][0] == "missing":
@@ -136,13 +143,18 @@ def serve(sock):
     try:
         while True:
             request = receive(sock)
+            started = None
             try:
                 reply = answer(sock, request)
+                if request["type"] in ("start", "release"):  # the reply says that the program runs
+                    started = processes[request.get("exec", "")]
+                    started.release()
             except OSError as error:
                 reply = {"type": "error", "message": error.strerror, "code": error.errno}
+                started = None
             send(sock, reply)
-            if reply["type"] == "ok" and request["type"] in ("start", "release"):
-                processes[request.get("exec", "")].release()
+            if started:  # and its end is told after that
+                started.watch()
     except (EOFError, ConnectionError, BrokenPipeError):
         pass
 
@@ -180,6 +192,20 @@ def connection(sock):
         pass
 
 
+def resize(sock, config):
+    """The machine's control socket. The guest takes at once what it is offered."""
+    size = {"memory": config["memory"], "present": config["memory"], "max_memory": config["max_memory"],
+            "cpus": config["cpus"], "max_cpus": config["max_cpus"]}
+    while True:
+        client = sock.accept()[0]
+        while packet := client.recv(512):
+            for name, value in (word.split("=") for word in packet.decode().split()[1:]):
+                size[name] = max(size[name], int(value)) if name == "cpus" else int(value)
+                print("resize", name, value, file=sys.stderr, flush=True)
+            size["present"] = size["memory"]
+            client.sendall(("size " + " ".join(f"{name}={value}" for name, value in size.items())).encode())
+
+
 def main():
     with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
         config = tomllib.load(file)
@@ -187,6 +213,9 @@ def main():
         sys.exit("vmm: cannot open /dev/kvm: No such file or directory")
     if os.environ.get("FAKE_VMM_HANGS"):
         signal.pause()
+    # As vmm's jail does: the stand-in's mounts, and its root directory, will not stay as they are.
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+        sys.exit(f"vmm: mount namespace: {os.strerror(ctypes.get_errno())}")
     vsock = config["vsock"]
     lifeline = config["lifeline_fd"]
 
@@ -195,6 +224,8 @@ def main():
         os._exit(6)
 
     threading.Thread(target=watch_lifeline, daemon=True).start()
+    control = socket.socket(fileno=config["control"]["listen_fd"])
+    threading.Thread(target=resize, args=(control, config), daemon=True).start()
     listener = socket.socket(fileno=vsock["listen_fd"])
 
     def accept():

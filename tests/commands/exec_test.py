@@ -1,0 +1,69 @@
+"""`nacre exec`, and the sockets that tell of new processes."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+
+from support import CommandTest, main
+
+
+class Exec(CommandTest):
+    def test_exec(self):
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        running = [self.start_nacre("exec", "a", "sh", "-c", f"echo {i}; exit {i}", stdout=subprocess.PIPE)
+                   for i in range(10)]
+        for i, process in enumerate(running):
+            self.assertEqual(process.communicate(timeout=60)[0], b"%d\n" % i)
+            self.assertEqual(process.returncode, i)
+        result = self.nacre("exec", "a", "missing", check=False)
+        self.assertEqual(result.returncode, 255)
+        self.assertIn(b"executable file not found", result.stderr)
+        self.assertEqual(self.nacre("exec", "a", "cat", input=b"bytes").stdout, b"bytes")
+        self.assertEqual(self.nacre("exec", "-e", "[a,b]=c", "-e", "d=e", "a", "ls", "-d", "/").stdout, b"/\n")
+        pid_file = os.path.join(self.scratch, "pid")
+        self.nacre("exec", "-d", "--pid-file", pid_file, "a", "sh", "-c", "sleep 0.3; exit 9")
+        with open(pid_file) as file:
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(int(file.read()), 0)[1]), 9)
+        with open(os.path.join(self.scratch, "process.json"), "w") as file:
+            json.dump(dict(self.config["process"], args=["sh", "-c", "exit 4"]), file)
+        self.assertEqual(self.nacre("exec", "-p", file.name, "a", check=False).returncode, 4)
+
+    def test_pidfd_sockets(self):
+        path = os.path.join(self.scratch, "pidfds")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+
+            def received():
+                connection, _ = listener.accept()
+                with connection:
+                    name, (fd,), _, _ = socket.recv_fds(connection, 100, 1)
+                with open(f"/proc/self/fdinfo/{fd}") as file:
+                    pid = next(line.split()[1] for line in file if line.startswith("Pid:"))
+                os.close(fd)
+                return name, int(pid)
+
+            self.write("sleep", "60")
+            self.nacre("run", "-d", "-b", self.bundle, "--pidfd-socket", path, "a")
+            self.assertEqual(received(), (b"standard", self.state("a")["pid"]))
+            pid_file = os.path.join(self.scratch, "exec.pid")
+            self.nacre("exec", "-d", "--pidfd-socket", path, "--pid-file", pid_file, "a", "sleep", "60")
+            with open(pid_file) as file:
+                self.assertEqual(received(), (b"setns", int(file.read())))
+        self.assertIn(b"--pidfd-socket", self.nacre("create", "-b", self.bundle, "--pidfd-socket", path, "b",
+                                                    check=False).stderr)
+
+    def test_exec_ends_with_the_container(self):
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        process = self.start_nacre("exec", "a", "sleep", "60")
+        time.sleep(0.5)
+        self.nacre("delete", "-f", "a")
+        self.assertEqual(process.wait(30), 137)
+
+
+if __name__ == "__main__":
+    main()

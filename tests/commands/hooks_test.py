@@ -1,0 +1,111 @@
+"""Hooks of the host."""
+
+import json
+import os
+import time
+
+from support import CommandTest, alive, main
+
+
+class Hooks(CommandTest):
+    HOST_KINDS = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+
+    def hook(self, script, **more):
+        return dict({"path": "/bin/sh", "args": ["sh", "-c", script]}, **more)
+
+    def noting_hooks(self):
+        """Hooks that note their kind and what they are told."""
+        self.notes = os.path.join(self.scratch, "notes")
+        return {kind: [self.hook(f'echo "$KIND $(cat)" >> {self.notes}', env=[f"KIND={kind}"])]
+                for kind in self.HOST_KINDS}
+
+    def noted(self):
+        if not os.path.exists(self.notes):
+            return []
+        with open(self.notes) as file:
+            pairs = [line.split(" ", 1) for line in file]
+        return [(kind, json.loads(state)) for kind, state in pairs]
+
+    def test_hooks_run_at_their_time(self):
+        hooks = self.noting_hooks()
+        hooks["startContainer"] = [self.hook("true")]
+        requests = os.path.join(self.scratch, "requests")
+        self.environment["FAKE_VMM_LOG"] = requests
+        hooks["createRuntime"].append(self.hook(f"test ! -e {requests}"))  # the guest has not been asked for anything
+        self.write("sleep", "60", hooks=hooks, annotations={"a": "b"})
+        self.create("a")
+        pid = self.state("a")["pid"]
+        state = {"ociVersion": self.config["ociVersion"], "id": "a", "bundle": self.bundle, "annotations": {"a": "b"}}
+        creating = dict(state, status="creating", pid=pid)
+        self.assertEqual(self.noted(), [(kind, creating) for kind in self.HOST_KINDS[:3]])
+        with open(requests) as file:
+            create = json.loads(file.readline())
+        self.assertEqual(create["config"]["hooks"], {"startContainer": hooks["startContainer"]})
+        self.assertEqual(create["bundle"], self.bundle)
+        os.unlink(os.path.join(self.bundle, "config.json"))  # podman's is gone by the time of delete
+        self.nacre("start", "a")
+        self.assertEqual(self.noted()[3:], [("poststart", dict(state, status="running", pid=pid))])
+        self.nacre("kill", "a", "KILL")
+        self.wait_for_status("a", "stopped")
+        self.assertEqual(len(self.noted()), 4)
+        self.nacre("delete", "a")
+        self.assertEqual(self.noted()[4:], [("poststop", dict(state, status="stopped"))])
+
+    def test_hooks_of_run(self):
+        self.write("true", hooks=self.noting_hooks())
+        self.nacre("run", "-b", self.bundle, "a")
+        self.assertEqual([kind for kind, _ in self.noted()], self.HOST_KINDS)
+
+    def test_a_hook_that_fails_before_the_start_ends_the_container(self):
+        for kind in ("prestart", "createRuntime", "createContainer"):
+            for command in ("create", "run"):
+                with self.subTest(kind=kind, command=command):
+                    hooks = self.noting_hooks()
+                    hooks[kind].append(self.hook("echo out; echo no such network >&2; exit 3"))
+                    self.write("true", hooks=hooks)
+                    result = self.nacre(command, "-b", self.bundle, "a", check=False)
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn(f"error running {kind} hook #1: exit status 3, stdout: out , stderr: no such network",
+                                  result.stderr.decode())
+                    self.assertEqual(len(result.stderr.splitlines()), 1)
+                    kinds = [noted for noted, _ in self.noted()]
+                    self.assertEqual(kinds, self.HOST_KINDS[:self.HOST_KINDS.index(kind) + 1] + ["poststop"])
+                    pid = self.noted()[0][1]["pid"]
+                    self.assertFalse(alive(pid))
+                    self.assertEqual(os.listdir(self.root), [])
+                    os.unlink(self.notes)
+
+    def test_a_hook_that_fails_later_is_a_warning(self):
+        hooks = self.noting_hooks()
+        for kind in ("poststart", "poststop"):
+            hooks[kind].insert(0, self.hook("exit 3"))
+        self.write("true", hooks=hooks)
+        result = self.nacre("run", "-b", self.bundle, "a")
+        self.assertEqual([kind for kind, _ in self.noted()], self.HOST_KINDS)
+        for kind, line in zip(("poststart", "poststop"), result.stderr.decode().splitlines(), strict=True):
+            self.assertIn("level=warning", line)
+            self.assertIn(f"error running {kind} hook #0: exit status 3", line)
+
+    def test_a_hook_has_its_time(self):
+        self.write("true", hooks={"createRuntime": [self.hook("exec sleep 100", timeout=1)]})
+        started = time.monotonic()
+        result = self.nacre("create", "-b", self.bundle, "a", check=False)
+        self.assertIn(b"ran longer than its timeout of 1 s", result.stderr)
+        self.assertLess(time.monotonic() - started, 30)
+
+    def test_create_killed_while_a_hook_runs(self):
+        hooks = self.noting_hooks()
+        hooks["createRuntime"].append(self.hook(f"echo $PPID > {self.scratch}/hook; exec sleep 3"))
+        self.write("true", hooks=hooks)
+        process = self.start_nacre("create", "-b", self.bundle, "a")
+        while not os.path.exists(os.path.join(self.scratch, "hook")):
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        self.assert_gone(self.noted()[0][1]["pid"])
+        self.assertEqual([kind for kind, _ in self.noted()], ["prestart", "createRuntime", "poststop"])
+        self.assertEqual(os.listdir(self.root), [])
+
+
+if __name__ == "__main__":
+    main()

@@ -173,9 +173,12 @@ BOOST_AUTO_TEST_CASE(signals) {
   BOOST_TEST(kill("killed", SIGKILL)["type"] == "ok");
   BOOST_TEST(client.event()["signal"] == SIGKILL);
 
-  client.create("trap", machine.config(shell("trap 'exit 5' TERM; while :; do sleep 0.05; done")), false, false);
+  // A first process that has no handler yet would ignore it.
+  Json created = client.create("trap", machine.config(shell("trap 'exit 5' TERM; echo set; while :; do sleep 0.05; done")),
+                               false);
+  Fd out = machine.connect(created["streams"]["stdout"]);
   client.start("trap");
-  ::usleep(100'000);
+  BOOST_TEST(read_until(out.get(), "\n") == "set\n");
   kill("trap", SIGTERM);
   BOOST_TEST(client.event()["status"] == 5);
 

@@ -4,9 +4,8 @@ import json
 import os
 import socket
 import subprocess
-import time
 
-from support import CommandTest, main
+from support import PATIENCE, CommandTest, main
 
 
 class Exec(CommandTest):
@@ -16,7 +15,7 @@ class Exec(CommandTest):
         running = [self.start_nacre("exec", "a", "sh", "-c", f"echo {i}; exit {i}", stdout=subprocess.PIPE)
                    for i in range(10)]
         for i, process in enumerate(running):
-            self.assertEqual(process.communicate(timeout=60)[0], b"%d\n" % i)
+            self.assertEqual(process.communicate(timeout=PATIENCE)[0], b"%d\n" % i)
             self.assertEqual(process.returncode, i)
         result = self.nacre("exec", "a", "missing", check=False)
         self.assertEqual(result.returncode, 255)
@@ -59,10 +58,11 @@ class Exec(CommandTest):
     def test_exec_ends_with_the_container(self):
         self.write("sleep", "60")
         self.nacre("run", "-d", "-b", self.bundle, "a")
-        process = self.start_nacre("exec", "a", "sleep", "60")
-        time.sleep(0.5)
+        process = self.start_nacre("exec", "a", "sh", "-c", "echo on; exec sleep 60", stdout=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), b"on\n")
         self.nacre("delete", "-f", "a")
-        self.assertEqual(process.wait(30), 137)
+        self.assertEqual(process.wait(PATIENCE), 137)
+        process.stdout.close()
 
 
 if __name__ == "__main__":

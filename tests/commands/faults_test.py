@@ -3,9 +3,8 @@
 import os
 import signal
 import tempfile
-import time
 
-from support import CommandTest, main
+from support import PATIENCE, CommandTest, main
 
 
 class Faults(CommandTest):
@@ -44,19 +43,14 @@ class Faults(CommandTest):
         self.environment["FAKE_VMM_HANGS"] = "1"
         process = self.start_nacre("create", "-b", self.bundle, "a")
         processes = os.path.join(self.root, "a", "processes")
-        while not os.path.exists(processes):
-            time.sleep(0.01)
+        self.wait_until(lambda: os.path.exists(processes), "the processes are noted")
         with open(processes) as file:
             pids = [int(line.split()[0]) for line in file.readlines()[:2]]  # the third is the cgroup
         process.kill()
         process.wait()
         for pid in pids:
             self.assert_gone(pid)
-        for _ in range(200):
-            if not os.listdir(self.root):
-                break
-            time.sleep(0.02)
-        self.assertEqual(os.listdir(self.root), [])
+        self.wait_until(lambda: not os.listdir(self.root), "the state directory is gone")
 
     def test_broken_state_file(self):
         self.write("sleep", "60")
@@ -72,7 +66,7 @@ class Faults(CommandTest):
         self.write("true")
         with tempfile.TemporaryFile() as log:
             running = [self.start_nacre("create", "-b", self.bundle, "a", stderr=log) for _ in range(6)]
-            self.assertEqual(sorted(process.wait(60) for process in running), [0, 1, 1, 1, 1, 1])
+            self.assertEqual(sorted(process.wait(PATIENCE) for process in running), [0, 1, 1, 1, 1, 1])
             log.seek(0)
             self.assertEqual(log.read().count(b"container with given ID already exists"), 5)
         self.assertEqual(self.state("a")["status"], "created")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 from support import CommandTest, alive, main
 
@@ -87,19 +86,16 @@ class Hooks(CommandTest):
             self.assertIn(f"error running {kind} hook #0: exit status 3", line)
 
     def test_a_hook_has_its_time(self):
-        self.write("true", hooks={"createRuntime": [self.hook("exec sleep 100", timeout=1)]})
-        started = time.monotonic()
+        self.write("true", hooks={"createRuntime": [self.hook("exec sleep 1000", timeout=1)]})
         result = self.nacre("create", "-b", self.bundle, "a", check=False)
         self.assertIn(b"ran longer than its timeout of 1 s", result.stderr)
-        self.assertLess(time.monotonic() - started, 30)
 
     def test_create_killed_while_a_hook_runs(self):
         hooks = self.noting_hooks()
         hooks["createRuntime"].append(self.hook(f"echo $PPID > {self.scratch}/hook; exec sleep 3"))
         self.write("true", hooks=hooks)
         process = self.start_nacre("create", "-b", self.bundle, "a")
-        while not os.path.exists(os.path.join(self.scratch, "hook")):
-            time.sleep(0.01)
+        self.wait_until(lambda: os.path.exists(os.path.join(self.scratch, "hook")), "the hook runs")
         process.kill()
         process.wait()
         self.assert_gone(self.noted()[0][1]["pid"])

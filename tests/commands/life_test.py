@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 from support import CommandTest, alive, main
 
@@ -58,10 +57,11 @@ class Life(CommandTest):
         self.assertEqual(os.listdir(self.root), ["a"])
 
     def test_signals_to_the_standin_reach_the_container(self):
-        self.write("sh", "-c", "trap 'exit 3' USR1; while :; do sleep 0.05; done")
+        ready = os.path.join(self.scratch, "ready")
+        self.write("sh", "-c", f"trap 'exit 3' USR1; echo > {ready}; while :; do sleep 0.05; done")
         self.create("a")
         self.nacre("start", "a")
-        time.sleep(0.3)
+        self.wait_until(lambda: os.path.exists(ready), "the trap is set")
         pid = self.state("a")["pid"]
         os.kill(pid, signal.SIGUSR1)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 3)

@@ -15,6 +15,7 @@ import unittest
 NACRE = os.environ.get("NACRE_BIN", "")
 FAKE_VMM = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../support/fake_vmm.py")
 PR_SET_CHILD_SUBREAPER = 36
+PATIENCE = 60  # seconds
 
 
 def alive(pid):
@@ -64,7 +65,7 @@ class CommandTest(unittest.TestCase):
         more.setdefault("stdin", subprocess.DEVNULL) if "input" not in more else None
         # Files, not pipes: a container that lives on keeps them open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            result = subprocess.run([NACRE, "--root", self.root, *args], stdout=out, stderr=err, timeout=60,
+            result = subprocess.run([NACRE, "--root", self.root, *args], stdout=out, stderr=err, timeout=PATIENCE,
                                     env=dict(self.environment, **(env or {})), **more)
             for file in (out, err):
                 file.seek(0)
@@ -82,23 +83,22 @@ class CommandTest(unittest.TestCase):
     def state(self, name):
         return json.loads(self.nacre("state", name).stdout)
 
-    def wait_for_status(self, name, status):
-        for _ in range(500):
-            if self.state(name)["status"] == status:
-                return
+    def wait_until(self, condition, what):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"{what}: not within {PATIENCE} s")
             time.sleep(0.02)
-        self.fail(f"{name} is never {status}")
+
+    def wait_for_status(self, name, status):
+        self.wait_until(lambda: self.state(name)["status"] == status, f"{name} is {status}")
 
     def record(self, name):
         with open(os.path.join(self.root, name, "state.json")) as file:
             return json.load(file)
 
     def assert_gone(self, pid):
-        for _ in range(500):
-            if not alive(pid):
-                return
-            time.sleep(0.02)
-        self.fail(f"process {pid} is still there")
+        self.wait_until(lambda: not alive(pid), f"process {pid} is gone")
 
 
 def main():

@@ -54,7 +54,7 @@ def tearDownModule():
     setUpModule.daemon.stop()
     if left:
         raise AssertionError(f"containers that a test has left: {left}")
-    wait_until(lambda: not processes("vmm"), "no vmm is left", 10)
+    wait_until(lambda: not processes("vmm"), "no vmm is left")
 
 
 class Tasks(unittest.TestCase):
@@ -106,7 +106,7 @@ class Tasks(unittest.TestCase):
         self.assertEqual(self.status("life")[1], "RUNNING")
         ctr("task kill --signal USR1 life")
         wait_until(lambda: self.status("life")[1] == "STOPPED", "it has ended")
-        wait_until(lambda: self.daemon.heard("exit", "life"), "the exit event", 10)
+        wait_until(lambda: self.daemon.heard("exit", "life"), "the exit event")
         self.assertIn("exit with non-zero exit code 3", ctr("task rm life").stderr.decode())
 
     def test_sigkill(self):

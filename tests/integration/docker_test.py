@@ -51,7 +51,7 @@ def tearDownModule():
     setUpModule.daemon.stop()
     if left:
         raise AssertionError(f"containers that a test has left: {left}")
-    wait_until(lambda: not processes("vmm"), "no vmm is left", 10)
+    wait_until(lambda: not processes("vmm"), "no vmm is left")
 
 
 class Run(unittest.TestCase):
@@ -177,6 +177,7 @@ class Life(unittest.TestCase):
                 self.assertEqual(file.read(), "from the container\n")
 
     def test_signals_and_stops(self):
+        wait_until(lambda: "tick" in docker.text("logs life"), "the trap is set")
         docker("kill --signal USR1 life")
         wait_until(lambda: "usr1" in docker.text("logs life"), "the trap has run")
         docker("pause life")

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from support import (INITRAMFS, NACRE, ContainerTest, alive, children, main, nacre, processes, state, wait_until)
+from support import (INITRAMFS, NACRE, PATIENCE, ContainerTest, alive, children, main, nacre, processes, state, wait_until)
 
 SEQUENTIAL = 100
 PARALLEL = 20
@@ -139,8 +139,8 @@ class Killed(ContainerTest):
         return container, state(container)["pid"]
 
     def ends_and_can_be_deleted(self, container):
-        wait_until(lambda: state(container)["status"] == "stopped", "stopped", 30)
-        wait_until(lambda: not processes("vmm"), "vmm is gone", 30)
+        wait_until(lambda: state(container)["status"] == "stopped", "stopped")
+        wait_until(lambda: not processes("vmm"), "vmm is gone")
         self.assertEqual(nacre("delete", container).returncode, 0)
 
     def test_stand_in(self):
@@ -199,7 +199,7 @@ def sabotaged_initramfs(folder):
 def run_quietly(*argv, env=None):
     """For commands that leave a process behind: it must not hold our pipes open."""
     with open("/dev/null", "r+b") as null:
-        return subprocess.run(argv, stdin=null, stdout=null, stderr=None, timeout=120, check=False, env=env)
+        return subprocess.run(argv, stdin=null, stdout=null, stderr=None, timeout=PATIENCE, check=False, env=env)
 
 
 if __name__ == "__main__":

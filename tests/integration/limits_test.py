@@ -55,7 +55,7 @@ class Limits(ContainerTest):
         container, bundle = self.container(), self.bundle(*args, change=change)
         with open("/dev/null", "r+b") as null, open(f"{bundle.path}/log", "w+b") as log:
             done = subprocess.run([NACRE, "run", "-d", "--bundle", bundle.path, container], stdin=null, stdout=null,
-                                  stderr=log, timeout=120, check=False)
+                                  stderr=log, timeout=PATIENCE, check=False)
             log.seek(0)
             self.log = log.read().decode()
         self.assertEqual(done.returncode, 0, self.log)
@@ -100,7 +100,7 @@ class HostCgroup(Limits):
                 bundle.write()
                 done = subprocess.run(["runc", "run", "-d", "--bundle", bundle.path, container],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL, check=False, timeout=60)
+                                      stderr=subprocess.DEVNULL, check=False, timeout=PATIENCE)
                 self.assertEqual(done.returncode, 0)
                 theirs = cgroup_of(json.loads(run("runc", "state", container).stdout)["pid"])
                 self.assertEqual(enabled, read(f"{ROOT}{os.path.dirname(theirs)}/cgroup.subtree_control"))
@@ -322,7 +322,7 @@ class OutOfMemory(Limits):
         for kills in (1, 2):
             greedy = nacre("exec", container, *EAT)
             self.assertEqual(greedy.returncode, 137, greedy.stderr)
-            wait_until(lambda kills=kills: counter("/nt/oom", "oom_kill") >= kills, "the kill is counted", 5)
+            wait_until(lambda kills=kills: counter("/nt/oom", "oom_kill") >= kills, "the kill is counted")
             time.sleep(0.2)
         self.assertEqual(counter("/nt/oom", "oom_kill"), 2)
         self.assertEqual(state(container), {**state(container), "pid": pid, "status": "running"})

@@ -171,6 +171,7 @@ class Life(unittest.TestCase):
         os.unlink("/tmp/from-the-container")
 
     def test_signals_and_stops(self):
+        wait_until(lambda: "tick" in podman.text("logs life"), "the trap is set")
         podman("kill --signal USR1 life")
         wait_until(lambda: "usr1" in podman.text("logs life"), "the trap has run")
         podman("pause life")

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 
-from support import DEBIAN, NACRE, ContainerTest, main, nacre, run, state, wait_until
+from support import DEBIAN, NACRE, PATIENCE, ContainerTest, main, nacre, run, state, wait_until
 
 MIB = 1 << 20
 
@@ -52,7 +52,7 @@ class Stdio(ContainerTest):
         self.assertEqual(writer.stdout.read(4), b"y\ny\n")
         writer.stdout.close()
         # SIGPIPE, or the status that busybox's yes makes of EPIPE.
-        self.assertIn(writer.wait(timeout=60), (1, 141))
+        self.assertIn(writer.wait(timeout=PATIENCE), (1, 141))
 
     def test_dev_stdout_can_be_opened(self):
         done = self.run_container("sh", "-c", "echo through-dev > /dev/stdout; cat /dev/stdin", input=b"in\n")
@@ -85,7 +85,7 @@ class PassedDescriptors(ContainerTest):
                                         "-", NACRE, bundle.path, self.container()],
                                        pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             ours.sendall(b"hello\n")
-            self.assertEqual(process.wait(timeout=120), 0)
+            self.assertEqual(process.wait(timeout=PATIENCE), 0)
             self.assertEqual(ours.recv(100), b"got hello\n")
 
     def test_of_exec(self):
@@ -138,7 +138,7 @@ class Readiness(ContainerTest):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(path)
             self.addCleanup(os.unlink, path)
-            manager.settimeout(60)
+            manager.settimeout(PATIENCE)
             with self.bundle("/usr/bin/python3", "-c", self.SCRIPT, rootfs=DEBIAN) as bundle:
                 container = self.container()
                 environment = {**os.environ, "NOTIFY_SOCKET": path}
@@ -167,7 +167,7 @@ class ExitStatus(ContainerTest):
         process = subprocess.Popen([NACRE, "run", "--bundle", bundle.path, container], stdin=subprocess.DEVNULL)
         wait_until(lambda: (state(container) or {}).get("status") == "running", "the container runs")
         self.assertEqual(nacre("kill", container, "KILL").returncode, 0)
-        self.assertEqual(process.wait(timeout=60), 137)
+        self.assertEqual(process.wait(timeout=PATIENCE), 137)
 
     def test_a_missing_program_is_an_error_as_with_runc(self):
         for program, text in (("nonesuch", "executable file not found in $PATH"),

@@ -23,7 +23,7 @@ BUSYBOX = os.environ.get("NACRE_BUSYBOX_ROOTFS", "")
 DEBIAN = os.environ.get("NACRE_DEBIAN_ROOTFS", "")
 
 # An emulated machine within an emulated machine: what takes a second elsewhere may take a minute here.
-PATIENCE = 120
+PATIENCE = 240
 
 
 def copy_rootfs(source, target):
@@ -201,7 +201,7 @@ class Surroundings:
         now = self.look()
         return {kind: sorted(now[kind] - self.seen[kind]) for kind in now if now[kind] - self.seen[kind]}
 
-    def assert_clean(self, seconds=10):
+    def assert_clean(self, seconds=PATIENCE):
         """A process that was just killed may take a moment to go."""
         deadline = time.monotonic() + seconds
         while left := self.left_behind():

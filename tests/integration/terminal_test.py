@@ -131,14 +131,12 @@ class Foreground(TerminalTest):
         console.type(b"stty size; tty; ls -l /dev/console /proc/self/fd/0\n")
         console.expect(rb"31 101\r\n/dev/pts/0\r\n")
         console.expect(rb"/ # ")
-        console.type(b"sleep 1000\n")
-        console.expect(rb"sleep 1000\r\n")
-        time.sleep(0.5)
+        console.type(b"sh -c 'echo on; exec sleep 1000'\n")
+        console.expect(rb"\non\r\n")  # a job of its own in the foreground by now
         console.type(b"\x03")  # ^C: the sleep ends, the shell goes on
         console.expect(rb"/ # ")
-        console.type(b"echo $?; sleep 1000\n")
-        console.expect(rb"130\r\n")
-        time.sleep(0.5)
+        console.type(b"echo $?; sh -c 'echo on; exec sleep 1000'\n")
+        console.expect(rb"130\r\non\r\n")
         console.type(b"\x1a")  # ^Z
         console.expect(rb"Stopped")
         console.type(b"kill -9 %1; sleep 0.5\n")

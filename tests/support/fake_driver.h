@@ -60,7 +60,7 @@ class RecordingInterrupt final : public virtio::Interrupt {
   uint64_t broken_count() const { return get(broken_); }
   // Waits until used_count() differs from `seen`, or the device is broken, or the limit is over (false).
   bool wait_used_beyond(uint64_t seen, std::chrono::milliseconds limit);
-  bool wait_broken(std::chrono::milliseconds limit = std::chrono::seconds(5));
+  bool wait_broken(std::chrono::milliseconds limit = std::chrono::seconds(60));
 
  private:
   void count(uint64_t& counter);
@@ -131,9 +131,9 @@ class FakeQueue {
   std::optional<Used> pop_used();
   // The same, and waits for it. Asks for an interrupt first, as a driver does, and then wakes by interrupt only: a
   // device that forgets to signal is found out (std::logic_error). Nothing when the limit passes or the device broke.
-  std::optional<Used> wait_used(std::chrono::milliseconds limit = std::chrono::seconds(5));
+  std::optional<Used> wait_used(std::chrono::milliseconds limit = std::chrono::seconds(60));
   // Waits for the chain with this head; used entries met on the way are kept for later calls.
-  std::optional<Used> wait_used_head(uint16_t head, std::chrono::milliseconds limit = std::chrono::seconds(5));
+  std::optional<Used> wait_used_head(uint16_t head, std::chrono::milliseconds limit = std::chrono::seconds(60));
   // send() and wait for its answer.
   std::optional<Used> request(const std::vector<Bytes>& readable, const std::vector<uint32_t>& writable,
                               Layout layout = Layout::direct);

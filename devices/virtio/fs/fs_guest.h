@@ -74,7 +74,7 @@ class FsGuest {
   Answer call(wire::Opcode opcode, uint64_t nodeid, const Bytes& body = {}, size_t room = 8192);
   // The same with every byte of the request as given. Nothing where no answer comes within the limit.
   std::optional<Answer> raw(const Bytes& request, size_t room,
-                            std::chrono::milliseconds limit = std::chrono::seconds(10));
+                            std::chrono::milliseconds limit = std::chrono::seconds(60));
   // Leaves the request with the server; its answer comes by wait().
   uint64_t start(wire::Opcode opcode, uint64_t nodeid, const Bytes& body, size_t room = 8192);
   std::optional<Answer> wait(uint64_t unique, std::chrono::milliseconds limit);

@@ -119,10 +119,10 @@ BOOST_AUTO_TEST_CASE(waiting) {
   // The server goes on meanwhile.
   BOOST_TEST(a.guest.call(Opcode::getattr, a.nodeid, object_bytes(wire::GetattrIn{})).error == 0);
   BOOST_TEST(a.set(1, F_UNLCK) == 0);
-  auto first = a.guest.wait(same_guest, 5s);
+  auto first = a.guest.wait(same_guest, 60s);
   BOOST_REQUIRE(first);
   BOOST_TEST(first->error == 0);
-  auto second = b.guest.wait(other_guest, 5s);
+  auto second = b.guest.wait(other_guest, 60s);
   BOOST_REQUIRE(second);
   BOOST_TEST(second->error == 0);
   BOOST_TEST(a.set(1, F_WRLCK, 0, 0) == EAGAIN);
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(waiting_is_interrupted) {
   BOOST_TEST(!a.guest.call(Opcode::interrupt, 0, object_bytes(wire::InterruptIn{waiting + 5000})).replied);
   BOOST_TEST(!a.guest.wait(waiting, 20ms));
   BOOST_TEST(!a.guest.call(Opcode::interrupt, 0, object_bytes(wire::InterruptIn{waiting})).replied);
-  auto answer = a.guest.wait(waiting, 5s);
+  auto answer = a.guest.wait(waiting, 60s);
   BOOST_REQUIRE(answer);
   BOOST_TEST(answer->error == EINTR);
 }
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(waiting_is_bounded) {
   // The end of the session answers them all.
   BOOST_TEST(a.guest.call(Opcode::destroy, 0).error == 0);
   for (uint64_t unique : waiting) {
-    auto answer = a.guest.wait(unique, 5s);
+    auto answer = a.guest.wait(unique, 60s);
     BOOST_REQUIRE(answer);
     BOOST_TEST(answer->error == EIO);
   }
@@ -165,7 +165,7 @@ BOOST_AUTO_TEST_CASE(waiting_for_a_handle_that_goes) {
   BOOST_TEST(a.flock(a.file.fh, F_WRLCK) == 0);
   uint64_t waiting = a.guest.start(Opcode::setlkw, a.nodeid, a.lock(0, F_WRLCK, 0, kEnd, true, second.fh));
   BOOST_TEST(a.guest.call(Opcode::release, a.nodeid, object_bytes(wire::ReleaseIn{second.fh, 0, 0, 0})).error == 0);
-  auto answer = a.guest.wait(waiting, 5s);
+  auto answer = a.guest.wait(waiting, 60s);
   BOOST_REQUIRE(answer);
   BOOST_TEST(answer->error == EBADF);
 }

@@ -45,7 +45,7 @@ Fd bind_and_listen(const std::string& path) {
 
 void wait_readable(int fd) {
   pollfd poll{.fd = fd, .events = POLLIN, .revents = 0};
-  if (::poll(&poll, 1, 10000) <= 0) throw std::runtime_error("nothing to read within ten seconds");
+  if (::poll(&poll, 1, 60000) <= 0) throw std::runtime_error("nothing to read within a minute");
 }
 
 }  // namespace
@@ -210,7 +210,7 @@ std::optional<testing::Used> Guest::take_used(uint32_t index, std::chrono::milli
   try {
     return queue.wait_used(limit);
   } catch (const std::logic_error&) {
-    if (!driver_.interrupt().wait_used_beyond(seen, std::chrono::seconds(5))) throw;
+    if (!driver_.interrupt().wait_used_beyond(seen, std::chrono::seconds(60))) throw;
     return queue.pop_used();
   }
 }

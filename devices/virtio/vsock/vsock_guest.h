@@ -83,9 +83,9 @@ class Guest {
   Header header(uint32_t guest_port, uint32_t host_port, Op op, uint32_t len = 0) const;
   // Takes what arrives within the time; false where nothing did.
   bool pump(std::chrono::milliseconds limit = std::chrono::milliseconds(20));
-  bool wait(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(10));
+  bool wait(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(60));
   // A packet that belongs to no stream of ours.
-  std::optional<Packet> stray(Op op, std::chrono::milliseconds limit = std::chrono::seconds(10));
+  std::optional<Packet> stray(Op op, std::chrono::milliseconds limit = std::chrono::seconds(60));
   std::deque<Packet>& strays() { return strays_; }
 
   // Guest connects to the host; not yet answered.
@@ -115,7 +115,7 @@ class Guest {
   std::deque<Packet> strays_;
 };
 
-// Host helpers; each waits for at most ten seconds, then gives up (an exception).
+// Host helpers; each waits for at most a minute, then gives up (an exception).
 std::string read_exactly(int fd, size_t size);
 std::string read_to_end(int fd);
 std::string read_line(int fd);

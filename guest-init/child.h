@@ -19,7 +19,8 @@ namespace nacre::guest {
 struct ChildPlan {
   int control = -1;              // SOCK_SEQPACKET to guest-init, see child_channel.h
   std::vector<int> descriptors;  // the child's ends, by their number in the process; -1: /dev/null
-  std::vector<int> trees;        // detached mounts for the mounts of the container, -1: none made
+  // Detached mounts, of the container's mounts and of its devices (device_node.h); -1: none made.
+  std::vector<int> trees, nodes;
   // For exec: the process whose namespaces are joined, and CLONE_NEW* of those that the container has of its own.
   int init_pidfd = -1;
   uint64_t namespaces = 0;
@@ -44,12 +45,12 @@ Result<void> join_namespaces(const ChildPlan& plan);
 
 // Mounts everything below the root, which is mounted itself, and takes it as "/". Leaves the working directory "/".
 // Gives the terminal of the first process, if it is to have one.
-Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const std::vector<int>& trees);
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const ChildPlan& plan);
 // Copies what is in a directory, with owners and modes, into another one: for tmpcopyup.
 Result<void> copy_directory(int from, int to);
 // A detached mount whose files' ids are mapped. The child of a user namespace has not the right to make it.
 Result<Fd> make_mapped_tree(const MountSpec& mount);
-Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices);
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes);
 
 Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner);
 // Shows the terminal as /dev/console.

@@ -38,25 +38,31 @@ Result<std::string> guest_node(const DeviceSpec& device) {
   return "/dev/" + text->substr(at, text->find('\n', at) - at);
 }
 
-// Where mknod is not allowed (a shared directory whose server has not that right): the machine's node itself.
-Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const std::string& node) {
+Result<Fd> clone_node(const std::string& path) {
+  Fd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!tree) return fail_errno("bind " + path);
+  return tree;
+}
+
+Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const Fd& tree) {
   Fd target = TRY(root.make_file(device.path));
-  Fd tree(::open_tree(AT_FDCWD, node.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-  if (!tree) return fail_errno("bind " + node);
   if (::move_mount(tree.get(), "", target.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
     return fail_errno("attach");
   }
   return {};
 }
 
-Result<void> make_device(const Rootfs& root, const DeviceSpec& device) {
+// `node` is what takes the device's place where it cannot be made.
+Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) {
   Fd directory = TRY(root.make_directory(parent_path(device.path)));
   std::string name = base_name(device.path);
   dev_t number = makedev(device.major, device.minor);
   if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
     if (errno == EEXIST) return {};  // the image's, or a second mention
-    if (errno == EPERM && device.type != S_IFIFO) return bind_device(root, device, TRY(guest_node(device)));
-    return fail_errno("mknod");
+    if (errno != EPERM || device.type == S_IFIFO) return fail_errno("mknod");
+    // One of the default devices, which the machine has.
+    if (!node) node = TRY(clone_node(TRY(guest_node(device))));
+    return bind_device(root, device, node);
   }
   if ((device.uid != 0 || device.gid != 0) &&
       ::fchownat(directory.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -80,12 +86,14 @@ Result<void> make_links(const Rootfs& root) {
 
 }  // namespace
 
-Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices) {
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes) {
   // The caller's first: it may want another mode or owner for a standard one.
-  for (const DeviceSpec& device : devices) TRY_CONTEXT(make_device(root, device), "device " + device.path);
+  for (size_t i = 0; i < devices.size(); i++) {
+    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1)), "device " + devices[i].path);
+  }
   for (const auto& standard : kDevices) {
     DeviceSpec device{.path = standard.path, .type = S_IFCHR, .major = standard.major, .minor = standard.minor};
-    TRY_CONTEXT(make_device(root, device), "device " + device.path);
+    TRY_CONTEXT(make_device(root, device, Fd()), "device " + device.path);
   }
   return make_links(root);
 }

@@ -174,8 +174,10 @@ Result<void> enter_root(const Rootfs& root, const ContainerSpec& spec) {
 
 Result<Rootfs> mount_root(const ContainerSpec& spec) {
   // Nothing of what follows may show outside. As under runc, mounts of the machine have it as their master, if the
-  // caller does not want otherwise for one of them, or for the root once that is the container's.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) return fail_errno("make / a slave");
+  // caller does not want otherwise for one of them, or for the root once that is the container's: "shared" is that and
+  // nothing else.
+  unsigned long before = spec.root_propagation & MS_SHARED ? MS_PRIVATE : MS_SLAVE;
+  if (::mount(nullptr, "/", nullptr, MS_REC | before, nullptr) < 0) return fail_errno("cut / off from the machine's");
   Fd tree = TRY_CONTEXT(clone_tree(AT_FDCWD, spec.root_path.c_str(), true), "root file system");
   Fd target = TRY_CONTEXT(open_file(spec.root_path, O_PATH | O_DIRECTORY), "root file system");
   TRY_CONTEXT(attach(tree.get(), target.get()), "root file system");
@@ -195,7 +197,7 @@ Result<Fd> make_mapped_tree(const MountSpec& mount) {
   return tree;
 }
 
-Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const std::vector<int>& trees) {
+Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const ChildPlan& plan) {
   ::umask(0);
   Rootfs root = TRY(mount_root(spec));
   std::vector<Fd> readonly_later;
@@ -204,14 +206,14 @@ Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const std:
     const MountSpec& mount = spec.mounts[i];
     std::string step = "mount " + (mount.type == "bind" ? mount.source : mount.type) + " on " + mount.destination;
     if (mount.type == "bind") {
-      TRY_CONTEXT(mount_bind(root, mount, Fd(i < trees.size() ? trees[i] : -1)), step);
+      TRY_CONTEXT(mount_bind(root, mount, Fd(i < plan.trees.size() ? plan.trees[i] : -1)), step);
       if (clean_path(mount.destination) == "/dev") own_dev = false;
     } else {
       Fd later = TRY_CONTEXT(mount_filesystem(root, mount), step);
       if (later) readonly_later.push_back(std::move(later));
     }
   }
-  if (own_dev) TRY(make_devices(root, spec.devices));
+  if (own_dev) TRY(make_devices(root, spec.devices, plan.nodes));
   TRY_CONTEXT(root.make_directory(spec.process.cwd), "make cwd");
   std::optional<Terminal> terminal;
   if (const auto& wanted = spec.process.terminal) {

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "guest-init/cgroup.h"
+#include "guest-init/device_node.h"
 #include "guest-init/freezer.h"
 #include "guest-init/notify_socket.h"
 #include "guest-init/spec.h"
@@ -76,6 +77,7 @@ struct Container {
   std::unique_ptr<OomWatch> ooms;  // none without memory.events
   std::set<ConnectionId> watchers;
   std::unique_ptr<NotifySocket> notify;  // where the host asked for one
+  std::vector<DeviceNode> nodes;
 
   // The steps after the first process's exit.
   pid_t syncer = -1;  // flushes the file systems

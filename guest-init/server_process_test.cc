@@ -16,10 +16,10 @@ using protocol::Json;
 
 namespace {
 
-// mkdir(2) gives `code`, everything else is let through.
-Json no_mkdir(uint32_t code) {
+// One system call gives `code`, everything else is let through.
+Json without(uint32_t call, uint32_t code) {
   std::vector<sock_filter> program = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
-                                      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_mkdir},
+                                      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, call},
                                       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | code},
                                       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
   Json json{{"program", Json::array()}, {"flags", 0}};
@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_CASE(a_seccomp_filter_holds_for_all_processes) {
     config["process"]["noNewPrivileges"] = no_new_privileges;
     config["process"]["user"] = {{"uid", 1000}, {"gid", 100}};
     Json request{{"type", "create"}, {"container", "one"}, {"config", config},          {"stdin", false},
-                 {"stdout", true},   {"stderr", false},    {"seccomp", no_mkdir(EXDEV)}};
+                 {"stdout", true},   {"stderr", false},    {"seccomp", without(SYS_mkdir, EXDEV)}};
     Json created = client.ask(request);
     BOOST_REQUIRE_EQUAL(created["type"], "created");
     Fd out = machine.connect(created["streams"]["stdout"]);
@@ -76,6 +76,24 @@ BOOST_AUTO_TEST_CASE(a_seccomp_filter_holds_for_all_processes) {
     BOOST_TEST(client.ask({{"type", "delete"}, {"container", "one"}})["type"] == "ok");
     client.event();
     client.event();
+  }
+}
+
+// Profiles that were written before a system call was do not let it through.
+BOOST_AUTO_TEST_CASE(a_program_is_found_under_an_old_filter) {
+  for (uint32_t call : {SYS_faccessat2, SYS_openat2, SYS_close_range, SYS_clone3, SYS_statx}) {
+    Json config = machine.config({"sh", "-c", "echo ran"});
+    config["process"]["noNewPrivileges"] = false;
+    Json created = client.ask({{"type", "create"}, {"container", "old"}, {"config", config}, {"stdin", false},
+                               {"stdout", true},   {"stderr", false},    {"seccomp", without(call, EPERM)}});
+    BOOST_TEST_CONTEXT("system call " << call) {
+      BOOST_REQUIRE_EQUAL(created["type"], "created");
+      Fd out = machine.connect(created["streams"]["stdout"]);
+      client.start("old");
+      BOOST_TEST(read_to_end(out.get()) == "ran\n");
+      client.event();
+      client.ask({{"type", "delete"}, {"container", "old"}});
+    }
   }
 }
 
@@ -153,7 +171,7 @@ BOOST_AUTO_TEST_CASE(hooks_run_in_the_container_before_its_program) {
       {{"path", "/bin/sh"}, {"args", {"sh", "-c", "cat > /tmp/log; echo; echo $GREETING $PPID >> /tmp/log"}}},
       {{"path", "/bin/sh"}, {"args", {"sh", "-c", "echo $A. $GREETING. >> /tmp/log"}}, {"env", {"A=b"}}}};
   Json request{{"type", "create"}, {"container", "one"}, {"config", config}, {"stdin", false},
-               {"stdout", true},   {"stderr", false},    {"bundle", "/b"},   {"seccomp", no_mkdir(EXDEV)}};
+               {"stdout", true},   {"stderr", false},    {"bundle", "/b"},   {"seccomp", without(SYS_mkdir, EXDEV)}};
   Json created = client.ask(request);
   BOOST_REQUIRE_EQUAL(created["type"], "created");
   BOOST_TEST(!std::filesystem::exists(machine.rootfs() + "/tmp/log"));

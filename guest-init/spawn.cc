@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -141,6 +142,18 @@ Result<std::vector<Fd>> make_trees(const ContainerSpec& spec) {
   return trees;
 }
 
+// They stay with the container; gives their mounts, by the index of the device.
+Result<std::vector<int>> make_nodes(Container& container) {
+  std::vector<int> trees;
+  for (const DeviceSpec& device : container.spec.devices) {
+    trees.push_back(-1);
+    if (device.type == S_IFIFO) continue;  // which everybody may make
+    container.nodes.push_back(TRY_CONTEXT(DeviceNode::make(device, container.spec.user), "device " + device.path));
+    trees.back() = container.nodes.back().tree();
+  }
+  return trees;
+}
+
 // What a new user namespace's first process cannot do itself.
 Result<void> prepare_user_namespace(const Process& process, const ContainerSpec& spec) {
   TRY_CONTEXT(write_mappings(process.pid, spec.user), "user namespace");
@@ -157,6 +170,7 @@ Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnCo
   std::vector<Fd> trees = TRY(make_trees(container.spec));
   ChildPlan plan = plan_of(ends);
   for (const Fd& tree : trees) plan.trees.push_back(tree.get());
+  plan.nodes = TRY(make_nodes(container));
   // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
   uint64_t flags = container.spec.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
   process.pid = TRY(clone_process(flags, container.cgroup->fd(), process.pidfd));

@@ -14,6 +14,7 @@
 #include "runtime/cgroup/systemd.h"
 #include "runtime/lifecycle/hooks.h"
 #include "runtime/lifecycle/pidfd_socket.h"
+#include "runtime/lifecycle/shared_namespaces.h"
 #include "runtime/oci/config.h"
 #include "runtime/seccomp/compile.h"
 #include "runtime/standin/standin.h"
@@ -40,7 +41,8 @@ Record make_record(const oci::Config& config, const std::string& id, std::string
                 .standin = {},
                 .vmm = {},
                 .cgroup = std::move(cgroup),
-                .hooks = config.hooks.dump()};
+                .hooks = config.hooks.dump(),
+                .mappings = kept_mappings(config)};
 }
 
 Result<nlohmann::json> compile_seccomp(const oci::Config& config) {
@@ -128,6 +130,7 @@ Result<void> publish(const CreateRequest& request, const ContainerDir& dir, cons
 
 Result<CreatedContainer> create_container(const CreateRequest& request) {
   oci::Config config = TRY(oci::load_config(request.bundle, request.config));
+  TRY_CONTEXT(copy_shared_namespaces(config, request.root), oci::kConfigName);
   keep_shared_memory_in_guest(config);
   keep_kernel_filesystems_in_guest(config);
   auto filesystems = keep_filesystems_on_host(config, request.root + "/" + request.id);

@@ -37,12 +37,12 @@ bool maps_root(const Json& list) {
   return false;
 }
 
-bool has_namespace(const Json& linux, const char* type) {
+const Json* user_namespace(const Json& linux) {
   auto list = linux.find("namespaces");
   for (size_t i = 0; list != linux.end() && i < list->size(); i++) {
-    if ((*list)[i]["type"] == type) return true;
+    if ((*list)[i]["type"] == "user") return &(*list)[i];
   }
-  return false;
+  return nullptr;
 }
 
 }  // namespace
@@ -66,7 +66,8 @@ Result<void> check_mappings(const Json& list, const std::string& path) {
 }
 
 Result<void> check_user_namespace(const Json& linux, std::vector<std::string>& warnings) {
-  bool wanted = has_namespace(linux, "user");
+  const Json* wanted = user_namespace(linux);
+  if (wanted && !wanted->value("path", "").empty()) return {};  // whose mappings are its own
   for (const auto& [name, ids, root] : kLists) {
     auto list = linux.find(name);
     bool any = list != linux.end() && !list->empty();

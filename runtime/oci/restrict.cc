@@ -109,6 +109,7 @@ Result<void> restrict_namespaces(Json& linux, std::vector<std::string>& warnings
       entry.erase("path");
       continue;
     }
+    if (type == "user" || type == "uts") continue;  // lifecycle/shared_namespaces.h
     if (by_path) return unsupported(path, "joining a " + type + " namespace by path is");
   }
   if (!network) warnings.push_back("linux.namespaces: the host's network is not reachable from the VM in this version");

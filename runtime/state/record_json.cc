@@ -53,6 +53,7 @@ std::string record_to_json(const Record& record) {
   json["vmm"] = process_to_json(record.vmm);
   json["cgroup"] = record.cgroup;
   json["hooks"] = Json::parse(record.hooks.empty() ? "null" : record.hooks);
+  if (!record.mappings.empty()) json["mappings"] = Json::parse(record.mappings);
   return dump(json) + "\n";
 }
 
@@ -72,6 +73,7 @@ Result<Record> record_from_json(std::string_view text) {
     record.vmm = process_from_json(json.at("vmm"));
     json.at("cgroup").get_to(record.cgroup);
     record.hooks = dump(json.value("hooks", Json()));  // absent in those of earlier versions
+    if (json.contains("mappings")) record.mappings = dump(json["mappings"]);
     return record;
   } catch (const Json::exception& error) {
     return fail(std::string("broken state: ") + error.what());

@@ -47,6 +47,8 @@ struct Record {
   ProcessId vmm;
   std::string cgroup;  // host cgroup directory made for the container; empty: none
   std::string hooks;   // JSON: "hooks" of config.json, which may be gone when they are due
+  // JSON: linux.uidMappings and gidMappings of its user namespace; empty: it has none.
+  std::string mappings;
 };
 
 // What is to be cleared away where there is no record, or none that can be read.

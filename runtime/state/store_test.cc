@@ -46,7 +46,8 @@ Record make_record(ProcessId standin) {
           .standin = standin,
           .vmm = {.pid = 5, .start_time = 1ull << 60},
           .cgroup = "/sys/fs/cgroup/x",
-          .hooks = R"({"poststop":[{"path":"/x"}]})"};
+          .hooks = R"({"poststop":[{"path":"/x"}]})",
+          .mappings = R"({"gidMappings":[],"uidMappings":[]})"};
 }
 
 // A child that waits to be killed.
@@ -104,6 +105,7 @@ BOOST_AUTO_TEST_CASE(a_record_comes_back) {
   BOOST_TEST(view->record.rootfs == record.rootfs);
   BOOST_TEST(view->record.cgroup == record.cgroup);
   BOOST_TEST(view->record.hooks == record.hooks);
+  BOOST_TEST(view->record.mappings == record.mappings);
   BOOST_TEST((view->record.annotations == record.annotations));
   BOOST_TEST((view->status == Status::created));
   BOOST_REQUIRE(dir->mark_started());

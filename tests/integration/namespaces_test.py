@@ -125,6 +125,77 @@ class Namespaces(ContainerTest):
         ps = nacre("ps", container).stdout.decode()
         self.assertIn(f"{ROOT} ", ps)
 
+    def test_devices_in_a_user_namespace(self):
+        def change(config):
+            in_user_namespace(config)
+            config["linux"]["devices"] = [
+                {"path": "/dev/nothing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o622, "uid": 5, "gid": 7},
+                {"path": "/below/full", "type": "c", "major": 1, "minor": 7}]
+        bundle = self.bundle("sh", "-c", "stat -c '%n %F %a %u %g %t:%T' /dev/nothing /below/full; "
+                             "echo x >/dev/nothing && echo written; echo x 2>&1 >/below/full",
+                             change=change, copy=True)
+        os.chmod(bundle.path, 0o755)
+        subprocess.run(["chown", "-R", f"{ROOT}:{ROOT}", f"{bundle.path}/rootfs"], check=True)
+        done = nacre("run", "--bundle", bundle.path, self.container())
+        self.assertEqual(done.stdout.decode().splitlines(),
+                         ["/dev/nothing character special file 622 5 7 1:3",
+                          "/below/full character special file 666 0 0 1:7", "written",
+                          "sh: write error: No space left on device"], done.stderr)
+
+    def test_a_user_namespace_by_path_is_its_mappings(self):
+        first, bundle = self.container(), self.bundle("sleep", "1000", change=in_user_namespace, copy=True)
+        os.chmod(bundle.path, 0o755)
+        subprocess.run(["chown", "-R", f"{ROOT}:{ROOT}", f"{bundle.path}/rootfs"], check=True)
+        subprocess.run([NACRE, "run", "--detach", "--bundle", bundle.path, first], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        other = subprocess.Popen(["unshare", "--user", "sleep", "1000"])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        own = os.readlink("/proc/self/ns/user")
+        wait_until(lambda: os.readlink(f"/proc/{other.pid}/ns/user") != own, "it has a user namespace")
+        maps = ("uid_map", "gid_map")
+        for name in maps:
+            with open(f"/proc/{other.pid}/{name}", "w", encoding="ascii") as file:
+                file.write(f"0 {ROOT} 1000\n1000 300000 7\n")
+        script = "cat /proc/self/uid_map /proc/self/gid_map; echo x > /tmp/file"
+        ranges = {state(first)["pid"]: [["0", str(ROOT), "65536"]],
+                  other.pid: [["0", str(ROOT), "1000"], ["1000", "300000", "7"]],
+                  "self": [["0", "0", "4294967295"]]}
+        for pid, expected in ranges.items():
+            with self.subTest(pid=pid):
+                bundle.config["linux"]["namespaces"] = [
+                    entry for entry in bundle.config["linux"]["namespaces"] if entry["type"] != "user"]
+                bundle.config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{pid}/ns/user"})
+                for name in ("uidMappings", "gidMappings"):
+                    bundle.config["linux"].pop(name, None)
+                bundle.config["process"]["args"] = ["sh", "-c", script]
+                bundle.write()
+                done = nacre("run", "--bundle", bundle.path, self.container())
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([line.split() for line in done.stdout.decode().splitlines()], expected * 2)
+                owner = os.stat(f"{bundle.path}/rootfs/tmp/file").st_uid
+                self.assertEqual(owner, 0 if pid == "self" else ROOT)
+                os.unlink(f"{bundle.path}/rootfs/tmp/file")
+        bundle.config["linux"]["namespaces"][-1]["path"] = "/proc/self/ns/nonesuch"
+        bundle.write()
+        self.assert_one_line_error(nacre("run", "--bundle", bundle.path, self.container()), "linux.namespaces", "nonesuch")
+
+    def test_the_names_of_a_uts_namespace_by_path(self):
+        other = subprocess.Popen(["unshare", "--uts", "sh", "-c", "hostname elsewhere; exec sleep 1000"])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+
+        def change(config):
+            config["linux"]["namespaces"] = [entry for entry in config["linux"]["namespaces"] if entry["type"] != "uts"]
+            config["linux"]["namespaces"].append({"type": "uts", "path": f"/proc/{other.pid}/ns/uts"})
+            del config["hostname"]
+        with open(f"/proc/{other.pid}/comm", encoding="ascii") as file:
+            wait_until(lambda: file.seek(0) == 0 and file.read() == "sleep\n", "the name is set")
+        for program in (NACRE, "runc"):
+            with self.subTest(program=program):
+                bundle = self.bundle("hostname", change=change)
+                self.assertEqual(run(program, "run", "--bundle", bundle.path, self.container()).stdout, b"elsewhere\n")
+
     def test_clocks_of_a_time_namespace(self):
         def change(config):
             config["linux"]["namespaces"].append({"type": "time"})

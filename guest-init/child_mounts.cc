@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string_view>
 
 #include "base/mount.h"
@@ -140,14 +141,36 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount) {
   return made;
 }
 
-Result<void> mask_path(const Rootfs& root, const std::string& path) {
+// What hides directories: one empty file system for all of them, as under runc.
+class DirectoryCover {
+ public:
+  Result<Fd> another() {
+    if (first_) return clone_tree(first_.get(), "", false);
+    Fd made = TRY(make_filesystem("tmpfs", "tmpfs", {"ro"}, MOUNT_ATTR_RDONLY));
+    first_ = TRY(made.dup());
+    return made;
+  }
+
+ private:
+  Fd first_;
+};
+
+Result<void> mask_path(const Rootfs& root, const std::string& path, DirectoryCover& directories) {
   auto target = root.open(path, O_PATH);
   if (!target) return {};  // nothing there to be hidden
   struct stat status;
   if (::fstat(target->get(), &status) < 0) return fail_errno("stat");
-  Fd cover = S_ISDIR(status.st_mode) ? TRY(make_filesystem("tmpfs", "tmpfs", {"ro"}, MOUNT_ATTR_RDONLY))
-                                     : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
+  Fd cover = S_ISDIR(status.st_mode) ? TRY(directories.another()) : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
   return attach(cover.get(), target->get());
+}
+
+Result<void> mask_paths(const Rootfs& root, const std::vector<std::string>& paths) {
+  DirectoryCover directories;
+  std::set<std::string> masked;
+  for (const std::string& path : paths) {
+    if (masked.insert(clean_path(path)).second) TRY_CONTEXT(mask_path(root, path, directories), "mask " + path);
+  }
+  return {};
 }
 
 Result<void> make_path_readonly(const Rootfs& root, const std::string& path) {
@@ -224,7 +247,7 @@ Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const Chil
   for (const std::string& path : spec.readonly_paths) {
     TRY_CONTEXT(make_path_readonly(root, path), "make " + path + " read-only");
   }
-  for (const std::string& path : spec.masked_paths) TRY_CONTEXT(mask_path(root, path), "mask " + path);
+  TRY(mask_paths(root, spec.masked_paths));
   TRY(enter_root(root, spec));
   return terminal;
 }

@@ -45,7 +45,8 @@ Result<uint64_t> parse_namespaces(const Field& field) {
     if (flags & flag) return entry.fails("repeats the " + type + " namespace");
     flags |= flag;
   }
-  if (!(flags & CLONE_NEWNS)) return field.fails("has no mount namespace, without which there is no container");
+  // Without one of its own the container would mount in the machine's.
+  flags |= CLONE_NEWNS;
   // But the machine's network belongs to the machine's user namespace: root of another has no right over it, and
   // cannot mount sysfs.
   if ((flags & CLONE_NEWUSER) && network) flags |= CLONE_NEWNET;

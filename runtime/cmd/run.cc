@@ -22,6 +22,11 @@ void remove_container(CreatedContainer& container) {
   if (!removed) log_warn("clean-up: " + removed.error().message());
 }
 
+// Somebody may have deleted it already.
+void remove_if_there(CreatedContainer& container) {
+  if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
+}
+
 // Forwards what we are sent to the stand-in, our child, until it ends.
 Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
   Fd pidfd = TRY(open_pidfd(standin));
@@ -60,15 +65,16 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
   }
   container.report.reset();
   container.dir.forget_lock();
-  runtime::run_poststart_hooks(container.record);
+  if (auto hooks = runtime::run_poststart_hooks(container.record); !hooks) {
+    (void)wait_for(container.record.standin.pid);
+    remove_if_there(container);
+    return std::unexpected(hooks.error());
+  }
   keep_log();
   if (options.detach) return 0;
 
   ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, signals.get()));
-  if (!options.keep) {
-    // Somebody may have deleted it already.
-    if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
-  }
+  if (!options.keep) remove_if_there(container);
   return exit.signal != 0 ? 128 + exit.signal : exit.status;
 }
 

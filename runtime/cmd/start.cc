@@ -27,7 +27,7 @@ Result<int> start(const Globals& globals, const std::string& id) {
   TRY(runtime::ask(dir.fd(), {{"type", "start"}, {"container", id}}, runtime::start_timeout_ms(hooks)));
   TRY(dir.mark_started());
   dir.forget_lock();
-  runtime::run_poststart_hooks(record);
+  TRY(runtime::run_poststart_hooks(record));
   return 0;
 }
 

@@ -225,9 +225,11 @@ Result<void> remove_container(ContainerDir& dir, const Record& record) {
   return {};
 }
 
-void run_poststart_hooks(const Record& record) {
-  auto hooks = oci::parse_json(record.hooks, "hooks");
-  if (hooks) run_late_hooks(*hooks, "poststart", hook_state(record, "running", record.standin.pid));
+Result<void> run_poststart_hooks(const Record& record) {
+  auto hooks = TRY(oci::parse_json(record.hooks, "hooks"));
+  auto run = run_hooks(hooks, "poststart", hook_state(record, "running", record.standin.pid));
+  if (!run) TRY_CONTEXT(kill_and_wait(record.standin, kEndTimeoutMs), "the container's stand-in");
+  return run;
 }
 
 Result<void> write_pid_file(const std::string& path, pid_t pid) {

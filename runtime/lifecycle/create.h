@@ -45,8 +45,9 @@ Result<void> destroy(ContainerDir& dir, const Processes& processes, const std::s
 // The same for a whole container, with its poststop hooks.
 Result<void> remove_container(ContainerDir& dir, const Record& record);
 
-// When the program runs. Without the lock: a hook may do what it likes with the container.
-void run_poststart_hooks(const Record& record);
+// When the program runs. Without the lock: a hook may do what it likes with the container. One that fails stops the
+// container (runtime-spec 1.3, runtime.md, "Lifecycle"; so does runc, whatever the version).
+Result<void> run_poststart_hooks(const Record& record);
 
 // A bare decimal without a newline, in place before the command ends.
 Result<void> write_pid_file(const std::string& path, pid_t pid);

@@ -24,7 +24,7 @@ std::string hook_state(const Record& record, std::string_view status, pid_t pid)
 // Runs the hooks of a kind, in order, until one fails: "error running KIND hook #0: exit status 1, stdout: , stderr: ".
 Result<void> run_hooks(const nlohmann::json& hooks, std::string_view kind, const std::string& state);
 
-// For the kinds whose failure changes nothing any more: runs them all, and logs each failure as a warning.
+// For the kind whose failure changes nothing any more: runs them all, and logs each failure as a warning.
 void run_late_hooks(const nlohmann::json& hooks, std::string_view kind, const std::string& state);
 
 // How long the guest may take to start the first process: its startContainer hooks may take their time.

@@ -110,7 +110,12 @@ Result<void> restrict_namespaces(Json& linux, std::vector<std::string>& warnings
       continue;
     }
     if (type == "user" || type == "uts") continue;  // lifecycle/shared_namespaces.h
-    if (by_path) return unsupported(path, "joining a " + type + " namespace by path is");
+    if (by_path && type == "ipc") {
+      warnings.push_back(path + ": the container's IPC objects are those of its VM, not of " + std::string(entry["path"]));
+      entry.erase("path");
+    } else if (by_path) {
+      return unsupported(path, "joining a " + type + " namespace by path is");
+    }
   }
   if (!network) warnings.push_back("linux.namespaces: the host's network is not reachable from the VM in this version");
   return {};

@@ -74,16 +74,31 @@ class Hooks(CommandTest):
                     self.assertEqual(os.listdir(self.root), [])
                     os.unlink(self.notes)
 
-    def test_a_hook_that_fails_later_is_a_warning(self):
+    def test_a_poststart_hook_that_fails_stops_the_container(self):
         hooks = self.noting_hooks()
-        for kind in ("poststart", "poststop"):
-            hooks[kind].insert(0, self.hook("exit 3"))
+        hooks["poststart"].append(self.hook("exit 3"))
+        self.write("sleep", "60", hooks=hooks)
+        words = b"error running poststart hook #1: exit status 3"
+        self.create("a")
+        self.assertIn(words, self.nacre("start", "a", check=False).stderr)
+        self.assertEqual(self.state("a")["status"], "stopped")
+        self.nacre("delete", "a")
+        self.assertEqual([kind for kind, _ in self.noted()], self.HOST_KINDS)
+        for flags in ([], ["--detach"]):
+            result = self.nacre("run", *flags, "-b", self.bundle, "a", check=False)
+            self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
+            self.assertIn(words, result.stderr)
+            self.assertEqual(os.listdir(self.root), [])
+
+    def test_a_poststop_hook_that_fails_is_a_warning(self):
+        hooks = self.noting_hooks()
+        hooks["poststop"].insert(0, self.hook("exit 3"))
         self.write("true", hooks=hooks)
         result = self.nacre("run", "-b", self.bundle, "a")
         self.assertEqual([kind for kind, _ in self.noted()], self.HOST_KINDS)
-        for kind, line in zip(("poststart", "poststop"), result.stderr.decode().splitlines(), strict=True):
-            self.assertIn("level=warning", line)
-            self.assertIn(f"error running {kind} hook #0: exit status 3", line)
+        (line,) = result.stderr.decode().splitlines()
+        self.assertIn("level=warning", line)
+        self.assertIn("error running poststop hook #0: exit status 3", line)
 
     def test_a_hook_has_its_time(self):
         self.write("true", hooks={"createRuntime": [self.hook("exec sleep 1000", timeout=1)]})

@@ -185,8 +185,8 @@ Result<void> check_program(const std::string& path) {
   struct stat status;
   if (::stat(path.c_str(), &status) < 0) return fail("stat " + path + ": " + describe_errno(errno), errno);
   if (S_ISDIR(status.st_mode)) return fail("is a directory: " + describe_errno(EACCES), EACCES);
-  // Not faccessat(2) with AT_EACCESS, which is a system call that older seccomp profiles do not know. Our ids are all the
-  // same by now.
+  // Not faccessat(2) with AT_EACCESS, which is a system call that older seccomp profiles do not know. Our ids are all
+  // the same by now.
   if (::access(path.c_str(), X_OK) < 0) return fail(describe_errno(errno), errno);
   return {};
 }

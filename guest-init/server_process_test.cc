@@ -59,8 +59,13 @@ BOOST_AUTO_TEST_CASE(a_seccomp_filter_holds_for_all_processes) {
         machine.config(shell("mkdir /dev/shm/x 2>&1; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; sleep 1000"));
     config["process"]["noNewPrivileges"] = no_new_privileges;
     config["process"]["user"] = {{"uid", 1000}, {"gid", 100}};
-    Json request{{"type", "create"}, {"container", "one"}, {"config", config},          {"stdin", false},
-                 {"stdout", true},   {"stderr", false},    {"seccomp", without(SYS_mkdir, EXDEV)}};
+    Json request{{"type", "create"},
+                 {"container", "one"},
+                 {"config", config},
+                 {"stdin", false},
+                 {"stdout", true},
+                 {"stderr", false},
+                 {"seccomp", without(SYS_mkdir, EXDEV)}};
     Json created = client.ask(request);
     BOOST_REQUIRE_EQUAL(created["type"], "created");
     Fd out = machine.connect(created["streams"]["stdout"]);
@@ -84,8 +89,13 @@ BOOST_AUTO_TEST_CASE(a_program_is_found_under_an_old_filter) {
   for (uint32_t call : {SYS_faccessat2, SYS_getcwd, SYS_openat2, SYS_close_range, SYS_clone3, SYS_statx}) {
     Json config = machine.config({"sh", "-c", "echo ran"});
     config["process"]["noNewPrivileges"] = false;
-    Json created = client.ask({{"type", "create"}, {"container", "old"}, {"config", config}, {"stdin", false},
-                               {"stdout", true},   {"stderr", false},    {"seccomp", without(call, EPERM)}});
+    Json created = client.ask({{"type", "create"},
+                               {"container", "old"},
+                               {"config", config},
+                               {"stdin", false},
+                               {"stdout", true},
+                               {"stderr", false},
+                               {"seccomp", without(call, EPERM)}});
     BOOST_TEST_CONTEXT("system call " << call) {
       BOOST_REQUIRE_EQUAL(created["type"], "created");
       Fd out = machine.connect(created["streams"]["stdout"]);

@@ -111,7 +111,8 @@ Result<void> restrict_namespaces(Json& linux, std::vector<std::string>& warnings
     }
     if (type == "user" || type == "uts") continue;  // lifecycle/shared_namespaces.h
     if (by_path && type == "ipc") {
-      warnings.push_back(path + ": the container's IPC objects are those of its VM, not of " + std::string(entry["path"]));
+      warnings.push_back(path + ": the container's IPC objects are those of its VM, not of " +
+                         std::string(entry["path"]));
       entry.erase("path");
     } else if (by_path) {
       return unsupported(path, "joining a " + type + " namespace by path is");

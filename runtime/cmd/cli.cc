@@ -6,9 +6,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 
 #include "base/fd.h"
 #include "runtime/cmd/command.h"
+#include "runtime/cmd/help.h"
 #include "runtime/cmd/logging.h"
 #include "runtime/oci/config.h"
 #include "runtime/standin/standin.h"
@@ -20,6 +23,7 @@ namespace nacre::cmd {
 namespace {
 
 constexpr int kFailure = 1;
+constexpr int kUnknownCommand = 3;
 constexpr int kExecSetupFailure = 255;  // so that no status of the process is taken for it
 
 // What the parser found to do.
@@ -145,7 +149,7 @@ void add_spec(CLI::App& app, Request& request) {
 }
 
 void add_exec(CLI::App& app, Request& request) {
-  CLI::App* command = app.add_subcommand("exec", "run another process in a container: exec [flags] ID COMMAND [ARGS]");
+  CLI::App* command = app.add_subcommand("exec", "run another process in a container");
   ExecOptions& options = request.exec;
   command->add_option("--console-socket", options.console_socket, "AF_UNIX socket that gets the terminal");
   command->add_option("--pidfd-socket", options.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
@@ -182,7 +186,7 @@ void add_pause_and_resume(CLI::App& app, Request& request) {
 }
 
 void add_ps(CLI::App& app, Request& request) {
-  CLI::App* command = app.add_subcommand("ps", "list the processes of a container: ps [flags] ID [PS ARGUMENTS]");
+  CLI::App* command = app.add_subcommand("ps", "list the processes of a container");
   command->add_option("-f,--format", request.ps.format, "table, or json for pids of the host");
   command->prefix_command(true);
   command->callback([&request, command] {
@@ -255,8 +259,23 @@ void fill_stdio() {
   }
 }
 
+// As runc answers a word that is no command of its.
+std::optional<std::string> unknown_command(const CLI::App& app) {
+  if (!app.get_subcommands().empty()) return std::nullopt;
+  for (const std::string& word : app.remaining()) {
+    if (!word.starts_with('-')) return "No help topic for '" + word + "'";
+  }
+  return std::nullopt;
+}
+
 // False if the command line is done with (help), with the status in `status`.
 bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) {
+  auto refuse = [&](const std::string& why, int with) {
+    status = with;
+    (void)open_log(request.globals);
+    log_failure(request.globals, why);
+    return false;
+  };
   try {
     app.parse(argc, argv);
     if (request.version) request.action = print_version;
@@ -269,12 +288,12 @@ bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) 
     std::fputs(app.help().c_str(), stdout);
     status = 0;
   } catch (const CLI::CallForHelp&) {
+    if (auto unknown = unknown_command(app)) return refuse(*unknown, kUnknownCommand);
     std::fputs(app.help().c_str(), stdout);
     status = 0;
   } catch (const CLI::ParseError& error) {
-    status = kFailure;
-    (void)open_log(request.globals);
-    log_failure(request.globals, error.what());
+    if (auto unknown = unknown_command(app)) return refuse(*unknown, kUnknownCommand);
+    return refuse(error.what(), kFailure);
   }
   return false;
 }
@@ -285,7 +304,8 @@ int main(int argc, char** argv) {
   fill_stdio();
   runtime::note_inherited_fds();
   Request request;
-  CLI::App app("Runs OCI containers, each in a microVM of its own.", "nacre");
+  CLI::App app("runs OCI containers, each in a microVM of its own", "nacre");
+  app.formatter(std::make_shared<HelpText>());
   add_globals(app, request);
   add_create(app, request);
   add_run(app, request);

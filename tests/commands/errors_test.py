@@ -6,6 +6,27 @@ import os
 from support import CommandTest, main
 
 
+COMMANDS = ["checkpoint", "create", "delete", "events", "exec", "features", "kill", "list", "pause", "ps", "restore",
+            "resume", "run", "spec", "start", "state", "update"]
+
+
+class Help(CommandTest):
+    def test_help_has_the_form_of_runcs(self):
+        for name in ("nacre", *(f"nacre {command}" for command in COMMANDS)):
+            for flag in ("-h", "--help"):
+                with self.subTest(name=name, flag=flag):
+                    lines = self.nacre(*name.split()[1:], flag).stdout.decode().splitlines()
+                    self.assertEqual(lines[0], "NAME:")
+                    self.assertTrue(lines[1].startswith(f"   {name} - "), lines[1])
+                    self.assertTrue(lines[4].startswith(f"   {name} "), lines[4])
+
+    def test_an_unknown_command(self):
+        for words in (["foo"], ["foo", "-h"], ["foo", "--bar", "baz"]):
+            result = self.nacre(*words, check=False)
+            self.assertEqual((result.returncode, result.stdout), (3, b""))
+            self.assertIn(b"No help topic for 'foo'", result.stderr)
+
+
 class Errors(CommandTest):
     def test_errors_are_one_line_each(self):
         cases = [("a", {"ociVersion": None}, b"ociVersion: is required"),

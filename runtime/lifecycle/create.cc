@@ -109,13 +109,16 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
   return std::unexpected(set.error().with_context(kSettingLimits));
 }
 
-// While the stand-in waits: its pid is known, and nothing is made yet.
+// While the stand-in waits for go_on(): its pid is known, and nothing is made yet.
 Result<void> run_runtime_hooks(const oci::Config& config, const Record& record, int report_socket) {
   Report report = TRY(receive_report(report_socket));
   if (!report.ok) return fail(report.error, report.code);
   std::string state = hook_state(record, "creating", report.processes.standin.pid);
   TRY(run_hooks(config.hooks, "prestart", state));
-  TRY(run_hooks(config.hooks, "createRuntime", state));
+  return run_hooks(config.hooks, "createRuntime", state);
+}
+
+Result<void> go_on(int report_socket) {
   return write_all(report_socket, "h");
 }
 
@@ -169,14 +172,25 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     plan.terminal = TRY(open_terminal(plan.guest_config["process"], request.console_socket, request.foreground));
     auto prepared = TRY(prepare_cgroup(config, request, plan.vm));
     plan.cgroup = cgroup = prepared.path;
-    // Before anybody reads from it: what is typed from now on is the container's, a ^D too.
-    if (plan.terminal && request.foreground) raw.emplace(TRY(RawMode::enter(plan.terminal->fd.get())));
+    Fd own_terminal;
+    if (plan.terminal && request.foreground) own_terminal = TRY(plan.terminal->fd.dup());
+    // Before anybody reads from it: what is typed from then on is the container's, a ^D too. While hooks run a ^C still
+    // ends us.
+    auto hand_over = [&]() -> Result<void> {
+      if (own_terminal) raw.emplace(TRY(RawMode::enter(own_terminal.get())));
+      return {};
+    };
     plan.record = record = make_record(config, request.id, cgroup);
     bool waits = waits_for_hooks(plan);
+    if (!waits) TRY(hand_over());
     Forked forked = TRY(fork_standin(std::move(plan), dir));
     pid = forked.pid;
     close_passed_fds(passed.fds);  // who waits for the end of one waits for the container's alone
-    if (waits) TRY(run_runtime_hooks(config, record, forked.report.get()));
+    if (waits) {
+      TRY(run_runtime_hooks(config, record, forked.report.get()));
+      TRY(hand_over());
+      TRY(go_on(forked.report.get()));
+    }
     Report report = TRY(receive_report(forked.report.get()));
     if (!report.ok) return fail(report.error, report.code);
     record.standin = report.processes.standin;

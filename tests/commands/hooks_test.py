@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
+import signal
 
-from support import CommandTest, alive, main
+from support import NACRE, CommandTest, alive, main
 
 
 class Hooks(CommandTest):
@@ -104,6 +106,20 @@ class Hooks(CommandTest):
         self.write("true", hooks={"createRuntime": [self.hook("exec sleep 1000", timeout=1)]})
         result = self.nacre("create", "-b", self.bundle, "a", check=False)
         self.assertIn(b"ran longer than its timeout of 1 s", result.stderr)
+
+    def test_an_interrupt_of_the_terminal_while_a_hook_runs(self):
+        hooks = self.noting_hooks()
+        hooks["createRuntime"].append(self.hook(f"echo > {self.scratch}/hook; exec sleep 1000"))
+        self.config["process"]["terminal"] = True
+        self.write("sleep", "60", hooks=hooks)
+        pid, master = pty.fork()
+        if pid == 0:
+            os.execve(NACRE, [NACRE, "--root", self.root, "run", "-b", self.bundle, "a"], self.environment)
+        self.wait_until(lambda: os.path.exists(os.path.join(self.scratch, "hook")), "the hook runs")
+        os.write(master, b"\x03")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
+        os.close(master)
+        self.wait_until(lambda: not os.listdir(self.root), "the state directory is gone")
 
     def test_create_killed_while_a_hook_runs(self):
         hooks = self.noting_hooks()

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -40,6 +41,7 @@ class Visitor {
     if (visitor.pid_ < 0) return fail_errno("fork");
     if (visitor.pid_ == 0) {
       if (::setns(target.get(), flag) < 0) ::_exit(errno);
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);  // a killed command leaves nothing; joining may forget it
       if (!write_all(pipe.write.get(), look())) ::_exit(EIO);
       pipe.write.reset();
       for (;;) ::pause();

@@ -60,6 +60,8 @@ class Session {
   // Forwards the signals that `signal_fd` gives until the process has ended and its output is written out.
   // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
   ProcessExit run(int signal_fd);
+  // Whether it was the guest that said how the process ended.
+  bool was_told_of_exit() const { return exited_.has_value(); }
 
  private:
   enum class Wake { message, signal, vm_ended, hangup, other, timeout };

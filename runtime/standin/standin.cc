@@ -256,6 +256,9 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
   ::malloc_trim(0);
 
   ProcessExit exit = container->session.run(signals->get());
+  if (!container->session.was_told_of_exit()) {
+    log_warn("the container's VM has ended: " + container->vm.explain_end(dir));
+  }
   container->vm.kill();
   end_like(exit);
 }

@@ -1,6 +1,7 @@
 #include "runtime/standin/vm.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -20,9 +21,16 @@ constexpr int kMachineControlFd = 6;
 
 constexpr size_t kMaxLog = 1 << 20;
 constexpr size_t kMaxLine = 1000;
+constexpr int kEndMs = 2'000;  // after that, "near" is over
 
 Result<Fd> open_log(const ContainerDir& dir, const char* name) {
   return open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600);
+}
+
+// Not by its path: the container's mounts may be ours by then.
+Result<std::string> read_log(const ContainerDir& dir, const char* name) {
+  Fd log = TRY(open_at(dir.fd(), name, O_RDONLY));
+  return read_fd(log.get(), kMaxLog);
 }
 
 std::string last_line(const std::string& text) {
@@ -104,11 +112,13 @@ void Vm::kill() {
 }
 
 std::string Vm::explain_end(const ContainerDir& dir) {
+  pollfd end{child_.pidfd.get(), POLLIN, 0};
+  if (::poll(&end, 1, kEndMs) == 0) (void)signal_pidfd(child_.pidfd.get(), SIGKILL);
   auto exit = wait_for(child_);
   reaped_ = true;
-  if (auto console = read_file(dir.file(kConsoleLogName), kMaxLog)) log_debug("console of the guest:\n" + *console);
+  if (auto console = read_log(dir, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
   std::string said;
-  if (auto text = read_file(dir.file(kVmmLogName), kMaxLog)) said = last_line(*text);
+  if (auto text = read_log(dir, kVmmLogName)) said = last_line(*text);
   std::string how = exit ? describe(*exit) : exit.error().message();
   bool own_error = exit && exit->signal == 0 &&
                    (exit->status == static_cast<int>(vmm::ExitStatus::error) ||

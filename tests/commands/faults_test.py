@@ -19,11 +19,14 @@ class Faults(CommandTest):
 
     def test_killed_vmm_ends_the_standin(self):
         self.write("sleep", "60")
-        self.nacre("run", "-d", "-b", self.bundle, "a")
+        log = os.path.join(self.scratch, "log")
+        self.nacre("--log", log, "run", "-d", "-b", self.bundle, "a")
         record = self.record("a")
         os.kill(record["vmm"]["pid"], signal.SIGKILL)
         status = os.waitpid(record["standin"]["pid"], 0)[1]
         self.assertEqual(os.waitstatus_to_exitcode(status), -signal.SIGKILL)
+        with open(log) as file:
+            self.assertIn("the container's VM has ended: vmm was killed by signal 9", file.read())
         self.assertEqual(self.state("a")["status"], "stopped")
         self.nacre("delete", "a")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -146,6 +147,11 @@ class Life(unittest.TestCase):
             "trap 'echo usr1' USR1; while sleep 0.2; do echo tick; done",
         )
         self.addCleanup(docker, "rm", "--force", "life")
+        self.addCleanup(self.tell_state)
+
+    def tell_state(self):
+        """For whoever reads of a failure."""
+        print(docker.text("inspect --format", "{{json .State}}", "life"), end="", file=sys.stderr)
 
     def status(self):
         return docker.text("inspect --format", "{{.State.Status}}", "life").strip()

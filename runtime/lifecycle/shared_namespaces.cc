@@ -102,13 +102,14 @@ bool is_own(const Fd& target, const char* name) {
          theirs.st_ino == ours.st_ino;
 }
 
-// Null where it is the host's own: the container has none then.
 Result<Json> mappings_of(const std::string& path, const std::string& root) {
   Fd target = TRY(open_file(path, O_RDONLY));
   if (is_own(target, "/proc/self/ns/user")) {
-    // Where our stand-ins are, whatever their containers have.
+    // Where our stand-ins are, whatever their containers have. What cannot be told from the host's own is no namespace
+    // to give to somebody who asked for one: root in there would be the host's. The kernel lets nobody join it either.
     auto container = container_at(path, root);
-    return container && !container->mappings.empty() ? TRY(oci::parse_json(container->mappings, "mappings")) : Json();
+    if (container && !container->mappings.empty()) return oci::parse_json(container->mappings, "mappings");
+    return fail(path + ": the host's own user namespace is not joined", EINVAL);
   }
   Visitor visitor = TRY_CONTEXT(Visitor::send(target, CLONE_NEWUSER, [] { return std::string("there"); }), path);
   Json mappings;
@@ -121,11 +122,6 @@ Result<Json> mappings_of(const std::string& path, const std::string& root) {
 Result<void> copy_user_namespace(Json& config, Json& entry, const std::string& path, const std::string& root) {
   Json& linux = config["linux"];
   Json found = TRY(mappings_of(path, root));
-  for (const char* name : kMappings) linux.erase(name);
-  if (found.is_null()) {
-    entry = nullptr;
-    return {};
-  }
   for (const char* name : kMappings) {
     if (found[name].empty()) return fail(path + ": nothing is written in its " + name, EINVAL);
     linux[name] = found[name];
@@ -164,7 +160,6 @@ Result<void> copy_shared_namespaces(oci::Config& config, const std::string& root
     if (type == "user") TRY_CONTEXT(copy_user_namespace(config.json, entry, path, root), place);
     if (type == "uts") TRY_CONTEXT(copy_names(config.json, entry, path), place);
   }
-  std::erase(list.get_ref<Json::array_t&>(), nullptr);
   return {};
 }
 

@@ -83,6 +83,16 @@ class FsDevice::Worker {
     loop_->post_and_wait([this] { end(); });
   }
 
+  Result<void> add_tree(const std::string& name, Fd root) {
+    Result<void> result;
+    loop_->post_and_wait([&] { result = session_->add_tree(name, std::move(root)); });
+    return result;
+  }
+
+  void remove_tree(const std::string& name) {
+    loop_->post_and_wait([&] { session_->remove_tree(name); });
+  }
+
  private:
   Worker() = default;
 
@@ -237,6 +247,14 @@ Result<void> FsDevice::activate(Activation activation) {
 
 void FsDevice::reset() {
   worker_->reset();
+}
+
+Result<void> FsDevice::add_tree(const std::string& name, Fd root) {
+  return worker_->add_tree(name, std::move(root));
+}
+
+void FsDevice::remove_tree(const std::string& name) {
+  worker_->remove_tree(name);
 }
 
 }  // namespace nacre::virtio

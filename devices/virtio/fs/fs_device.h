@@ -55,6 +55,11 @@ class FsDevice final : public VirtioDevice {
   Result<void> activate(Activation activation) override;
   void reset() override;
 
+  // Another tree of the host under a name in the share's root, and its end (session.h). From any thread but the
+  // worker's.
+  Result<void> add_tree(const std::string& name, Fd root);
+  void remove_tree(const std::string& name);
+
  private:
   class Worker;
   FsDevice(std::string tag, Fd own_proc, std::unique_ptr<Worker> worker);

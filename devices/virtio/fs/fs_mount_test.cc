@@ -113,6 +113,47 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_tree_comes_and_goes) {
+  ScratchDirectory top, other;
+  std::ofstream(top.path() + "/data") << "the share's";
+  std::ofstream(other.path() + "/data") << "the tree's";
+  std::filesystem::create_directory(other.path() + "/below");
+  FsGuest guest(top.path());
+  auto add = [&](Fd root) {
+    Result<void> added;
+    guest.on_thread([&](Session& session) { added = session.add_tree("tree", std::move(root)); });
+    return added;
+  };
+  GuestCalls calls(guest);
+  BOOST_REQUIRE(add(other.open()));
+  BOOST_TEST(add(other.open()).error().code() == EEXIST);
+
+  BOOST_TEST(calls.list(".").size() == 3u);  // ".", ".." and "data"
+  int64_t file = calls.open("tree/data", O_RDWR, 0);
+  BOOST_TEST(calls.read(file, 100, 0) == "the tree's");
+  int64_t made = calls.open("tree/below/made", O_WRONLY | O_CREAT, 0600);
+  BOOST_TEST(calls.write(made, "made", 0) == 4);
+  auto nodeid = static_cast<uint64_t>(calls.node("tree/below"));
+  size_t held = 0, open = 0;
+  guest.on_thread([&](Session& session) {
+    held = session.inode_count();
+    open = session.handle_count();
+    session.remove_tree("tree");
+    session.remove_tree("tree");
+    BOOST_TEST(session.inode_count() < held);
+    BOOST_TEST(session.handle_count() == open - 2);
+  });
+
+  BOOST_TEST(calls.read(file, 100, 0) == error_text(EBADF));
+  BOOST_TEST(guest.call(Opcode::lookup, nodeid, string_bytes("made")).error == ENOENT);
+  BOOST_TEST(calls.open("tree/data", O_RDONLY, 0) == -ENOENT);
+  int64_t own = calls.open("data", O_RDONLY, 0);
+  BOOST_TEST(calls.read(own, 100, 0) == "the share's");
+  BOOST_REQUIRE(add(other.open()));
+  int64_t again = calls.open("tree/below/made", O_RDONLY, 0);
+  BOOST_TEST(calls.read(again, 100, 0) == "made");
+}
+
 BOOST_AUTO_TEST_CASE(inode_numbers) {
   InodeNumbers numbers(5);
   BOOST_TEST(numbers.map(5, 1234) == 1234u);

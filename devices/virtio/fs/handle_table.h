@@ -45,6 +45,9 @@ class HandleTable {
   }
 
   void remove(uint64_t fh) { handles_.erase(fh); }
+  void remove_all(uint64_t nodeid) {
+    std::erase_if(handles_, [nodeid](const auto& entry) { return entry.second->nodeid == nodeid; });
+  }
   void clear() { handles_.clear(); }
   size_t size() const { return handles_.size(); }
 

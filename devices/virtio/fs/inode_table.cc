@@ -43,7 +43,7 @@ OrErrno<Inode*> InodeTable::find_directory(uint64_t nodeid) {
   return inode;
 }
 
-OrErrno<Inode*> InodeTable::refer(Fd path, const struct statx& stat) {
+OrErrno<Inode*> InodeTable::refer(Fd path, const struct statx& stat, TreeId tree) {
   InodeKey key = key_of(stat);
   if (auto found = by_key_.find(key); found != by_key_.end()) {
     if (found->second->lookups < UINT64_MAX) found->second->lookups++;
@@ -57,6 +57,7 @@ OrErrno<Inode*> InodeTable::refer(Fd path, const struct statx& stat) {
   inode->type = stat.stx_mode & S_IFMT;
   inode->key = key;
   inode->lookups = 1;
+  inode->tree = tree;
   Inode* result = inode.get();
   by_key_.emplace(key, result);
   inodes_.emplace(result->nodeid, std::move(inode));
@@ -72,6 +73,15 @@ void InodeTable::forget(uint64_t nodeid, uint64_t lookups) {
   if (inode.lookups > 0) return;
   by_key_.erase(inode.key);
   inodes_.erase(found);
+}
+
+std::vector<uint64_t> InodeTable::remove_tree(TreeId tree) {
+  std::vector<uint64_t> removed;
+  for (const auto& [nodeid, inode] : inodes_) {
+    if (inode->tree == tree) removed.push_back(nodeid);
+  }
+  for (uint64_t nodeid : removed) forget(nodeid, UINT64_MAX);
+  return removed;
 }
 
 void InodeTable::clear() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "base/fd.h"
 #include "devices/virtio/fs/attributes.h"
@@ -22,12 +23,17 @@ struct InodeKey {
   bool operator==(const InodeKey&) const = default;
 };
 
+// Which of the trees of a share a file was found in.
+using TreeId = uint64_t;
+inline constexpr TreeId kOwnTree = 0;
+
 struct Inode {
   uint64_t nodeid = 0;
   Fd path;          // O_PATH | O_NOFOLLOW: pins the inode, so `key` and `type` stay true
   mode_t type = 0;  // S_IFREG, S_IFDIR, ...
   InodeKey key{};
   uint64_t lookups = 0;  // references that the guest holds and will FORGET
+  TreeId tree = kOwnTree;
   FdSlot slot;
 
   bool is_directory() const { return type == S_IFDIR; }
@@ -46,9 +52,11 @@ class InodeTable {
 
   // Takes the inode behind `path` into the table, or finds it there, and counts one reference for the guest. ENFILE
   // where the descriptor budget is spent.
-  OrErrno<Inode*> refer(Fd path, const struct statx& stat);
+  OrErrno<Inode*> refer(Fd path, const struct statx& stat, TreeId tree);
   // More references than there are, or an unknown id, is no error. The root stays.
   void forget(uint64_t nodeid, uint64_t lookups);
+  // Forgets a tree, whatever the guest still holds of it. The node ids that there were.
+  std::vector<uint64_t> remove_tree(TreeId tree);
   // Back to the root alone.
   void clear();
 

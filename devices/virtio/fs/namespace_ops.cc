@@ -23,9 +23,9 @@ void set_timeout(std::chrono::nanoseconds timeout, uint64_t& seconds, uint32_t& 
 
 }  // namespace
 
-OrErrno<wire::EntryOut> Session::take_in(Fd path) {
+OrErrno<wire::EntryOut> Session::take_in(Fd path, TreeId tree) {
   struct statx stat = TRY(stat_descriptor(path.get()));
-  Inode* inode = TRY(inodes_.refer(std::move(path), stat));
+  Inode* inode = TRY(inodes_.refer(std::move(path), stat, tree));
   wire::EntryOut entry{};
   entry.nodeid = inode->nodeid;
   entry.attr = to_attr(stat, inodes_.numbers());
@@ -35,9 +35,17 @@ OrErrno<wire::EntryOut> Session::take_in(Fd path) {
 }
 
 OrErrno<wire::EntryOut> Session::look_up(const Inode& parent, const char* name) {
+  if (parent.nodeid == wire::kRootId && !trees_.empty()) {
+    auto tree = trees_.find(name);
+    if (tree != trees_.end()) {
+      auto root = tree->second.root.dup();
+      if (!root) return errno_of(root.error().code());
+      return take_in(std::move(*root), tree->second.id);
+    }
+  }
   Fd path(::openat(parent.path.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!path) return last_errno();
-  return take_in(std::move(path));
+  return take_in(std::move(path), parent.tree);
 }
 
 wire::AttrOut Session::attr_out(const struct statx& stat) {

@@ -88,7 +88,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   const char* name = TRY(request.take_name());
   if ((in.flags & O_ACCMODE) == O_ACCMODE) return errno_of(EINVAL);
   auto created = create_file(*parent, name, in, request.header());
-  if (created) return reply_created(std::move(*created), in.flags, reply);
+  if (created) return reply_created(std::move(*created), parent->tree, in.flags, reply);
   if (created.error() != EEXIST || (in.flags & O_EXCL) != 0) return errno_of(created.error());
 
   // Somebody made it since the guest looked: then this is an open.
@@ -123,14 +123,14 @@ OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
     file = Fd(::openat(parent->path.get(), ".", flags | O_TMPFILE | O_CLOEXEC, in.mode & 07777));
     if (!file) return last_errno();
   }
-  return reply_created(std::move(file), in.flags, reply);
+  return reply_created(std::move(file), parent->tree, in.flags, reply);
 }
 
 // The entry and the handle of a file that was just made. Its inode is that of the open file, whoever has renamed or
 // replaced it since.
-OrErrno<void> Session::reply_created(Fd file, uint32_t flags, Reply& reply) {
+OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply) {
   Fd path = TRY(reopen(file.get(), O_PATH));
-  auto entry = TRY(take_in(std::move(path)));
+  auto entry = TRY(take_in(std::move(path), tree));
   auto fh = handles_.add(std::move(file), entry.nodeid, static_cast<int>(flags & O_ACCMODE), false);
   if (!fh) {
     inodes_.forget(entry.nodeid, 1);

@@ -164,6 +164,24 @@ OrErrno<void> Session::run(const Operation* operation, const wire::InHeader& hea
   return (this->*operation->handler)(request, reply);
 }
 
+Result<void> Session::add_tree(const std::string& name, Fd root) {
+  auto [at, added] = trees_.try_emplace(name);
+  if (!added) return fail("there is a tree named " + name, EEXIST);
+  at->second = {.id = next_tree_++, .root = std::move(root)};
+  return {};
+}
+
+void Session::remove_tree(const std::string& name) {
+  auto found = trees_.find(name);
+  if (found == trees_.end()) return;
+  for (uint64_t nodeid : inodes_.remove_tree(found->second.id)) {
+    handles_.remove_all(nodeid);
+    locks_.remove_all(nodeid);
+  }
+  trees_.erase(found);
+  try_waiting();  // who waited for a lock there is told that the handle is gone
+}
+
 void Session::reset() {
   waiting_.clear();
   locks_.clear();

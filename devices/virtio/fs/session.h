@@ -15,8 +15,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/fd.h"
@@ -65,6 +67,12 @@ class Session {
   // When retry_locks() wants to be called next; nothing while no lock is waited for.
   std::optional<std::chrono::milliseconds> lock_retry_delay() const;
   void retry_locks();
+
+  // Another tree of the host, which whoever looks for `name` in the root finds, though no list of the root shows it.
+  // EEXIST where there is one of that name.
+  Result<void> add_tree(const std::string& name, Fd root);
+  // Closes all that the guest holds of it, too: nothing keeps the host from unmounting it.
+  void remove_tree(const std::string& name);
 
   // Forgets the guest: its inodes, handles, locks, and requests that wait (which are not completed).
   void reset();
@@ -120,7 +128,7 @@ class Session {
   OrErrno<void> flush(Request&, Reply&);
   OrErrno<Fd> create_file(const Inode& parent, const char* name, const wire::CreateIn& in,
                           const wire::InHeader& caller);
-  OrErrno<void> reply_created(Fd file, uint32_t flags, Reply& reply);
+  OrErrno<void> reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply);
   OrErrno<Fd> reopen(int fd, int flags);
   OrErrno<Fd> open_inode(const Inode& inode, uint32_t flags, bool kill_setid);
   uint32_t cache_flags(int fd, bool directory) const;
@@ -161,7 +169,7 @@ class Session {
 
   // Opens a name below a directory (O_PATH), and takes it in with one reference for the guest.
   OrErrno<wire::EntryOut> look_up(const Inode& parent, const char* name);
-  OrErrno<wire::EntryOut> take_in(Fd path);
+  OrErrno<wire::EntryOut> take_in(Fd path, TreeId tree);
   wire::AttrOut attr_out(const struct statx& stat);
 
   // A request that waits for a lock.
@@ -180,6 +188,12 @@ class Session {
   HandleTable handles_;
   LockTable locks_;
   std::vector<Waiting> waiting_;
+  struct Tree {
+    TreeId id;
+    Fd root;
+  };
+  std::map<std::string, Tree> trees_;
+  TreeId next_tree_ = kOwnTree + 1;
   bool locks_released_ = false;  // by the request that is being served: those who wait may go on
   bool initialized_ = false;
   uint64_t negotiated_ = 0;      // kInit* flags

@@ -21,13 +21,14 @@ struct ChildPlan {
   std::vector<int> descriptors;  // the child's ends, by their number in the process; -1: /dev/null
   // Detached mounts, of the container's mounts and of its devices (device_node.h); -1: none made.
   std::vector<int> trees, nodes;
-  // For exec: the process whose namespaces are joined, and CLONE_NEW* of those that the container has of its own.
+  // For exec: the process whose namespaces are joined, and CLONE_NEW* of those that are not the machine's. For a first
+  // process: that whose mount namespace is joined.
   int init_pidfd = -1;
   uint64_t namespaces = 0;
 };
 
-// Builds the container and becomes its first process. Already in its new namespaces, but for the cgroup namespace,
-// and in its cgroup.
+// Builds the container and becomes its first process. Already in its namespaces, but for a new one of cgroups and
+// another's mount namespace, and in its cgroup.
 [[noreturn]] void run_first_process(const ContainerSpec& spec, ChildPlan plan);
 // Joins a container; already in its pid namespace and cgroup.
 [[noreturn]] void run_exec_process(const ProcessSpec& spec, ChildPlan plan);
@@ -42,6 +43,7 @@ struct Terminal {
 // The rest of what clone has begun. In a user namespace it waits for its ids (wait_for_go()), which guest-init writes.
 Result<void> enter_new_namespaces(const ContainerSpec& spec, const ChildPlan& plan);
 Result<void> join_namespaces(const ChildPlan& plan);
+Result<void> join_mounts(const ChildPlan& plan);
 
 // Mounts everything below the root, which is mounted itself, and takes it as "/". Leaves the working directory "/".
 // Gives the terminal of the first process, if it is to have one.

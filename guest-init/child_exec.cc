@@ -111,12 +111,26 @@ Result<void> write_sysctls(int proc, const std::vector<std::pair<std::string, st
   return {};
 }
 
+// In a container that is built.
+Result<std::optional<Terminal>> open_own_terminal(const ProcessSpec& process) {
+  if (!process.terminal) return std::nullopt;
+  Rootfs root(TRY(open_file("/", O_PATH | O_DIRECTORY)));
+  return TRY_CONTEXT(open_terminal(root, *process.terminal, process.uid), "terminal");
+}
+
 Result<std::optional<Terminal>> build_container(const ContainerSpec& spec, const ChildPlan& plan) {
   // The machine's own /proc: the container may have none, or one that lies.
   Fd proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   // Only now, in the container's cgroup, does a new namespace have that as its root.
-  if ((spec.namespaces & CLONE_NEWCGROUP) && ::unshare(CLONE_NEWCGROUP) < 0) return fail_errno("unshare cgroup");
-  auto terminal = TRY(build_root(spec, plan));
+  if ((spec.own_namespaces() & CLONE_NEWCGROUP) && ::unshare(CLONE_NEWCGROUP) < 0) return fail_errno("unshare cgroup");
+  std::optional<Terminal> terminal;
+  if (spec.joined & CLONE_NEWNS) {
+    // The root file system, and all else, is the other container's.
+    TRY(join_mounts(plan));
+    terminal = TRY(open_own_terminal(spec.process));
+  } else {
+    terminal = TRY(build_root(spec, plan));
+  }
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) < 0) {
     return fail_errno("set hostname");
   }
@@ -130,9 +144,7 @@ Result<std::optional<Terminal>> build_container(const ContainerSpec& spec, const
 // As an exec'ed process, which finds the container built.
 Result<std::optional<Terminal>> join_container(const ProcessSpec& process, const ChildPlan& plan) {
   TRY(join_namespaces(plan));
-  if (!process.terminal) return std::nullopt;
-  Rootfs root(TRY(open_file("/", O_PATH | O_DIRECTORY)));
-  return TRY_CONTEXT(open_terminal(root, *process.terminal, process.uid), "terminal");
+  return open_own_terminal(process);
 }
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {

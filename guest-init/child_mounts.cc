@@ -113,7 +113,8 @@ Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
 }
 
 // Gives the mount if it must become read-only later: mount points and devices are still to be made on a tmpfs.
-Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount) {
+// `shared`: what is to be mounted, where it is no file system of the container's own.
+Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd shared) {
   if (mount.type == "proc" || mount.type == "sysfs") TRY(check_ordinary(root, mount));
   bool existed = root.open(mount.destination, O_PATH | O_DIRECTORY).has_value();
   Fd target = TRY_CONTEXT(root.make_directory(mount.destination), "mount point");
@@ -123,7 +124,14 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount) {
     late = attributes & MOUNT_ATTR_RDONLY;
     attributes &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
   }
-  auto filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
+  Result<Fd> filesystem = Fd();
+  if (shared) {
+    TRY(set_attributes(shared.get(), attributes, 0, false));
+    filesystem = std::move(shared);
+    existed = false;  // it is as its first user wanted it
+  } else {
+    filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
+  }
   if (!filesystem && filesystem.error().code() == EPERM && mount.type == "cgroup2") {
     // Root of a user namespace needs a cgroup namespace too to mount it. As runc: it gets the machine's.
     filesystem = clone_tree(AT_FDCWD, "/sys/fs/cgroup", false);
@@ -227,12 +235,13 @@ Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const Chil
   bool own_dev = true;
   for (size_t i = 0; i < spec.mounts.size(); i++) {
     const MountSpec& mount = spec.mounts[i];
+    Fd tree(i < plan.trees.size() ? plan.trees[i] : -1);
     std::string step = "mount " + (mount.type == "bind" ? mount.source : mount.type) + " on " + mount.destination;
     if (mount.type == "bind") {
-      TRY_CONTEXT(mount_bind(root, mount, Fd(i < plan.trees.size() ? plan.trees[i] : -1)), step);
+      TRY_CONTEXT(mount_bind(root, mount, std::move(tree)), step);
       if (clean_path(mount.destination) == "/dev") own_dev = false;
     } else {
-      Fd later = TRY_CONTEXT(mount_filesystem(root, mount), step);
+      Fd later = TRY_CONTEXT(mount_filesystem(root, mount, std::move(tree)), step);
       if (later) readonly_later.push_back(std::move(later));
     }
   }

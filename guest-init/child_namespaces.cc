@@ -35,11 +35,17 @@ Result<void> make_time_namespace(const std::vector<ClockOffset>& offsets) {
 
 Result<void> enter_new_namespaces(const ContainerSpec& spec, const ChildPlan& plan) {
   // Before our ids change: files of ours in /proc belong to the machine's root.
-  if (spec.namespaces & CLONE_NEWTIME) TRY(make_time_namespace(spec.clock_offsets));
-  if (!(spec.namespaces & CLONE_NEWUSER)) return {};
-  if (!wait_for_go(plan.control)) return fail("guest-init gave up", ECANCELED);
-  TRY(become_namespace_root());
-  if (spec.namespaces & CLONE_NEWNET) TRY(raise_loopback());
+  if (spec.own_namespaces() & CLONE_NEWTIME) TRY(make_time_namespace(spec.clock_offsets));
+  if (spec.namespaces & CLONE_NEWUSER) {
+    if (!wait_for_go(plan.control)) return fail("guest-init gave up", ECANCELED);
+    TRY(become_namespace_root());
+  }
+  if (spec.own_namespaces() & CLONE_NEWNET) TRY(raise_loopback());
+  return {};
+}
+
+Result<void> join_mounts(const ChildPlan& plan) {
+  if (::setns(plan.init_pidfd, CLONE_NEWNS) < 0) return fail_errno("join the mount namespace");
   return {};
 }
 

@@ -16,7 +16,9 @@
 #include "guest-init/cgroup.h"
 #include "guest-init/device_node.h"
 #include "guest-init/freezer.h"
+#include "guest-init/host_mounts.h"
 #include "guest-init/notify_socket.h"
+#include "guest-init/shared_mounts.h"
 #include "guest-init/spec.h"
 #include "guest-init/statistics.h"
 #include "guest-init/stream.h"
@@ -78,6 +80,8 @@ struct Container {
   std::set<ConnectionId> watchers;
   std::unique_ptr<NotifySocket> notify;  // where the host asked for one
   std::vector<DeviceNode> nodes;
+  HostMounts host_mounts;
+  std::map<size_t, std::shared_ptr<SharedMount>> shared_mounts;  // by the index of the mount
 
   // The steps after the first process's exit.
   pid_t syncer = -1;  // flushes the file systems

@@ -80,7 +80,7 @@ Result<void> ContainerTable::listen_for_readiness(Container& container, Connecti
   auto tell = [this, connection, id = container.id] {
     outlet_.event(connection, {{"type", "ready"}, {"container", id}});
   };
-  container.notify = TRY(NotifySocket::create(loop_, config_.notify_directory, tell));
+  container.notify = TRY(NotifySocket::create(loop_, config_.notify_directory + "/" + container.id, tell));
   return {};
 }
 

@@ -2,12 +2,12 @@
 #include <sys/mount.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 
 #include "base/log.h"
 #include "guest-init/child_channel.h"
 #include "guest-init/container_table.h"
-#include "guest-init/host_mounts.h"
 
 // The requests. What becomes of a process afterwards is in container_table.cc.
 
@@ -59,6 +59,11 @@ bool owns_cgroup(const ContainerSpec& spec) {
          });
 }
 
+Field optional_field(const Json& request, const char* name) {
+  auto found = request.find(name);
+  return Field(found == request.end() ? nullptr : &*found, name);
+}
+
 Json ok() {
   return Json{{"type", "ok"}};
 }
@@ -90,6 +95,43 @@ Result<Process*> ContainerTable::find_process(Container& container, const Json& 
   return found->second.get();
 }
 
+// Completes the namespaces of `spec`. Within one machine containers can tell their networks apart only where they have
+// namespaces for it; the first one's may be the machine's own.
+Result<std::vector<NamespaceJoin>> ContainerTable::find_joins(const Json& request, ContainerSpec& spec) {
+  std::vector<NamespaceJoin> joins;
+  auto wanted = TRY(parse_joins(optional_field(request, "joins")));
+  if (wanted.empty()) return joins;
+  if (spec.lists_network && !wanted.contains("network")) spec.namespaces |= CLONE_NEWNET;
+  for (const auto& [type, id] : wanted) {
+    uint64_t flag = namespace_flag(type);
+    if (flag == 0) return fail("joins has the unknown type " + type, EINVAL);
+    auto found = containers_.find(id);
+    if (found == containers_.end() || !found->second->first.is_alive()) {
+      return fail("cannot join the " + type + " namespace of container \"" + id + "\", which is not running", ESRCH);
+    }
+    bool is_machines = !(found->second->spec.namespaces & flag);
+    spec.namespaces = (spec.namespaces & ~flag) | (is_machines ? 0 : flag);
+    if (is_machines) continue;
+    spec.joined |= flag;
+    joins.push_back({.flags = flag, .pidfd = found->second->first.pidfd.get()});
+  }
+  return joins;
+}
+
+Result<void> ContainerTable::find_shared_mounts(const Json& request, Container& container) {
+  auto& mounts = container.spec.mounts;
+  for (const auto& [index, key] : TRY(optional_field(request, "sharedMounts").members())) {
+    size_t i = 0;
+    auto [end, code] = std::from_chars(index.data(), index.data() + index.size(), i);
+    if (code != std::errc() || end != index.data() + index.size() || i >= mounts.size() || mounts[i].type != "tmpfs") {
+      return fail("sharedMounts has the invalid index " + index, EINVAL);
+    }
+    mounts[i].shared = TRY(key.string());
+    container.shared_mounts[i] = TRY(shared_mounts_.find_or_make(mounts[i].shared, mounts[i]));
+  }
+  return {};
+}
+
 ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Json& request) {
   auto container = std::make_unique<Container>();
   container->id = TRY(name_field(request, "container"));
@@ -100,15 +142,12 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   container->spec = TRY(parse_container(*config));
   container->spec.process.session_keyring = "_ses." + container->id;
   TRY(terminal_fields(request, container->spec.process));
-  auto bundle = request.find("bundle");
-  container->spec.start_hooks =
-      TRY(parse_start_hooks(*config, container->id, Field(bundle == request.end() ? nullptr : &*bundle, "bundle")));
-  auto seccomp = request.find("seccomp");
-  container->spec.process.seccomp =
-      TRY(parse_seccomp(Field(seccomp == request.end() ? nullptr : &*seccomp, "seccomp")));
-  auto host_mounts = request.find("hostMounts");
-  TRY(make_host_mounts(config_.sync_path, TRY(parse_host_mounts(Field(
-                                              host_mounts == request.end() ? nullptr : &*host_mounts, "hostMounts")))));
+  container->spec.start_hooks = TRY(parse_start_hooks(*config, container->id, optional_field(request, "bundle")));
+  container->spec.process.seccomp = TRY(parse_seccomp(optional_field(request, "seccomp")));
+  std::vector<NamespaceJoin> joins = TRY(find_joins(request, container->spec));
+  auto host_mounts = TRY(parse_host_mounts(optional_field(request, "hostMounts")));
+  container->host_mounts = TRY(HostMounts::make(config_.sync_path, host_mounts));
+  TRY(find_shared_mounts(request, *container));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
@@ -124,7 +163,7 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
       TRY(listen_for_readiness(*container, connection));
     }
     if (owns_cgroup(container->spec)) TRY(container->cgroup->delegate(*outside_id(container->spec.user.uids, 0)));
-    return spawn_first(*container, stdio, spawn_context(container->id));
+    return spawn_first(*container, joins, stdio, spawn_context(container->id));
   }();
   if (!spawned) {
     container->cgroup->try_remove();

@@ -282,11 +282,18 @@ void ContainerTable::keep_streams(Process& process) {
 void ContainerTable::on_connection_closed(ConnectionId connection) {
   for (auto& [id, container] : containers_) {
     container->watchers.erase(connection);
-    if (container->first.owner == connection && container->first.is_alive()) ::kill(container->first.pid, SIGKILL);
+    if (container->first.owner == connection) {
+      container->first.owner = kNoConnection;
+      if (container->first.is_alive()) ::kill(container->first.pid, SIGKILL);
+    }
     for (auto& [name, process] : container->execs) {
       if (process->owner == connection && process->is_alive()) ::kill(process->pid, SIGKILL);
     }
   }
+}
+
+bool ContainerTable::is_in_use() const {
+  return std::ranges::any_of(containers_, [](const auto& entry) { return entry.second->first.owner != kNoConnection; });
 }
 
 }  // namespace nacre::guest

@@ -14,6 +14,7 @@
 #include "base/event_loop.h"
 #include "guest-init/container.h"
 #include "guest-init/helpers.h"
+#include "guest-init/joined_namespaces.h"
 #include "guest-init/protocol/protocol.h"
 #include "guest-init/spawn.h"
 #include "guest-init/transport.h"
@@ -26,6 +27,7 @@ struct TableConfig {
   std::string cpu_path = "/sys/devices/system/cpu";
   std::string sync_path = protocol::kShareMountPoint;  // the file system to flush when a container ends
   std::string notify_directory = protocol::kNotifyDirectory;
+  std::string shared_directory = "/run/nacre/shared";  // where shared_mounts.h mounts them
 };
 
 // Where later replies and events go. Ones for a connection that is gone are dropped.
@@ -63,12 +65,16 @@ class ContainerTable {
   void on_reaped();
   // Whoever created a process and is gone cannot hear of its end any more: the process goes too.
   void on_connection_closed(ConnectionId connection);
+  // Whether there is a container whose creator is still there.
+  bool is_in_use() const;
 
  private:
   Result<Container*> find(const Json& request);
   Result<Container*> find_running(const Json& request);
   Result<Process*> find_process(Container& container, const Json& request);
   SpawnContext spawn_context(const std::string& container);
+  Result<std::vector<NamespaceJoin>> find_joins(const Json& request, ContainerSpec& spec);
+  Result<void> find_shared_mounts(const Json& request, Container& container);
   Result<void> watch_control(Process& process);
   void read_control(const std::string& container, const std::string& exec);
   void take_messages(Process& process);
@@ -97,6 +103,7 @@ class ContainerTable {
   const TableConfig config_;
   const Outlet outlet_;
   Helpers helpers_{loop_};
+  SharedMounts shared_mounts_{config_.shared_directory};
   std::map<std::string, std::unique_ptr<Container>> containers_;
   // Of exec'ed processes that are gone, where a process of theirs may still write.
   std::vector<std::unique_ptr<Stream>> left_streams_;

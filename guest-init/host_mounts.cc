@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <ranges>
+
 #include "guest-init/protocol/mount_options.h"
 #include "guest-init/rootfs.h"
 
@@ -54,11 +56,21 @@ Result<std::vector<HostMount>> parse_host_mounts(const Field& list) {
   return mounts;
 }
 
-Result<void> make_host_mounts(const std::string& share, const std::vector<HostMount>& mounts) {
-  if (mounts.empty()) return {};
+Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<HostMount>& mounts) {
+  HostMounts made;
+  if (mounts.empty()) return made;
   Rootfs root(TRY(open_file(share, O_PATH | O_DIRECTORY)));
-  for (const HostMount& mount : mounts) TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
-  return {};
+  for (const HostMount& mount : mounts) {
+    TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
+    made.paths_.push_back(share + "/" + mount.path);
+  }
+  return made;
+}
+
+HostMounts::~HostMounts() {
+  for (const std::string& path : std::views::reverse(paths_)) {
+    ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
 }
 
 }  // namespace nacre::guest

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -21,7 +22,20 @@ struct HostMount {
 // "hostMounts" of a create request.
 Result<std::vector<HostMount>> parse_host_mounts(const Field& list);
 
-// In our own mount namespace, before that of the container is made.
-Result<void> make_host_mounts(const std::string& share, const std::vector<HostMount>& mounts);
+// In our own mount namespace, before that of the container is made, until this ends.
+class HostMounts {
+ public:
+  static Result<HostMounts> make(const std::string& share, const std::vector<HostMount>& mounts);
+  HostMounts() = default;
+  HostMounts(HostMounts&& other) noexcept : paths_(std::exchange(other.paths_, {})) {}
+  HostMounts& operator=(HostMounts&& other) noexcept {
+    std::swap(paths_, other.paths_);
+    return *this;
+  }
+  ~HostMounts();
+
+ private:
+  std::vector<std::string> paths_;
+};
 
 }  // namespace nacre::guest

@@ -1,5 +1,6 @@
 #include "guest-init/notify_socket.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,12 +33,16 @@ bool has_line(std::string_view text, std::string_view line) {
 
 Result<std::unique_ptr<NotifySocket>> NotifySocket::create(EventLoop& loop, const std::string& directory,
                                                            std::function<void()> on_ready) {
-  if (::mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + directory);
+  for (const std::string& made : {directory.substr(0, directory.rfind('/')), directory}) {
+    if (::mkdir(made.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + made);
+  }
+  Fd place = TRY(open_file(directory, O_PATH | O_DIRECTORY));
   std::string path = directory + "/" + protocol::kNotifyName;
+  // The id of a container, which is in the path, may be longer than an address.
+  std::string name = "/proc/self/fd/" + std::to_string(place.get()) + "/" + protocol::kNotifyName;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail("socket name too long: " + path, ENAMETOOLONG);
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  std::memcpy(address.sun_path, name.c_str(), name.size() + 1);
   Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return fail_errno("socket");
   ::unlink(path.c_str());

@@ -15,6 +15,7 @@ class NotifySocket {
  public:
   // `on_ready` is called from the loop, once: with the first datagram that has a line "READY=1". What else comes is
   // nobody's.
+  // `directory` is made, and the one above it.
   static Result<std::unique_ptr<NotifySocket>> create(EventLoop& loop, const std::string& directory,
                                                       std::function<void()> on_ready);
   ~NotifySocket();

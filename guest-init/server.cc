@@ -106,27 +106,28 @@ void Server::reap() {
 void Server::on_listener() {
   Fd socket = transport_.accept(listener_);
   if (!socket) return;
-  auto added = add_connection(std::move(socket), nullptr);
+  auto added = add_connection(std::move(socket));
   if (!added) log_warn("control connection: " + added.error().message());
 }
 
 Result<void> Server::add_primary(Fd socket, std::function<void()> on_end) {
-  return add_connection(std::move(socket), std::move(on_end));
+  primary_ = TRY(add_connection(std::move(socket)));
+  on_end_ = std::move(on_end);
+  return {};
 }
 
-Result<void> Server::add_connection(Fd socket, std::function<void()> on_end) {
+Result<ConnectionId> Server::add_connection(Fd socket) {
   ConnectionId id = next_connection_++;
-  auto closed = [this, id, on_end = std::move(on_end)] {
-    on_close(id);
-    if (on_end) on_end();
-  };
   connections_[id] = TRY(Connection::create(
-      loop_, std::move(socket), [this, id](const Json& request) { on_request(id, request); }, std::move(closed)));
-  return {};
+      loop_, std::move(socket), [this, id](const Json& request) { on_request(id, request); },
+      [this, id] { on_close(id); }));
+  return id;
 }
 
 void Server::on_close(ConnectionId connection) {
   table_.on_connection_closed(connection);
+  if (connection == primary_) primary_ = kNoConnection;
+  if (primary_ == kNoConnection && on_end_ && !table_.is_in_use()) on_end_();
   // Its own call is still on the stack.
   loop_.post([this, alive = alive_, connection] {
     if (*alive) connections_.erase(connection);

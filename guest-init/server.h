@@ -21,7 +21,7 @@ class Server {
   static Result<std::unique_ptr<Server>> create(EventLoop& loop, Transport& transport, TableConfig config);
   ~Server();
 
-  // `on_end`: the host has closed it.
+  // `on_end`: the host has closed it, and the connections of all others who have made containers here.
   Result<void> add_primary(Fd socket, std::function<void()> on_end);
 
  private:
@@ -29,7 +29,7 @@ class Server {
   Result<void> listen();
   Result<void> watch_children();
   void on_listener();
-  Result<void> add_connection(Fd socket, std::function<void()> on_end);
+  Result<ConnectionId> add_connection(Fd socket);
   void on_request(ConnectionId connection, const Json& request);
   void on_close(ConnectionId connection);
   void reap();
@@ -42,6 +42,8 @@ class Server {
   ConnectionId next_connection_ = kNoConnection + 1;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections_;
   ContainerTable table_;
+  ConnectionId primary_ = kNoConnection;
+  std::function<void()> on_end_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(proc_files_of_a_container) {
 }
 
 BOOST_AUTO_TEST_CASE(a_container_says_once_that_it_is_ready) {
-  BOOST_TEST(!machine.notify("READY=1"));
+  BOOST_TEST(!machine.notify("ready", "READY=1"));
   Json request = {{"type", "create"}, {"container", "ready"}, {"stdin", false},
                   {"stdout", false},  {"stderr", false},      {"config", machine.config({"sleep", "1000"})}};
   request["notify"] = 1;
@@ -138,14 +138,14 @@ BOOST_AUTO_TEST_CASE(a_container_says_once_that_it_is_ready) {
   client.start("ready");
   for (const std::string& text : {std::string("STATUS=\xff\xfe"), std::string(1000, '\0'), std::string(20000, 'x'),
                                   std::string("XREADY=1\nREADY=10\n")}) {
-    BOOST_TEST(machine.notify(text));
+    BOOST_TEST(machine.notify("ready", text));
   }
-  for (int i = 0; i < 3; i++) BOOST_TEST(machine.notify("STATUS=there\nREADY=1"));
+  for (int i = 0; i < 3; i++) BOOST_TEST(machine.notify("ready", "STATUS=there\nREADY=1"));
   BOOST_TEST(client.event() == Json({{"type", "ready"}, {"container", "ready"}}));
   client.ask({{"type", "kill"}, {"container", "ready"}, {"signal", SIGKILL}, {"all", false}});
   BOOST_TEST(client.event()["type"] == "exited");  // and nothing in between
   client.ask({{"type", "delete"}, {"container", "ready"}});
-  BOOST_TEST(!machine.notify("READY=1"));
+  BOOST_TEST(!machine.notify("ready", "READY=1"));
 }
 
 BOOST_AUTO_TEST_CASE(statistics_and_updates) {

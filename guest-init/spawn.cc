@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -109,35 +110,61 @@ Result<pid_t> clone_process(uint64_t flags, int cgroup, Fd& pidfd) {
   return static_cast<pid_t>(pid);
 }
 
-// New processes of ours are in the pid namespace of `target` while this exists. One clone is enough then, and the
-// process stays our own child.
-class PidNamespaceGuard {
- public:
-  static Result<PidNamespaceGuard> enter(int target) {
-    PidNamespaceGuard guard(TRY(open_file("/proc/self/ns/pid", O_RDONLY)));
-    if (::setns(target, CLONE_NEWPID) < 0) return fail_errno("join the container's pid namespace");
-    guard.entered_ = true;
-    return guard;
-  }
-  PidNamespaceGuard(PidNamespaceGuard&& other) noexcept
-      : own_(std::move(other.own_)), entered_(std::exchange(other.entered_, false)) {}
-  ~PidNamespaceGuard() {
-    if (entered_) ::setns(own_.get(), CLONE_NEWPID);
-  }
+// As we know it.
+Result<pid_t> pid_of(const Fd& pidfd) {
+  std::string info = TRY(read_file("/proc/self/fdinfo/" + std::to_string(pidfd.get())));
+  size_t at = info.find("\nPid:\t");
+  if (at == std::string::npos) return fail("process died while it was made", ECHILD);
+  return static_cast<pid_t>(std::strtol(info.c_str() + at + 6, nullptr, 10));
+}
 
- private:
-  explicit PidNamespaceGuard(Fd own) : own_(std::move(own)) {}
-  Fd own_;
-  bool entered_ = false;
-};
+int pidfd_of(const std::vector<NamespaceJoin>& joins, uint64_t flag) {
+  for (const NamespaceJoin& join : joins) {
+    if (join.flags & flag) return join.pidfd;
+  }
+  return -1;
+}
+
+// Namespaces belong to the user namespace of who makes them, and root of another has no rights over them. So where that
+// is to be another container's, a helper of ours joins it first, and the process is the helper's sibling. 0 in the child.
+Result<pid_t> clone_in_user_namespace(int target, uint64_t flags, int cgroup, Fd& pidfd) {
+  auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
+  Fd helper_pidfd;
+  pid_t helper = TRY(clone_process(0, cgroup, helper_pidfd));
+  if (helper > 0) {
+    theirs.reset();
+    int code = 0;
+    auto received = receive_with_fds(ours.get(), std::as_writable_bytes(std::span(&code, 1)));
+    ::waitpid(helper, nullptr, 0);
+    if (!received || received->size != sizeof(code)) return fail("process died while it was made", ECHILD);
+    if (received->fds.empty()) return fail_errno("join the user namespace", code);
+    pidfd = std::move(received->fds.front());
+    return pid_of(pidfd);
+  }
+  int child = -1, fd = -1;
+  if (::setns(target, CLONE_NEWUSER) == 0) {
+    clone_args args{};
+    args.flags = flags | CLONE_PARENT | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    args.pidfd = reinterpret_cast<uint64_t>(&fd);
+    child = static_cast<int>(::syscall(SYS_clone3, &args, sizeof(args)));
+  }
+  if (child == 0) return 0;
+  int code = errno;
+  (void)send_with_fds(theirs.get(), std::as_bytes(std::span(&code, 1)), std::span(&fd, child > 0 ? 1u : 0u));
+  ::_exit(0);
+}
 
 // By the index of the mount.
-Result<std::vector<Fd>> make_trees(const ContainerSpec& spec) {
-  std::vector<Fd> trees(spec.mounts.size());
+Result<std::vector<Fd>> make_trees(const Container& container) {
+  const auto& mounts = container.spec.mounts;
+  std::vector<Fd> trees(mounts.size());
   for (size_t i = 0; i < trees.size(); i++) {
-    const MountSpec& mount = spec.mounts[i];
+    const MountSpec& mount = mounts[i];
     if (mount.ids)
       trees[i] = TRY_CONTEXT(make_mapped_tree(mount), "mount " + mount.source + " on " + mount.destination);
+  }
+  for (const auto& [i, shared] : container.shared_mounts) {
+    trees[i] = TRY_CONTEXT(shared->copy(), "mount on " + mounts[i].destination);
   }
   return trees;
 }
@@ -154,9 +181,9 @@ Result<std::vector<int>> make_nodes(Container& container) {
   return trees;
 }
 
-// What a new user namespace's first process cannot do itself.
+// What the first process in a user namespace cannot do itself.
 Result<void> prepare_user_namespace(const Process& process, const ContainerSpec& spec) {
-  TRY_CONTEXT(write_mappings(process.pid, spec.user), "user namespace");
+  if (!(spec.joined & CLONE_NEWUSER)) TRY_CONTEXT(write_mappings(process.pid, spec.user), "user namespace");
   TRY(apply_limits(process.pid, spec.process));
   if (!send_go(process.control.get())) return fail("process ended early", ESRCH);
   return {};
@@ -164,17 +191,24 @@ Result<void> prepare_user_namespace(const Process& process, const ContainerSpec&
 
 }  // namespace
 
-Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnContext context) {
+Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>& joins, const StdioWanted& stdio,
+                         SpawnContext context) {
   Process& process = container.first;
   Ends ends = TRY(make_ends(container, process, container.spec.process, stdio, context));
-  std::vector<Fd> trees = TRY(make_trees(container.spec));
+  std::vector<Fd> trees = TRY(make_trees(container));
   ChildPlan plan = plan_of(ends);
   for (const Fd& tree : trees) plan.trees.push_back(tree.get());
   plan.nodes = TRY(make_nodes(container));
   // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
-  uint64_t flags = container.spec.namespaces & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
-  process.pid = TRY(clone_process(flags, container.cgroup->fd(), process.pidfd));
-  if (process.pid == 0) run_first_process(container.spec, plan);
+  uint64_t flags = container.spec.own_namespaces() & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
+  plan.init_pidfd = pidfd_of(joins, CLONE_NEWNS);
+  int users = pidfd_of(joins, CLONE_NEWUSER), cgroup = container.cgroup->fd();
+  {
+    auto guard = TRY(NamespaceGuard::enter(joins));
+    process.pid = TRY(users < 0 ? clone_process(flags, cgroup, process.pidfd)
+                                : clone_in_user_namespace(users, flags, cgroup, process.pidfd));
+    if (process.pid == 0) run_first_process(container.spec, plan);
+  }
   if (container.spec.namespaces & CLONE_NEWUSER) {
     auto prepared = prepare_user_namespace(process, container.spec);
     if (!prepared) {
@@ -191,7 +225,7 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
   Fd chosen;
   if (sub_cgroup && !sub_cgroup->empty()) chosen = TRY_CONTEXT(container.cgroup->open_below(*sub_cgroup), kJoining);
   Ends ends = TRY(make_ends(container, process, spec, stdio, context));
-  auto guard = TRY(PidNamespaceGuard::enter(container.first.pidfd.get()));
+  auto guard = TRY(NamespaceGuard::enter({{.flags = CLONE_NEWPID, .pidfd = container.first.pidfd.get()}}));
   auto pid = clone_process(0, chosen ? chosen.get() : container.cgroup->fd(), process.pidfd);
   if (!pid && pid.error().code() == EBUSY && sub_cgroup) return std::unexpected(pid.error().with_context(kJoining));
   if (!pid && pid.error().code() == EBUSY) {

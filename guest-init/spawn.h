@@ -8,6 +8,7 @@
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "guest-init/container.h"
+#include "guest-init/joined_namespaces.h"
 #include "guest-init/transport.h"
 
 namespace nacre::guest {
@@ -30,7 +31,8 @@ struct SpawnContext {
 };
 
 // Fill in the process: pid, descriptors, streams. Its setup has begun, not more; the caller watches `control`.
-Result<void> spawn_first(Container& container, const StdioWanted& stdio, SpawnContext context);
+Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>& joins, const StdioWanted& stdio,
+                         SpawnContext context);
 Result<void> spawn_exec(Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
                         const std::optional<std::string>& sub_cgroup, SpawnContext context);
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -94,6 +95,7 @@ struct MountSpec {
   std::vector<std::string> options;       // "key" or "key=value", for the file system
   std::optional<IdMappings> ids;          // of a bind mount: how the ids of its files are mapped
   bool map_below = false;                 // and those of the mounts below it
+  std::string shared;                     // a tmpfs that other containers see too: its key (shared_mounts.h)
 };
 
 struct DeviceSpec {
@@ -131,8 +133,10 @@ struct ContainerSpec {
   bool root_readonly = false;
   uint64_t root_propagation = 0;  // MS_* or 0
   std::string hostname, domainname;
-  // CLONE_NEW* of the namespaces to make.
-  uint64_t namespaces = 0;
+  // CLONE_NEW* of the namespaces that are not the machine's own, and those among them that are another container's.
+  uint64_t namespaces = 0, joined = 0;
+  uint64_t own_namespaces() const { return namespaces & ~joined; }
+  bool lists_network = false;  // the configuration has a network namespace
   IdMappings user;  // of the user namespace, where there is one
   std::vector<ClockOffset> clock_offsets;
   std::vector<MountSpec> mounts;
@@ -155,6 +159,9 @@ Result<std::optional<cpu_set_t>> parse_cpus(const Field& list);
 Result<StartHooks> parse_start_hooks(const Json& config, const std::string& id, const Field& bundle);
 // "seccomp" of a create request.
 Result<std::optional<SeccompFilter>> parse_seccomp(const Field& seccomp);
+
+// CLONE_NEW* of a type in the specification's words; 0 where it is unknown.
+uint64_t namespace_flag(std::string_view type);
 
 // Parts of parse_container().
 Result<MountSpec> parse_mount(const Field& mount);

@@ -19,25 +19,21 @@ struct NamedNamespace {
 
 constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},  {"mount", CLONE_NEWNS},      {"uts", CLONE_NEWUTS},
                                           {"ipc", CLONE_NEWIPC},  {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
-                                          {"time", CLONE_NEWTIME}};
+                                          {"time", CLONE_NEWTIME}, {"network", CLONE_NEWNET}};
 constexpr const char* kClocks[] = {"monotonic", "boottime"};
 constexpr int64_t kNanoseconds = 1'000'000'000;
 
-Result<uint64_t> parse_namespaces(const Field& field) {
-  uint64_t flags = 0;
-  bool network = false;
+Result<void> parse_namespaces(const Field& field, ContainerSpec& spec) {
+  uint64_t& flags = spec.namespaces;
   for (const Field& entry : TRY(field.list())) {
     std::string type = TRY(TRY(entry.member("type")).string());
     // The virtual machine's own network is the container's network namespace, and which one of the host's it is
     // joined to is the host's business: with or without a path there is nothing to make here.
     if (type == "network") {
-      network = true;
+      spec.lists_network = true;
       continue;
     }
-    uint64_t flag = 0;
-    for (const auto& known : kNamespaces) {
-      if (known.name == type) flag = known.flag;
-    }
+    uint64_t flag = namespace_flag(type);
     if (flag == 0) return fail(type + " namespaces are not supported by this version", ENOTSUP);
     if (TRY(entry.member("path")).asks()) {
       return fail("joining a " + type + " namespace by its path is not supported by this version", ENOTSUP);
@@ -49,8 +45,8 @@ Result<uint64_t> parse_namespaces(const Field& field) {
   flags |= CLONE_NEWNS;
   // But the machine's network belongs to the machine's user namespace: root of another has no right over it, and
   // cannot mount sysfs.
-  if ((flags & CLONE_NEWUSER) && network) flags |= CLONE_NEWNET;
-  return flags;
+  if ((flags & CLONE_NEWUSER) && spec.lists_network) flags |= CLONE_NEWNET;
+  return {};
 }
 
 // The mappings count with a user namespace only, as under runc.
@@ -114,7 +110,7 @@ Result<void> refuse_unsupported(const Field& linux) {
 
 Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
   TRY(refuse_unsupported(linux));
-  spec.namespaces = TRY(parse_namespaces(TRY(linux.member("namespaces"))));
+  TRY(parse_namespaces(TRY(linux.member("namespaces")), spec));
   TRY(parse_user_namespace(linux, spec));
   spec.clock_offsets = TRY(parse_clock_offsets(TRY(linux.member("timeOffsets")), spec.namespaces));
   for (const Field& device : TRY(TRY(linux.member("devices")).list())) {
@@ -137,6 +133,13 @@ Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
 }
 
 }  // namespace
+
+uint64_t namespace_flag(std::string_view type) {
+  for (const auto& known : kNamespaces) {
+    if (known.name == type) return known.flag;
+  }
+  return 0;
+}
 
 Result<std::vector<protocol::CgroupFile>> parse_resources(const Field& resources) {
   return protocol::files_on(protocol::Side::guest, TRY(protocol::cgroup_files(resources, false)));

@@ -129,6 +129,7 @@ void TestMachine::serve(int primary, Fd ready) const {
   config.cgroup_parent = config.cgroup_mount + "/" + fs::path(directory_).filename().string();
   config.sync_path = directory_;
   config.notify_directory = notify_directory();
+  config.shared_directory = directory_ + "/shared";
   if (::mount("cgroup2", config.cgroup_mount.c_str(), "cgroup2", 0, nullptr) < 0) die("cgroup2");
   if (::mkdir(config.cgroup_parent.c_str(), 0755) < 0) die("cgroup");
   bool clean = true;
@@ -287,10 +288,10 @@ std::string read_to_end(int fd) {
   return text ? *text : "error: " + text.error().message();
 }
 
-bool TestMachine::notify(const std::string& text) const {
+bool TestMachine::notify(const std::string& container, const std::string& text) const {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::string path = notify_directory() + "/" + protocol::kNotifyName;
+  std::string path = notify_directory() + "/" + container + "/" + protocol::kNotifyName;
   if (path.size() >= sizeof(address.sun_path)) die("notify socket");
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));

@@ -29,8 +29,8 @@ class TestMachine {
   bool has_cgroup(const std::string& container) const;
   std::string cgroup_file(const std::string& container, const std::string& name) const;
   bool is_running() const;
-  // A datagram to the notify socket, as a container's process would send it; false if there is none.
-  bool notify(const std::string& text) const;
+  // A datagram to a container's notify socket, as its process would send it; false if there is none.
+  bool notify(const std::string& container, const std::string& text) const;
 
  private:
   [[noreturn]] void serve(int primary, Fd ready) const;

@@ -6,7 +6,8 @@
 //
 // Connections:
 //   * The primary one: guest-init connects to (host, kHostPort) when it is ready. vmm joins it to a descriptor of the
-//     stand-in of the container that the VM was made for. When it closes, guest-init powers the VM off.
+//     stand-in of the container that the VM was made for. When it is closed, and so are all others that have created a
+//     container, guest-init powers the VM off.
 //   * Others: the host connects to (guest, kControlPort), one connection per command or exec, each independent.
 //   * Streams: the host connects to (guest, port) for each port that a "created" reply names: raw bytes, one connection
 //     per stdio descriptor. stdin carries host to guest, stdout and stderr guest to host; an end of file is the
@@ -16,7 +17,8 @@
 // Requests (host to guest); each gets one reply on the same connection, in order:
 //   create   {container: ID, config: OCI config.json, stdin: bool, stdout: bool, stderr: bool
 //             [, seccomp: {program: [INSTRUCTION, ...], flags: N}] [, bundle: PATH]
-//             [, hostMounts: [...]] [, passed: ["r"|"w"|"rw", ...]] [, notify: bool]}
+//             [, hostMounts: [...]] [, passed: ["r"|"w"|"rw", ...]] [, notify: bool]
+//             [, joins: {TYPE: ID, ...}] [, sharedMounts: {"N": KEY, ...}]}
 //            Builds the container and its first process up to just before execve. `config.root.path` and the sources
 //            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
 //            Where process.terminal is true the three fields do not count: the process has a terminal, and the reply
@@ -31,8 +33,13 @@
 //            `config.hooks` has startContainer alone; `bundle` is for the state that these hooks get.
 //            `passed` (may be absent, at most kMaxPassed) are the process's descriptors 3 and up, and what it can do
 //            with them: pipes, and for "rw" a stream socket. A port that there is none of is 0.
-//            With `notify` there is a datagram socket kNotifyName in kNotifyDirectory, for the container to say how it
-//            is (sd_notify(3)); a bind mount has to show it there.
+//            With `notify` there is a datagram socket kNotifyName in kNotifyDirectory/ID, for the container to say how
+//            it is (sd_notify(3)); a bind mount has to show it there.
+//            `joins` (may be absent) are namespaces of config.linux.namespaces that are those of other containers here,
+//            by their type. With a mount namespace among them the container has the other's root filesystem and
+//            mounts. Where there are joins and "network" is none of them, a network namespace is a new one.
+//            `sharedMounts` (may be absent): config.mounts[N] is a tmpfs, and the same one for all containers that
+//            name this key.
 //            -> created {pid: N, streams: {stdin: PORT, stdout: PORT, stderr: PORT
 //                                          [, passed: [{in: PORT, out: PORT}]]}}
 //   start    {container: ID}                     releases the first process  -> ok, once its program runs
@@ -100,7 +107,7 @@ inline constexpr uint32_t kControlPort = 1024;  // on the guest
 inline constexpr uint32_t kMaxFrame = 16u << 20;
 inline constexpr size_t kMaxPassed = 64;  // descriptors of one process
 
-// The virtio-fs tag of a container's VM, and where guest-init mounts it. Below: "rootfs", "mounts/0", ...
+// The virtio-fs tag of a container's VM, and where guest-init mounts it. Below: "rootfs", "mount-0", ...
 inline constexpr const char* kShareTag = "nacre";
 inline constexpr const char* kShareMountPoint = "/run/nacre/share";
 inline constexpr const char* kNotifyDirectory = "/run/nacre/notify";

@@ -20,9 +20,10 @@ Result<MachineControl> MachineControl::connect(int directory) {
   return std::unexpected(socket.error());
 }
 
-Result<vmm::MachineSize> MachineControl::resize(const vmm::Resize& request) {
+Result<vmm::MachineSize> MachineControl::ask(const vmm::ControlRequest& request, int descriptor) {
   std::string packet = vmm::encode_request(request);
-  TRY(send_with_fds(socket_.get(), std::as_bytes(std::span(packet)), {}));
+  TRY(send_with_fds(socket_.get(), std::as_bytes(std::span(packet)),
+                    std::span(&descriptor, descriptor < 0 ? 0u : 1u)));
   std::array<char, vmm::kMaxControlPacket> answer;
   ssize_t n;
   do {

@@ -12,8 +12,8 @@ class MachineControl {
   // `directory` is the container's. Where there is no vmm any more the error is kNotRunning.
   static Result<MachineControl> connect(int directory);
 
-  // An empty request changes nothing. Errors are vmm's own words.
-  Result<vmm::MachineSize> resize(const vmm::Resize& request);
+  // An empty Resize changes nothing. Errors are vmm's own words. `descriptor` (-1: none) goes with the packet.
+  Result<vmm::MachineSize> ask(const vmm::ControlRequest& request, int descriptor = -1);
 
  private:
   explicit MachineControl(Fd socket) : socket_(std::move(socket)) {}

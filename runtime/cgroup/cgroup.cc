@@ -170,6 +170,13 @@ Result<std::string> make_cgroup(const std::string& cgroups_path, const std::stri
   return "";
 }
 
+Result<void> move_to_new_cgroup(const std::string& directory, pid_t pid) {
+  if (::mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + directory);
+  auto moved = write_to(directory + "/cgroup.procs", std::to_string(pid));
+  if (!moved) ::rmdir(directory.c_str());
+  return moved;
+}
+
 Result<void> enter_cgroup(const std::string& directory) {
   return write_to(directory + "/cgroup.procs", "0");
 }

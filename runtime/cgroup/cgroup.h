@@ -22,6 +22,9 @@ Result<std::string> cgroup_directory(const std::string& cgroups_path, const std:
 // `domain_limits`: it is to have limits of controllers that threaded cgroups cannot have. On an error nothing is left.
 Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id, bool domain_limits);
 
+// Makes a cgroup beside others, where there are controllers already, and moves a process there.
+Result<void> move_to_new_cgroup(const std::string& directory, pid_t pid);
+
 // Moves the calling process; its later children are born there.
 Result<void> enter_cgroup(const std::string& directory);
 

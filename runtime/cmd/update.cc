@@ -11,10 +11,12 @@
 #include "runtime/oci/config.h"
 #include "runtime/oci/schema.h"
 #include "runtime/state/store.h"
+#include "runtime/state/vm_files.h"
 #include "runtime/translate/sizing.h"
 #include "runtime/translate/translate.h"
 #include "runtime/update/kept_resources.h"
 #include "runtime/update/resize.h"
+#include "runtime/update/vm_part.h"
 #include "vmm/api/config.h"
 
 namespace nacre::cmd {
@@ -45,10 +47,11 @@ struct Vmm {
   update::Machine machine;
 };
 
-Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record) {
+Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record, const Json& kept) {
   auto control = TRY(runtime::MachineControl::connect(dir.fd()));
   vmm::Config config = TRY(vmm::parse_toml(TRY(read_file(dir.file(runtime::kVmmConfigName)))));
-  update::Machine machine{.size = TRY(control.resize({})), .least_memory = config.memory};
+  update::Machine machine{.size = TRY(control.ask(vmm::Resize{})), .least_memory = config.memory};
+  if (runtime::vm_is_shared(dir)) machine.part = runtime::size_for(kept, runtime::host_size());
   // A number that was asked for by name is not undone by a limit.
   if (record.annotations.contains(runtime::kCpusAnnotation)) machine.least_cpus = config.cpus;
   return Vmm{.control = std::move(control), .machine = machine};
@@ -78,6 +81,7 @@ Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, 
 
 // What vmm says of itself is no reason to allow it more: never above what memory.max is.
 Result<void> lower_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
+  if (cgroup.empty()) return {};
   auto now = read_file(cgroup + "/memory.max");
   if (!now) return {};
   uint64_t limit = now->starts_with("max") ? UINT64_MAX : std::strtoull(now->c_str(), nullptr, 10);
@@ -96,22 +100,25 @@ Result<void> shrink(const update::ResizeCall& resize, const std::string& cgroup,
 // The machine grows before the limits, and shrinks after them.
 Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const Json& kept,
                    const update::Merged& merged) {
-  auto [control, machine] = TRY(find_machine(dir, record));
-  auto resize = [&control](const vmm::Resize& request) { return control.resize(request); };
+  auto [control, machine] = TRY(find_machine(dir, record, kept));
+  // A VM that containers share is in none of their cgroups.
+  const std::string vm_cgroup = machine.part ? "" : record.cgroup;
+  auto resize = [&control](const vmm::Resize& request) { return control.ask(request); };
   update::Wanted wanted = update::wanted_size(merged.keep, merged.apply, machine, runtime::host_size());
   for (const auto& warning : wanted.warnings) log_warn(warning);
   uint64_t before = machine.size.memory, memory = wanted.memory.value_or(before);
-  if (memory > before) TRY(set_backstop(record.cgroup, merged.keep, memory));
+  if (memory > before) TRY(set_backstop(vm_cgroup, merged.keep, memory));
   auto done = [&]() -> Result<void> {
     if (memory > before) TRY(update::grow_memory(resize, memory));
-    if (wanted.cpus && *wanted.cpus > machine.size.cpus) TRY(control.resize({.cpus = wanted.cpus}));
+    if (wanted.cpus && *wanted.cpus > machine.size.cpus) TRY(control.ask(vmm::Resize{.cpus = wanted.cpus}));
     return set_limits(dir, record, merged.apply, wanted.cpus, machine.size.max_cpus);
   }();
-  if (!done && memory > before) (void)shrink(resize, record.cgroup, kept, before);
+  if (!done && memory > before) (void)shrink(resize, vm_cgroup, kept, before);
   TRY(std::move(done));
-  if (memory < before) return shrink(resize, record.cgroup, merged.keep, memory);
-  if (wanted.memory) TRY(set_backstop(record.cgroup, merged.keep, memory));
-  return {};
+  if (memory < before) TRY(shrink(resize, vm_cgroup, merged.keep, memory));
+  if (memory >= before && wanted.memory) TRY(set_backstop(vm_cgroup, merged.keep, memory));
+  uint64_t part = update::kept_part(dir);
+  return part == 0 ? Result<void>() : update::keep_part(dir, part + memory - std::min(before, part + memory));
 }
 
 }  // namespace

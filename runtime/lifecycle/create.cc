@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <functional>
@@ -15,9 +16,11 @@
 #include "runtime/lifecycle/hooks.h"
 #include "runtime/lifecycle/pidfd_socket.h"
 #include "runtime/lifecycle/shared_namespaces.h"
+#include "runtime/lifecycle/shared_vm.h"
 #include "runtime/oci/config.h"
 #include "runtime/seccomp/compile.h"
 #include "runtime/standin/standin.h"
+#include "runtime/state/vm_files.h"
 #include "runtime/translate/sizing.h"
 #include "runtime/translate/translate.h"
 #include "runtime/update/kept_resources.h"
@@ -100,13 +103,20 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
       std::erase_if(files, waits_for_boot);
     }
     auto backstop = host_backstop(resources, vm.memory);
-    if (backstop && !cgroup.empty()) files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
+    if (backstop && !cgroup.empty() && config.joins.empty()) files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
     TRY(set_host_files(cgroup, files));
     return {};
   }();
   if (set) return made;
   remove_cgroup(cgroup);
   return std::unexpected(set.error().with_context(kSettingLimits));
+}
+
+// For the names of a container's trees in a share: not even one that has just gone had it.
+std::string unique_prefix() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::to_string(now.tv_sec) + "." + std::to_string(now.tv_nsec) + ":";
 }
 
 // While the stand-in waits for go_on(): its pid is known, and nothing is made yet.
@@ -122,6 +132,14 @@ Result<void> go_on(int report_socket) {
   return write_all(report_socket, "h");
 }
 
+Result<void> settle_in_shared_vm(const oci::Config& config, const CreateRequest& request, const ContainerDir& dir) {
+  auto other = view_container(request.root, config.joins.begin()->second);
+  // Without it nothing is worse but the accounts.
+  auto separated = other ? separate_vm(dir, other->record) : Result<void>();
+  if (!separated) log_warn("the VM stays in the cgroup of one container: " + separated.error().message());
+  return add_to_shared_vm(dir, request.id, resources_of(config));
+}
+
 // What follows the stand-in's good news: other commands can find the container.
 Result<void> publish(const CreateRequest& request, const ContainerDir& dir, const Record& record) {
   TRY(dir.write_record(record));
@@ -133,21 +151,26 @@ Result<void> publish(const CreateRequest& request, const ContainerDir& dir, cons
 
 Result<CreatedContainer> create_container(const CreateRequest& request) {
   oci::Config config = TRY(oci::load_config(request.bundle, request.config));
-  TRY_CONTEXT(copy_shared_namespaces(config, request.root), oci::kConfigName);
-  keep_shared_memory_in_guest(config);
+  TRY_CONTEXT(resolve_namespaces(config, request.root), oci::kConfigName);
+  auto shared_mounts = keep_shared_memory_in_guest(config);
   keep_kernel_filesystems_in_guest(config);
   auto filesystems = keep_filesystems_on_host(config, request.root + "/" + request.id);
   Parts parts = TRY(find_parts());
   nlohmann::json seccomp = TRY_CONTEXT(compile_seccomp(config), oci::kConfigName);
   auto policy = TRY_CONTEXT(memory_policy(config.json["linux"]), oci::kConfigName);
-  vmm::Config vm = TRY(to_vm(config, parts, request.debug));
-  bool notify = add_notify_socket(config);
+  // All containers of one VM of course have one share.
+  std::string prefix = config.joins.empty() ? "" : unique_prefix();
+  vmm::Config vm = TRY(to_vm(config, parts, request.debug, prefix));
+  bool notify = add_notify_socket(config, request.id);
   PassedFds passed = TRY(take_passed_fds(request.preserve_fds));
   tell_process(config.json["process"], passed);
   StandinPlan plan{.id = request.id,
                    .vmm_program = parts.vmm,
                    .vm = std::move(vm),
-                   .guest_config = to_guest(config),
+                   .vm_of = config.joins.empty() ? "" : config.joins.begin()->second,
+                   .joins = config.joins,
+                   .shared_mounts = std::move(shared_mounts),
+                   .guest_config = to_guest(config, prefix),
                    .args = config.json["process"]["args"],
                    .seccomp = std::move(seccomp),
                    .cgroup = "",
@@ -197,6 +220,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     record.vmm = report.processes.vmm;
     TRY_CONTEXT(set_host_files(cgroup, prepared.later), kSettingLimits);
     TRY(keep_resources(config, dir));
+    if (!config.joins.empty()) TRY(settle_in_shared_vm(config, request, dir));
     TRY(publish(request, dir, record));
     return std::pair(record, std::move(forked.report));
   }();
@@ -227,8 +251,13 @@ Result<void> start_held(CreatedContainer& container) {
 
 Result<void> destroy(ContainerDir& dir, const Processes& processes, const std::string& cgroup) {
   TRY_CONTEXT(kill_and_wait(processes.standin, kEndTimeoutMs), "the container's stand-in");
-  // The kernel kills vmm with its stand-in. This is for the one whose stand-in could not be told.
-  TRY_CONTEXT(kill_and_wait(processes.vmm, kEndTimeoutMs), "the container's VM");
+  if (vm_is_shared(dir)) {
+    leave_shared_vm(dir, dir.path().substr(dir.path().rfind('/') + 1));
+  } else {
+    // The kernel kills vmm with its stand-in. This is for the one whose stand-in could not be told.
+    TRY_CONTEXT(kill_and_wait(processes.vmm, kEndTimeoutMs), "the container's VM");
+    remove_vm_cgroup(dir);
+  }
   remove_cgroup(cgroup);
   return dir.remove();
 }

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -82,33 +83,63 @@ Json parse_map(const std::string& text) {
   return ranges;
 }
 
-// The container of ours whose stand-in is the process of "/proc/PID/ns/...".
-std::optional<Record> container_at(std::string_view path, const std::string& root) {
-  constexpr std::string_view kProc = "/proc/";
-  pid_t pid = 0;
-  if (path.starts_with(kProc)) std::from_chars(path.data() + kProc.size(), path.data() + path.size(), pid);
-  auto ids = list_ids(root);
-  if (pid <= 0 || !ids) return std::nullopt;
-  for (const std::string& id : *ids) {
-    auto view = view_container(root, id);
-    if (view && view->status != Status::stopped && view->record.standin.pid == pid) return view->record;
+// The type's name in /proc/PID/ns.
+std::string_view file_of(std::string_view type) {
+  return type == "network" ? "net" : type == "mount" ? "mnt" : type;
+}
+
+bool is_same(const std::string& path, const std::string& other) {
+  struct stat one, two;
+  return ::stat(path.c_str(), &one) == 0 && ::stat(other.c_str(), &two) == 0 && one.st_dev == two.st_dev &&
+         one.st_ino == two.st_ino;
+}
+
+std::string namespace_file(pid_t pid, std::string_view type) {
+  return "/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/ns/" + std::string(file_of(type));
+}
+
+// Containers of ours that run.
+class Containers {
+ public:
+  explicit Containers(const std::string& root) : root_(root) {}
+
+  // The one whose namespace of that type a path leads to. Of some types stand-ins are in the host's own, whatever
+  // their containers have: there "/proc/PID/..." has to name the stand-in.
+  const Record* owner_of(const oci::Namespace& wanted) {
+    constexpr std::string_view kProc = "/proc/";
+    pid_t pid = 0;
+    std::string_view path = wanted.path;
+    if (path.starts_with(kProc)) std::from_chars(path.data() + kProc.size(), path.data() + path.size(), pid);
+    bool is_hosts = is_same(wanted.path, namespace_file(0, wanted.type));
+    for (const Record& record : all()) {
+      if (record.standin.pid == pid) return &record;
+      if (!is_hosts && is_same(wanted.path, namespace_file(record.standin.pid, wanted.type))) return &record;
+    }
+    return nullptr;
   }
-  return std::nullopt;
-}
 
-bool is_own(const Fd& target, const char* name) {
-  struct stat theirs, ours;
-  return ::fstat(target.get(), &theirs) == 0 && ::stat(name, &ours) == 0 && theirs.st_dev == ours.st_dev &&
-         theirs.st_ino == ours.st_ino;
-}
+ private:
+  const std::vector<Record>& all() {
+    if (records_) return *records_;
+    records_.emplace();
+    auto ids = list_ids(root_);
+    for (const std::string& id : ids ? *ids : std::vector<std::string>()) {
+      auto view = view_container(root_, id);
+      if (view && view->status != Status::stopped) records_->push_back(std::move(view->record));
+    }
+    return *records_;
+  }
 
-Result<Json> mappings_of(const std::string& path, const std::string& root) {
+  const std::string root_;
+  std::optional<std::vector<Record>> records_;
+};
+
+Result<Json> mappings_of(const std::string& path, const Record* owner) {
   Fd target = TRY(open_file(path, O_RDONLY));
-  if (is_own(target, "/proc/self/ns/user")) {
+  if (is_same(path, namespace_file(0, "user"))) {
     // Where our stand-ins are, whatever their containers have. What cannot be told from the host's own is no namespace
     // to give to somebody who asked for one: root in there would be the host's. The kernel lets nobody join it either.
-    auto container = container_at(path, root);
-    if (container && !container->mappings.empty()) return oci::parse_json(container->mappings, "mappings");
+    if (owner != nullptr && !owner->mappings.empty()) return oci::parse_json(owner->mappings, "mappings");
     return fail(path + ": the host's own user namespace is not joined", EINVAL);
   }
   Visitor visitor = TRY_CONTEXT(Visitor::send(target, CLONE_NEWUSER, [] { return std::string("there"); }), path);
@@ -119,19 +150,18 @@ Result<Json> mappings_of(const std::string& path, const std::string& root) {
   return mappings;
 }
 
-Result<void> copy_user_namespace(Json& config, Json& entry, const std::string& path, const std::string& root) {
+Result<void> copy_user_namespace(Json& config, const std::string& path, const Record* owner) {
   Json& linux = config["linux"];
-  Json found = TRY(mappings_of(path, root));
+  Json found = TRY(mappings_of(path, owner));
   for (const char* name : kMappings) {
     if (found[name].empty()) return fail(path + ": nothing is written in its " + name, EINVAL);
     linux[name] = found[name];
   }
-  entry.erase("path");
   return {};
 }
 
 // The names of the configuration stay.
-Result<void> copy_names(Json& config, Json& entry, const std::string& path) {
+Result<void> copy_names(Json& config, const std::string& path) {
   Fd target = TRY(open_file(path, O_RDONLY));
   auto look = [] {
     utsname names;
@@ -143,22 +173,63 @@ Result<void> copy_names(Json& config, Json& entry, const std::string& path) {
   std::string domain = visitor.seen().substr(end + 1);
   if (config.value("hostname", "").empty()) config["hostname"] = visitor.seen().substr(0, end);
   if (config.value("domainname", "").empty() && domain != "(none)") config["domainname"] = domain;
-  entry.erase("path");
+  return {};
+}
+
+// Types that have no side on the host: to be in another container's takes being in its VM.
+bool is_guests(const std::string& type) {
+  return type == "pid" || type == "ipc" || type == "mount" || type == "cgroup" || type == "time";
+}
+
+// The container whose VM this one has to be in; null: none.
+Result<const Record*> machine_to_join(const oci::Config& config, Containers& containers) {
+  const Record* found = nullptr;
+  for (const oci::Namespace& wanted : config.namespaces) {
+    if (wanted.path.empty() || !is_guests(wanted.type)) continue;
+    const Record* owner = containers.owner_of(wanted);
+    if (owner == nullptr) continue;
+    if (found != nullptr && found->vmm != owner->vmm) {
+      return fail("linux.namespaces: those of " + found->id + " and of " + owner->id + " are in two different VMs",
+                  EINVAL);
+    }
+    found = owner;
+  }
+  return found;
+}
+
+Result<void> copy_or_refuse(oci::Config& config, const oci::Namespace& wanted, const Record* owner) {
+  if (wanted.type == "network") {  // the host's side of it is joined
+    config.warnings.push_back("linux.namespaces: the host's network namespace " + wanted.path +
+                              " is not connected to the VM by this version");
+    return {};
+  }
+  if (wanted.type == "user") return copy_user_namespace(config.json, wanted.path, owner);
+  if (wanted.type == "uts") return copy_names(config.json, wanted.path);
+  if (wanted.type != "ipc") {
+    return fail(wanted.path + ": a " + wanted.type + " namespace that is no container's of ours cannot be joined",
+                ENOTSUP);
+  }
+  config.warnings.push_back("linux.namespaces: the container's IPC objects are those of its VM, not of " + wanted.path);
   return {};
 }
 
 }  // namespace
 
-Result<void> copy_shared_namespaces(oci::Config& config, const std::string& root) {
-  if (!config.json.contains("linux") || !config.json["linux"].contains("namespaces")) return {};
-  Json& list = config.json["linux"]["namespaces"];
-  for (size_t i = 0; i < list.size(); i++) {
-    Json& entry = list[i];
-    std::string path = entry.value("path", ""), type = entry["type"];
-    if (path.empty()) continue;
+Result<void> resolve_namespaces(oci::Config& config, const std::string& root) {
+  Containers containers(root);
+  const Record* machine = TRY(machine_to_join(config, containers));
+  for (size_t i = 0; i < config.namespaces.size(); i++) {
+    oci::Namespace& wanted = config.namespaces[i];
+    if (wanted.path.empty()) continue;
+    // The network of a container in a VM of its own is the host's business.
+    const Record* owner = machine == nullptr && wanted.type == "network" ? nullptr : containers.owner_of(wanted);
+    bool joins = machine != nullptr && owner != nullptr && owner->vmm == machine->vmm;
+    if (joins) config.joins[wanted.type] = owner->id;
     std::string place = "linux.namespaces[" + std::to_string(i) + "].path";
-    if (type == "user") TRY_CONTEXT(copy_user_namespace(config.json, entry, path, root), place);
-    if (type == "uts") TRY_CONTEXT(copy_names(config.json, entry, path), place);
+    if (!joins || wanted.type == "user") TRY_CONTEXT(copy_or_refuse(config, wanted, owner), place);
+    config.json["linux"]["namespaces"][i].erase("path");
+    // The other's stand-in sees the other's files there; ours needs the host's.
+    if (wanted.type == "mount") wanted.path.clear();
   }
   return {};
 }

@@ -48,6 +48,9 @@ struct Config {
   std::map<std::string, std::string> annotations;
   std::vector<Mount> mounts;
   std::vector<Namespace> namespaces;  // `json` is without the paths that only the host's side joins
+  // Namespaces by a path that are another container's of ours, in whose VM this one is then too: type and container
+  // (lifecycle/shared_namespaces.h).
+  std::map<std::string, std::string> joins;
   nlohmann::json json;
   nlohmann::json hooks;  // "hooks"; null: none. `json` keeps startContainer's alone, which are for the guest.
   // What the configuration asks for and this version leaves out, a line each; `json` is without it.

@@ -84,7 +84,6 @@ constexpr WrongField kWrongFields[] = {
     {"/linux/namespaces/0/type", "\"pod\"", "linux.namespaces[0].type: \"pod\" is not one of"},
     {"/linux/namespaces/0/type", "\"mount\"", "linux.namespaces[4].type: \"mount\" occurs twice"},
     {"/linux/namespaces/0/type", "\"user\"", "linux.uidMappings: User namespaces enabled, but no uid mappings found."},
-    {"/linux/namespaces/0/path", "\"/proc/1/ns/pid\"", "linux.namespaces[0]: joining a pid namespace by path"},
     {"/linux/namespaces", "[]", "hostname: cannot be set without a uts namespace"},
     {"/linux/resources/memory", R"({"limit":"1G"})", "linux.resources.memory.limit: must be an integer"},
     {"/linux/resources/cpu", R"({"shares":-1})", "linux.resources.cpu.shares: must be an integer from 0"},

@@ -51,10 +51,6 @@ constexpr std::array kGuestDevices = {
     std::pair{5, 0}, std::pair{5, 1}, std::pair{5, 2}, std::pair{10, 200}, std::pair{10, 229},
 };
 
-bool is_empty(const Json& value) {
-  return ((value.is_object() || value.is_array()) && value.empty()) || (value.is_string() && value == "");
-}
-
 // True if all values are what the guest does anyway, like {"swappiness": null} or {"limit": 0}: nothing to warn of.
 bool asks_for_nothing(const Json& value) {
   if (value.is_object() || value.is_array()) {
@@ -77,10 +73,6 @@ void drop(Json& object, const std::array<Dropped, N>& list, const std::string& p
   }
 }
 
-std::unexpected<Error> unsupported(const std::string& path, const std::string& what) {
-  return fail(path + ": " + what + " not supported by this version", EOPNOTSUPP);
-}
-
 // The specification has a warning for those that cannot be granted (config.md, "process").
 void warn_of_capabilities(const Json& process, std::vector<std::string>& warnings) {
   auto sets = process.find("capabilities");
@@ -94,32 +86,11 @@ void warn_of_capabilities(const Json& process, std::vector<std::string>& warning
   }
 }
 
-Result<void> restrict_namespaces(Json& linux, std::vector<std::string>& warnings) {
-  bool network = false;
+void warn_of_network(const Json& linux, std::vector<std::string>& warnings) {
   auto list = linux.find("namespaces");
-  for (size_t i = 0; list != linux.end() && i < list->size(); i++) {
-    Json& entry = (*list)[i];
-    std::string path = "linux.namespaces[" + std::to_string(i) + "]";
-    std::string type = entry["type"];
-    bool by_path = entry.contains("path") && !is_empty(entry["path"]);
-    if (type == "network") {
-      network = true;
-      if (by_path)
-        warnings.push_back(path + ": the host's network namespace is not connected to the VM by this version");
-      entry.erase("path");
-      continue;
-    }
-    if (type == "user" || type == "uts") continue;  // lifecycle/shared_namespaces.h
-    if (by_path && type == "ipc") {
-      warnings.push_back(path + ": the container's IPC objects are those of its VM, not of " +
-                         std::string(entry["path"]));
-      entry.erase("path");
-    } else if (by_path) {
-      return unsupported(path, "joining a " + type + " namespace by path is");
-    }
-  }
+  auto is_network = [](const Json& entry) { return entry["type"] == "network"; };
+  bool network = list != linux.end() && std::ranges::any_of(*list, is_network);
   if (!network) warnings.push_back("linux.namespaces: the host's network is not reachable from the VM in this version");
-  return {};
 }
 
 // A node with a number that no driver answers to is as good in the VM as on the host. The one of a device that the host
@@ -172,7 +143,7 @@ Result<void> restrict_devices(Json& linux, std::vector<std::string>& warnings) {
 }
 
 Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
-  TRY(restrict_namespaces(linux, warnings));
+  warn_of_network(linux, warnings);
   TRY(check_user_namespace(linux, warnings));
   TRY(restrict_devices(linux, warnings));
   drop(linux, kDroppedOfLinux, "linux", warnings);

@@ -44,9 +44,16 @@ std::vector<int>& inherited_fds() {
 }
 
 // An error of a conversation with a VM that has ended is explained by the VM.
-Error explain(const Error& error, Vm& vm, const ContainerDir& dir) {
+Error explain(const Error& error, Vm& vm) {
   if (error.code() != ECONNRESET) return error;
-  return Error(vm.explain_end(dir), ECONNRESET);
+  return Error(vm.explain_end(), ECONNRESET);
+}
+
+Result<Vm> make_vm(StandinPlan& plan, const ContainerDir& dir) {
+  if (plan.vm_of.empty()) return Vm::start(plan.vmm_program, std::move(plan.vm), dir);
+  std::string root = dir.path().substr(0, dir.path().rfind('/'));
+  ContainerDir other = TRY(ContainerDir::open(root, plan.vm_of));
+  return TRY_CONTEXT(Vm::join(other, plan.vm.fs.at(0), dir), "the VM of container " + plan.vm_of);
 }
 
 // Before the VM starts, so that it serves a root filesystem that hooks have finished.
@@ -75,9 +82,9 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   if (waits_for_hooks(plan)) TRY(let_hooks_run(plan, dir, report, processes));
   if (plan.memory_policy) TRY(take_memory_policy(*plan.memory_policy));
   Json host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
-  Vm vm = TRY(Vm::start(plan.vmm_program, std::move(plan.vm), dir));
+  Vm vm = TRY(make_vm(plan, dir));
   // The VM boots meanwhile.
-  processes.vmm = TRY(identify(vm.pid()));
+  processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
   Session session(vm.take_control(), plan.id, "", vm.pidfd());
   session.on_oom([sign = std::make_shared<OomSign>(plan.cgroup)] { sign->show(); });
@@ -89,9 +96,11 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   if (!plan.seccomp.is_null()) create["seccomp"] = std::move(plan.seccomp);
   create["hostMounts"] = std::move(host_mounts);
   if (plan.notify) create["notify"] = true;
+  if (!plan.joins.empty()) create["joins"] = std::move(plan.joins);
+  if (!plan.shared_mounts.empty()) create["sharedMounts"] = std::move(plan.shared_mounts);
   if (has_hooks(plan.hooks, "startContainer")) create["bundle"] = plan.record.bundle;
   auto created = session.request(create, kBootTimeoutMs, report);
-  if (!created) return std::unexpected(explain(created.error(), vm, dir));
+  if (!created) return std::unexpected(explain(created.error(), vm));
   TRY(session.attach_stdio(dir.fd(), *created, stdio));
   close_passed_fds(stdio.passed);
   if (plan.terminal) session.watch_terminal(std::move(plan.terminal->fd));
@@ -99,13 +108,13 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
 }
 
 // For `run`: waits for the word to start and passes the outcome on.
-Result<void> start_when_told(Container& container, const StandinPlan& plan, const ContainerDir& dir, int report) {
+Result<void> start_when_told(Container& container, const StandinPlan& plan, int report) {
   char word;
   ssize_t n = ::recv(report, &word, 1, 0);
   if (n <= 0) return fail("given up by the caller", ECANCELED);
   auto started =
       container.session.request({{"type", "start"}, {"container", plan.id}}, start_timeout_ms(plan.hooks), report);
-  if (!started) return std::unexpected(explain(started.error(), container.vm, dir));
+  if (!started) return std::unexpected(explain(started.error(), container.vm));
   return {};
 }
 
@@ -144,7 +153,7 @@ Result<void> report_made(Container& container, const StandinPlan& plan, const Co
   if (proc) serve_proc(container, plan.id, dir, std::move(*proc));
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
   if (!plan.held) return {};
-  TRY(start_when_told(container, plan, dir, report));
+  TRY(start_when_told(container, plan, report));
   (void)send_report(report, made);  // of a process that runs already the caller hears by its end
   return {};
 }
@@ -257,7 +266,7 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
 
   ProcessExit exit = container->session.run(signals->get());
   if (!container->session.was_told_of_exit()) {
-    log_warn("the container's VM has ended: " + container->vm.explain_end(dir));
+    log_warn("the container's VM has ended: " + container->vm.explain_end());
   }
   container->vm.kill();
   end_like(exit);

@@ -26,6 +26,9 @@ struct StandinPlan {
   std::string id;
   std::string vmm_program;
   vmm::Config vm;
+  // Another container, whose VM is to be joined: of `vm` its share counts alone then.
+  std::string vm_of = {};
+  nlohmann::json joins = {}, shared_mounts = {};  // for the guest, see protocol.h
   nlohmann::json guest_config;
   nlohmann::json args;     // process.args
   nlohmann::json seccomp;  // the filter as the guest gets it; null: none

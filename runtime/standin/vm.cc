@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "guest-init/protocol/protocol.h"
 #include "runtime/agent/connection.h"
+#include "runtime/state/vm_files.h"
+#include "vmm/api/mount_copy.h"
 
 namespace nacre::runtime {
 
@@ -97,28 +99,65 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                        // A terminal that hangs up is the container's affair.
                        .new_session = true};
   Child child = TRY(spawn(options));
-  return Vm(std::move(child), std::move(control), std::move(lifeline.write));
+  Vm vm(dir);
+  vm.pidfd_ = std::move(child.pidfd);
+  vm.is_child_ = true;
+  vm.control_ = std::move(control);
+  vm.lifeline_ = std::move(lifeline.write);
+  vm.process_ = TRY(identify(child.pid));
+  return vm;
+}
+
+Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const ContainerDir& dir) {
+  ProcessId process = TRY(other.read_record()).vmm;
+  Fd pidfd = TRY(open_process(process));
+  TRY(link_vm_files(other, dir));
+  Vm vm(dir);  // from here on it is shared, and not ours alone to kill
+  vm.process_ = process;
+  vm.pidfd_ = std::move(pidfd);
+  vm.hold_ = TRY(MachineControl::connect(dir.fd()));
+  TRY(vm.hold_->ask(vmm::Hold{}));
+  for (const vmm::FsMount& mount : share.mounts) {
+    Fd tree = TRY(vmm::copy_mount(mount));
+    TRY_CONTEXT(vm.hold_->ask(vmm::Share{.tag = share.tag, .name = mount.target}, tree.get()), mount.source);
+  }
+  vm.control_ = TRY(connect_control(dir.fd()));
+  return vm;
 }
 
 Vm::~Vm() {
   kill();
 }
 
-void Vm::kill() {
-  if (!child_.pidfd || reaped_) return;
-  (void)signal_pidfd(child_.pidfd.get(), SIGKILL);
-  (void)wait_for(child_);
-  reaped_ = true;
+Result<ProcessExit> Vm::wait_for_exit() {
+  ended_ = true;
+  if (is_child_) return wait_for(Child{.pid = process_.pid, .pidfd = TRY(pidfd_.dup())});
+  // How another's child ended is not ours to know.
+  pollfd end{pidfd_.get(), POLLIN, 0};
+  while (::poll(&end, 1, -1) < 0 && errno == EINTR) {
+  }
+  return fail("the VM, which containers shared, has ended", ECHILD);
 }
 
-std::string Vm::explain_end(const ContainerDir& dir) {
-  pollfd end{child_.pidfd.get(), POLLIN, 0};
-  if (::poll(&end, 1, kEndMs) == 0) (void)signal_pidfd(child_.pidfd.get(), SIGKILL);
-  auto exit = wait_for(child_);
-  reaped_ = true;
-  if (auto console = read_log(dir, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
+void Vm::kill() {
+  if (!pidfd_ || ended_) return;
+  if (vm_is_shared(*dir_)) {
+    ended_ = true;
+    lifeline_.reset();
+    hold_.reset();
+    return;
+  }
+  (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  (void)wait_for_exit();
+}
+
+std::string Vm::explain_end() {
+  pollfd end{pidfd_.get(), POLLIN, 0};
+  if (::poll(&end, 1, kEndMs) == 0) (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  auto exit = wait_for_exit();
+  if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
   std::string said;
-  if (auto text = read_log(dir, kVmmLogName)) said = last_line(*text);
+  if (auto text = read_log(*dir_, kVmmLogName)) said = last_line(*text);
   std::string how = exit ? describe(*exit) : exit.error().message();
   bool own_error = exit && exit->signal == 0 &&
                    (exit->status == static_cast<int>(vmm::ExitStatus::error) ||

@@ -6,7 +6,10 @@
 //   started     present once the first process was released
 //   vsock.sock  vmm's listening socket: connections to the guest
 //   mount-N     where the stand-in mounts a file system, in a mount namespace of its own
+//   control.sock  vmm's control socket
 //   vmm.toml, vmm.log, console.log   configuration and output of vmm
+//   vm.cgroup   of a VM that containers share: its host cgroup
+// (What belongs to the VM may be in the directories of several containers: vm_files.h.)
 //
 // Files appear and change whole (written aside and renamed), so readers take no lock. The directory goes last of all.
 #pragma once
@@ -29,6 +32,7 @@ inline constexpr const char* kVmmLogName = "vmm.log";
 inline constexpr const char* kConsoleLogName = "console.log";
 inline constexpr const char* kPauseLockName = "pause.lock";
 inline constexpr const char* kUpdateLockName = "update.lock";
+inline constexpr const char* kVmCgroupName = "vm.cgroup";
 
 enum class Status { created, running, paused, stopped };
 std::string_view to_string(Status status);

@@ -30,14 +30,13 @@ bool is_mount_point(const std::string& directory) {
          here.st_dev != above.st_dev;
 }
 
-Json tmpfs_options(const Json& mount, const std::string& source, const struct statfs& info) {
+Json tmpfs_options(const Json& mount, const struct stat& directory, const struct statfs& info) {
   Json options = unbound_options(mount);
-  struct stat directory;
-  if (::stat(source.c_str(), &directory) == 0) {
-    std::array<char, 8> mode;
-    std::snprintf(mode.data(), mode.size(), "%o", directory.st_mode & 07777);
-    options.push_back("mode=" + std::string(mode.data()));
-  }
+  std::array<char, 8> mode;
+  std::snprintf(mode.data(), mode.size(), "%o", directory.st_mode & 07777);
+  options.push_back("mode=" + std::string(mode.data()));
+  options.push_back("uid=" + std::to_string(directory.st_uid));
+  options.push_back("gid=" + std::to_string(directory.st_gid));
   options.push_back("size=" + std::to_string(info.f_blocks * static_cast<uint64_t>(info.f_bsize)));
   return options;
 }
@@ -55,24 +54,28 @@ Json unbound_options(const Json& mount) {
   return options;
 }
 
-void keep_shared_memory_in_guest(oci::Config& config) {
+Json keep_shared_memory_in_guest(oci::Config& config) {
+  Json shared = Json::object();
   for (oci::Mount& mount : config.mounts) {
     struct statfs info;
+    struct stat directory;
     // The host's own is asked for by name (--ipc=host), and what is in use is not ours to hide.
     if (!mount.bind || mount.destination != kSharedMemory || mount.source == kSharedMemory ||
         ::statfs(mount.source.c_str(), &info) < 0 || info.f_type != TMPFS_MAGIC || info.f_blocks == 0 ||
-        !is_mount_point(mount.source) || !is_empty(mount.source)) {
+        !is_mount_point(mount.source) || !is_empty(mount.source) || ::stat(mount.source.c_str(), &directory) < 0) {
       continue;
     }
     Json& json = config.json["mounts"][mount.index];
     json = {{"destination", mount.destination},
             {"type", "tmpfs"},
             {"source", "shm"},
-            {"options", tmpfs_options(json, mount.source, info)}};
+            {"options", tmpfs_options(json, directory, info)}};
     mount.type = "tmpfs";
     mount.bind = false;
     mount.source = "shm";
+    shared[std::to_string(mount.index)] = std::to_string(directory.st_dev) + ":" + std::to_string(directory.st_ino);
   }
+  return shared;
 }
 
 }  // namespace nacre::runtime

@@ -33,7 +33,7 @@ constexpr const char* kSilent = " quiet 8250.nr_uarts=0";  // a serial line take
 constexpr const char* kConsole = " console=ttyS0";
 
 std::string mount_target(size_t number) {
-  return "mounts/" + std::to_string(number);
+  return "mount-" + std::to_string(number);
 }
 
 Result<std::string> program_directory() {
@@ -88,8 +88,9 @@ bool names_itself(const Json& config) {
 
 // A container without a name of its own has its host's, as under runc; also one without a uts namespace, though it
 // may then change it without the host's hearing of it.
-void inherit_hostname(Json& config) {
+void inherit_hostname(Json& config, bool joins_uts) {
   std::array<char, HOST_NAME_MAX + 1> name{};
+  if (joins_uts) return;
   if (names_itself(config) || ::gethostname(name.data(), name.size() - 1) < 0) return;
   Json& namespaces = config["linux"]["namespaces"];
   bool own = std::ranges::any_of(namespaces, [](const Json& entry) { return entry["type"] == "uts"; });
@@ -115,7 +116,7 @@ const Json& resources_of(const oci::Config& config) {
   return resources == linux->end() ? kNothing : *resources;
 }
 
-Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug) {
+Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug, const std::string& prefix) {
   vmm::Config vm;
   vm.kernel = parts.kernel;
   vm.initrd = parts.initramfs;
@@ -123,12 +124,12 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
   vm.console = debug;
   TRY(set_size(config, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};
-  share.mounts.push_back({.source = config.rootfs, .target = kRootTarget, .readonly = config.rootfs_readonly});
+  share.mounts.push_back({.source = config.rootfs, .target = prefix + kRootTarget, .readonly = config.rootfs_readonly});
   size_t number = 0;
   for (const oci::Mount& mount : config.mounts) {
     if (!mount.bind) continue;
     share.mounts.push_back({.source = mount.source,
-                            .target = mount_target(number++),
+                            .target = prefix + mount_target(number++),
                             .readonly = mount.readonly,
                             .recursive = mount.recursive,
                             .readonly_below = mount.readonly_below});
@@ -150,12 +151,12 @@ void inherit_rlimits(Json& process) {
   }
 }
 
-Json to_guest(const oci::Config& config) {
+Json to_guest(const oci::Config& config, const std::string& prefix) {
   Json json = config.json;
-  std::string share = std::string(protocol::kShareMountPoint) + "/";
+  std::string share = std::string(protocol::kShareMountPoint) + "/" + prefix;
   json["root"]["path"] = share + kRootTarget;
   inherit_rlimits(json["process"]);
-  inherit_hostname(json);
+  inherit_hostname(json, config.joins.contains("uts"));
   if (json.contains("linux")) {
     json["linux"].erase("seccomp");  // travels compiled
     json["linux"].erase("memoryPolicy");

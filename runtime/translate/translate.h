@@ -27,20 +27,21 @@ struct Parts {
 };
 Result<Parts> find_parts();
 
-// The VM for a container, without the descriptors, which the stand-in makes. `debug` keeps a console.
-Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug);
+// The VM for a container, without the descriptors, which the stand-in makes. `debug` keeps a console. The names of what
+// is served begin with `prefix`.
+Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug, const std::string& prefix = "");
 
 // linux.resources; an empty object where there are none.
 const nlohmann::json& resources_of(const oci::Config& config);
 
 // config.json for the guest: the root and the sources of bind mounts are paths below protocol::kShareMountPoint, and
 // there is no linux.seccomp, which is compiled on the host (runtime/seccomp), and no linux.memoryPolicy, which is about
-// the host's memory.
-nlohmann::json to_guest(const oci::Config& config);
+// the host's memory. `prefix` is that of to_vm().
+nlohmann::json to_guest(const oci::Config& config, const std::string& prefix = "");
 
 // Where NOTIFY_SOCKET is set: the container gets a socket of its own, under that name in its environment
 // (sd_notify(3)). What comes there is guest-init's to tell (protocol.h, "notify"). False: it is not set.
-bool add_notify_socket(oci::Config& config);
+bool add_notify_socket(oci::Config& config, const std::string& id);
 
 // A file system that the configuration mounts and that is the host's to mount, such as podman's overlay volumes.
 struct HostFilesystem {
@@ -54,8 +55,9 @@ struct HostFilesystem {
 std::vector<HostFilesystem> keep_filesystems_on_host(oci::Config& config, const std::string& directory);
 
 // podman and docker make a tmpfs of --shm-size on the host for each container and bind it on /dev/shm. Memory that the
-// guest's processes share has to be the guest's: such a mount becomes a tmpfs of that size in the guest.
-void keep_shared_memory_in_guest(oci::Config& config);
+// guest's processes share has to be the guest's: such a mount becomes a tmpfs of that size in the guest. Containers
+// that get the same one of the host share the guest's too: gives "sharedMounts" of protocol.h.
+nlohmann::json keep_shared_memory_in_guest(oci::Config& config);
 
 // Callers bind the host's /proc, /sys or /sys/fs/cgroup on the same place where the container is to see the host's
 // processes (rootless ones, who may not mount new ones). In a VM it is the guest's that belongs there.

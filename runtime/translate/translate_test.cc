@@ -45,15 +45,21 @@ BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
   const auto& mounts = vm->fs[0].mounts;
   BOOST_REQUIRE(mounts.size() == 3u);
   BOOST_TEST((mounts[0].source == "/images/one" && mounts[0].target == "rootfs" && mounts[0].readonly));
-  BOOST_TEST((mounts[1].source == "/x" && mounts[1].target == "mounts/0" && !mounts[1].readonly));
-  BOOST_TEST((mounts[2].source == "/y" && mounts[2].target == "mounts/1" && mounts[2].readonly));
+  BOOST_TEST((mounts[1].source == "/x" && mounts[1].target == "mount-0" && !mounts[1].readonly));
+  BOOST_TEST((mounts[2].source == "/y" && mounts[2].target == "mount-1" && mounts[2].readonly));
   BOOST_TEST(vmm::check(*vm).has_value());
 
   Json guest = runtime::to_guest(config);
   BOOST_TEST(guest["root"]["path"] == "/run/nacre/share/rootfs");
   BOOST_TEST(guest["mounts"][0]["source"] == "proc");
-  BOOST_TEST(guest["mounts"][1]["source"] == "/run/nacre/share/mounts/0");
-  BOOST_TEST(guest["mounts"][2]["source"] == "/run/nacre/share/mounts/1");
+  BOOST_TEST(guest["mounts"][1]["source"] == "/run/nacre/share/mount-0");
+  BOOST_TEST(guest["mounts"][2]["source"] == "/run/nacre/share/mount-1");
+
+  // In a VM of several containers the names of each are its own.
+  vm = runtime::to_vm(config, kParts, false, "7:");
+  BOOST_REQUIRE(vm);
+  BOOST_TEST(vm->fs[0].mounts[2].target == "7:mount-1");
+  BOOST_TEST(runtime::to_guest(config, "7:")["mounts"][2]["source"] == "/run/nacre/share/7:mount-1");
 }
 
 BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {

@@ -37,6 +37,12 @@ Result<vmm::MachineSize> follow(const ResizeCall& resize, uint64_t memory, Clock
   return size;
 }
 
+// What the machine has to have where this container's part of it becomes another.
+template <typename T>
+T exchange_part(T whole, T old_part, T new_part) {
+  return whole - std::min(whole, old_part) + new_part;
+}
+
 std::string mib(uint64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
 }
@@ -49,6 +55,10 @@ Wanted wanted_size(const Json& resources, const Json& changes, const Machine& ma
   // What the machine was made for counts as the host's, where a person said so.
   runtime::VmSize size =
       runtime::size_for(resources, {.memory = host.memory, .cpus = std::max(host.cpus, now.max_cpus)});
+  if (machine.part) {
+    size.memory = exchange_part(now.memory, machine.part->memory, size.memory);
+    size.cpus = exchange_part(now.cpus, machine.part->cpus, size.cpus);
+  }
   if (changes_any(changes, "memory", {"limit"}) || changes_any(changes, "unified", {"memory.max"})) {
     uint64_t memory = runtime::limits_memory(resources) ? size.memory : std::max(now.memory, runtime::kDefaultMemory);
     if (memory > now.max_memory) {

@@ -18,6 +18,8 @@ struct Machine {
   vmm::MachineSize size;      // as it is
   uint64_t least_memory = 0;  // what it booted with, which stays
   unsigned least_cpus = 1;
+  // Of one that several containers share: what one for this container alone would have had before.
+  std::optional<runtime::VmSize> part = std::nullopt;
 };
 
 // None: as it is.

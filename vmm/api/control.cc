@@ -1,5 +1,7 @@
 #include "vmm/api/control.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 namespace nacre::vmm {
@@ -7,6 +9,8 @@ namespace nacre::vmm {
 namespace {
 
 constexpr std::string_view kResize = "resize";
+constexpr std::string_view kHold = "hold";
+constexpr std::string_view kShare = "share";
 constexpr std::string_view kSize = "size";
 constexpr std::string_view kError = "error ";
 
@@ -24,23 +28,35 @@ Result<T> parse_number(std::string_view name, std::string_view text) {
   return fail(std::string(name) + ": not a number", EINVAL);
 }
 
-}  // namespace
+struct Assignment {
+  std::string_view name, value;
+};
 
-std::string encode_request(const Resize& request) {
+Assignment take_assignment(std::string_view& text) {
+  std::string_view word = take_word(text);
+  size_t equals = word.find('=');
+  return {word.substr(0, equals), equals == std::string_view::npos ? "" : word.substr(equals + 1)};
+}
+
+std::string encode(const Resize& request) {
   std::string text(kResize);
   if (request.memory) text += " memory=" + std::to_string(*request.memory);
   if (request.cpus) text += " cpus=" + std::to_string(*request.cpus);
   return text;
 }
 
-Result<Resize> parse_request(std::string_view packet) {
-  if (take_word(packet) != kResize) return fail("unknown request", EINVAL);
+std::string encode(const Hold&) {
+  return std::string(kHold);
+}
+
+std::string encode(const Share& request) {
+  return std::string(kShare) + " tag=" + request.tag + " name=" + request.name;
+}
+
+Result<Resize> parse_resize(std::string_view packet) {
   Resize request;
   while (!packet.empty()) {
-    std::string_view word = take_word(packet);
-    size_t equals = word.find('=');
-    std::string_view name = word.substr(0, equals);
-    std::string_view value = equals == std::string_view::npos ? "" : word.substr(equals + 1);
+    auto [name, value] = take_assignment(packet);
     if (name == "memory") {
       request.memory = TRY(parse_number<uint64_t>(name, value));
     } else if (name == "cpus") {
@@ -50,6 +66,43 @@ Result<Resize> parse_request(std::string_view packet) {
     }
   }
   return request;
+}
+
+bool is_plain_name(std::string_view name) {
+  auto is_plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_+-.:").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name != "." && name != ".." && std::ranges::all_of(name, is_plain);
+}
+
+Result<Share> parse_share(std::string_view packet) {
+  Share request;
+  while (!packet.empty()) {
+    auto [name, value] = take_assignment(packet);
+    if (name == "tag") {
+      request.tag = value;
+    } else if (name == "name") {
+      request.name = value;
+    } else {
+      return fail("unknown word in a request to share", EINVAL);
+    }
+  }
+  if (!is_plain_name(request.name)) return fail("name: not a plain name", EINVAL);
+  return request;
+}
+
+}  // namespace
+
+std::string encode_request(const ControlRequest& request) {
+  return std::visit([](const auto& kind) { return encode(kind); }, request);
+}
+
+Result<ControlRequest> parse_request(std::string_view packet) {
+  std::string_view word = take_word(packet);
+  if (word == kResize) return TRY(parse_resize(packet));
+  if (word == kShare) return TRY(parse_share(packet));
+  if (word == kHold && packet.empty()) return Hold{};
+  return fail("unknown request", EINVAL);
 }
 
 std::string encode_answer(const Result<MachineSize>& answer) {
@@ -64,10 +117,8 @@ Result<MachineSize> parse_answer(std::string_view packet) {
   if (take_word(packet) != kSize) return fail("vmm's answer is not understood", EPROTO);
   MachineSize size;
   while (!packet.empty()) {
-    std::string_view word = take_word(packet);
-    size_t equals = std::min(word.find('='), word.size());
-    std::string_view name = word.substr(0, equals);
-    uint64_t value = TRY(parse_number<uint64_t>(name, word.substr(std::min(equals + 1, word.size()))));
+    auto [name, text] = take_assignment(packet);
+    uint64_t value = TRY(parse_number<uint64_t>(name, text));
     if (name == "memory") size.memory = value;
     if (name == "present") size.present = value;
     if (name == "max_memory") size.max_memory = value;

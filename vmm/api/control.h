@@ -3,6 +3,8 @@
 //
 //   resize memory=536870912 cpus=2   -> size memory=536870912 present=111149056 ... | error TEXT
 //   resize                           -> changes nothing, tells the same
+//   hold                             -> the same answer; see Hold
+//   share tag=nacre name=NAME        -> the same answer; see Share
 #pragma once
 
 #include <cstddef>
@@ -10,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "base/result.h"
 
@@ -27,6 +30,20 @@ struct Resize {
   std::optional<unsigned> cpus = std::nullopt;
 };
 
+// For as long as the caller's connection lasts the machine runs, also when the lifeline of its configuration ends, or
+// the process that started vmm.
+struct Hold {};
+
+// Another tree of the host in the share of that tag. The packet brings its root, an O_PATH descriptor (SCM_RIGHTS): the
+// guest finds it under `name` in the share's root. It is gone, with all that the guest has open of it, when the caller's
+// connection ends.
+struct Share {
+  std::string tag;
+  std::string name;  // one component of a path; letters, digits and "_+-.:"
+};
+
+using ControlRequest = std::variant<Resize, Hold, Share>;
+
 struct MachineSize {
   uint64_t memory = 0;  // asked for, bytes
   uint64_t present = 0;
@@ -35,8 +52,8 @@ struct MachineSize {
   unsigned max_cpus = 0;
 };
 
-std::string encode_request(const Resize& request);
-Result<Resize> parse_request(std::string_view packet);
+std::string encode_request(const ControlRequest& request);
+Result<ControlRequest> parse_request(std::string_view packet);
 std::string encode_answer(const Result<MachineSize>& answer);
 // The error of an answer that is one.
 Result<MachineSize> parse_answer(std::string_view packet);

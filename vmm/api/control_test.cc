@@ -18,8 +18,13 @@ BOOST_AUTO_TEST_CASE(requests_come_back) {
   for (const Resize& request : {Resize{}, Resize{.memory = 5}, Resize{.cpus = 3}, Resize{UINT64_MAX, UINT32_MAX}}) {
     auto read = parse_request(encode_request(request));
     BOOST_REQUIRE(read);
-    BOOST_TEST((read->memory == request.memory && read->cpus == request.cpus));
+    const auto& resize = std::get<Resize>(*read);
+    BOOST_TEST((resize.memory == request.memory && resize.cpus == request.cpus));
   }
+  BOOST_TEST(std::holds_alternative<Hold>(parse_request(encode_request(Hold{})).value()));
+  auto share = std::get<Share>(parse_request(encode_request(Share{.tag = "t", .name = "a-B_1+.:"})).value());
+  BOOST_TEST(share.tag == "t");
+  BOOST_TEST(share.name == "a-B_1+.:");
 }
 
 BOOST_AUTO_TEST_CASE(requests_that_make_no_sense) {
@@ -31,6 +36,11 @@ BOOST_AUTO_TEST_CASE(requests_that_make_no_sense) {
     BOOST_TEST(error_of(wrong) == "memory: not a number");
   }
   BOOST_TEST(error_of("resize cpus=4294967296") == "cpus: not a number");
+  BOOST_TEST(error_of("hold it") == "unknown request");
+  BOOST_TEST(error_of("share tag=t color=1") == "unknown word in a request to share");
+  for (const char* name : {"", ".", "..", "a/b", "a\nb"}) {
+    BOOST_TEST(error_of(std::string("share tag=t name=") + name) == "name: not a plain name");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(answers_come_back) {

@@ -8,52 +8,53 @@ namespace nacre::vmm {
 
 namespace {
 
-constexpr size_t kMaxClients = 16;
+constexpr size_t kMaxCallers = 1024;
 
 }  // namespace
 
-Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, Fd listener, Handler handler) {
+Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, Fd listener, ControlHandler& handler) {
   TRY(set_nonblocking(listener.get(), true));
-  std::unique_ptr<ControlServer> server(new ControlServer(loop, std::move(listener), std::move(handler)));
-  TRY(loop.add(server->listener_.get(), EPOLLIN, [server = server.get()](uint32_t) { server->accept_client(); }));
+  std::unique_ptr<ControlServer> server(new ControlServer(loop, std::move(listener), handler));
+  TRY(loop.add(server->listener_.get(), EPOLLIN, [server = server.get()](uint32_t) { server->accept_caller(); }));
   return server;
 }
 
 ControlServer::~ControlServer() {
-  for (const auto& [fd, client] : clients_) loop_.remove(fd);
+  for (const auto& [fd, caller] : callers_) loop_.remove(fd);
   loop_.remove(listener_.get());
 }
 
-void ControlServer::accept_client() {
-  Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!client) {
+void ControlServer::accept_caller() {
+  Fd caller(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!caller) {
     if (errno != EAGAIN && errno != EINTR) log_.warn(Error::from_errno("control: accept", errno).message());
     return;
   }
-  if (clients_.size() >= kMaxClients) return log_.warn("control: too many callers");
-  int fd = client.get();
-  if (loop_.add(fd, EPOLLIN, [this, fd](uint32_t) { serve(fd); })) clients_.emplace(fd, std::move(client));
+  if (callers_.size() >= kMaxCallers) return log_.warn("control: too many callers");
+  int fd = caller.get();
+  if (loop_.add(fd, EPOLLIN, [this, fd](uint32_t) { serve(fd); })) callers_.emplace(fd, std::move(caller));
 }
 
 void ControlServer::serve(int fd) {
   std::array<char, kMaxControlPacket> packet;
-  ssize_t n = ::recv(fd, packet.data(), packet.size(), 0);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) return drop(fd);
-  auto request = parse_request(std::string_view(packet.data(), static_cast<size_t>(n)));
-  Result<MachineSize> outcome = MachineSize{};
-  if (request) {
-    outcome = handler_(*request);
-  } else {
-    outcome = std::unexpected(request.error());
-  }
-  std::string answer = encode_answer(outcome);
-  if (::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) drop(fd);
+  auto received = receive_with_fds(fd, std::as_writable_bytes(std::span(packet)));
+  if (!received && (received.error().code() == EAGAIN || received.error().code() == EINTR)) return;
+  if (!received || received->size == 0) return drop(fd);
+  std::string text = encode_answer(answer(fd, std::span(packet).first(received->size), std::move(received->fds)));
+  if (::send(fd, text.data(), text.size(), MSG_NOSIGNAL) < 0) drop(fd);
+}
+
+Result<MachineSize> ControlServer::answer(int fd, std::span<const char> packet, std::vector<Fd> descriptors) {
+  auto request = TRY(parse_request(std::string_view(packet.data(), packet.size())));
+  if (descriptors.size() > 1) return fail("more than one descriptor", EINVAL);
+  return handler_.handle(fd, request, descriptors.empty() ? Fd() : std::move(descriptors.front()));
 }
 
 void ControlServer::drop(int fd) {
   loop_.remove(fd);
-  clients_.erase(fd);
+  Fd closed = std::move(callers_[fd]);
+  callers_.erase(fd);
+  handler_.caller_is_gone(fd);
 }
 
 }  // namespace nacre::vmm

@@ -1,7 +1,6 @@
 // The control socket's end in vmm (vmm/api/control.h).
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -12,25 +11,35 @@
 
 namespace nacre::vmm {
 
-// On the loop's thread. Callers are few and trusted; one that does not read its answers is dropped.
+// Names a caller for as long as it is connected.
+using CallerId = int;
+
+class ControlHandler {
+ public:
+  virtual ~ControlHandler() = default;
+  // `descriptor`: what came with the packet, or none.
+  virtual Result<MachineSize> handle(CallerId caller, const ControlRequest& request, Fd descriptor) = 0;
+  virtual void caller_is_gone(CallerId caller) = 0;
+};
+
+// On the loop's thread. Callers are trusted; one that does not read its answers is dropped.
 class ControlServer {
  public:
-  using Handler = std::function<Result<MachineSize>(const Resize& request)>;
-
-  static Result<std::unique_ptr<ControlServer>> create(EventLoop& loop, Fd listener, Handler handler);
+  static Result<std::unique_ptr<ControlServer>> create(EventLoop& loop, Fd listener, ControlHandler& handler);
   ~ControlServer();
 
  private:
-  ControlServer(EventLoop& loop, Fd listener, Handler handler)
-      : loop_(loop), listener_(std::move(listener)), handler_(std::move(handler)) {}
-  void accept_client();
+  ControlServer(EventLoop& loop, Fd listener, ControlHandler& handler)
+      : loop_(loop), listener_(std::move(listener)), handler_(handler) {}
+  void accept_caller();
   void serve(int fd);
+  Result<MachineSize> answer(int fd, std::span<const char> packet, std::vector<Fd> descriptors);
   void drop(int fd);
 
   EventLoop& loop_;
   Fd listener_;
-  Handler handler_;
-  std::unordered_map<int, Fd> clients_;
+  ControlHandler& handler_;
+  std::unordered_map<int, Fd> callers_;
   LogLimiter log_;
 };
 

@@ -9,30 +9,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/api/mount_copy.h"
+
 namespace nacre::vmm {
 
 namespace {
 
 // Where the tree is put together: any directory that every host has. It is covered in our namespace only.
 constexpr const char* kAssembly = "/dev";
-
-// A detached copy of what is mounted at the source, to be attached elsewhere.
-Result<Fd> detach_copy(const FsMount& mount) {
-  const std::string& path = mount.source;
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount.recursive ? AT_RECURSIVE : 0u);
-  Fd tree(::open_tree(AT_FDCWD, path.c_str(), flags));
-  if (!tree) return fail_errno(path);
-  mount_attr all{};
-  all.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);
-  all.propagation = MS_PRIVATE;
-  mount_attr top{};
-  top.attr_set = mount.readonly ? MOUNT_ATTR_RDONLY : 0;
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) < 0 ||
-      ::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &top, sizeof(top)) < 0) {
-    return fail_errno("mount_setattr " + path);
-  }
-  return tree;
-}
 
 // A procfs without other processes (subset=pid leaves out everything but processes, hidepid those of others).
 Result<Fd> open_own_proc() {
@@ -83,11 +67,11 @@ Result<std::vector<Share>> copy_sources(const Config& config) {
     Share share;
     if (!fs.path.empty()) {
       FsMount base{.source = fs.path, .target = "", .readonly = fs.readonly, .readonly_below = fs.readonly};
-      share.base = TRY_CONTEXT(detach_copy(base), "fs " + fs.tag);
+      share.base = TRY_CONTEXT(copy_mount(base), "fs " + fs.tag);
     }
     for (FsMount mount : fs.mounts) {
       if (fs.readonly) mount.readonly = mount.readonly_below = true;
-      Fd tree = TRY_CONTEXT(detach_copy(mount), "fs " + fs.tag);
+      Fd tree = TRY_CONTEXT(copy_mount(mount), "fs " + fs.tag);
       share.mounts.emplace_back(std::move(tree), mount.target);
     }
     shares.push_back(std::move(share));

@@ -124,7 +124,9 @@ Result<void> Machine::create_fs(const Config& config, HostFiles& files) {
     options.root = std::move(files.fs_roots[i]);
     options.readonly = config.fs[i].readonly;
     options.proc_self_fd = files.proc_self_fd.get();
-    TRY(plug(TRY_CONTEXT(virtio::FsDevice::create(std::move(options)), "fs " + config.fs[i].tag)));
+    auto device = TRY_CONTEXT(virtio::FsDevice::create(std::move(options)), "fs " + config.fs[i].tag);
+    sharers_.add_device(config.fs[i].tag, *device);
+    TRY(plug(std::move(device)));
   }
   return {};
 }
@@ -232,19 +234,36 @@ Result<void> Machine::watch_host(HostFiles& files) {
   if (files.lifeline) {
     lifeline_ = std::move(files.lifeline);
     // Nothing is ever sent on it: whatever happens means that the other end is gone.
-    TRY(loop_->add(lifeline_.get(), EPOLLIN | EPOLLHUP, [this](uint32_t) { end_->end(ExitStatus::killed); }));
+    TRY(loop_->add(lifeline_.get(), EPOLLIN | EPOLLHUP, [this](uint32_t) { lifeline_ended(); }));
   }
   return {};
 }
 
 Result<void> Machine::create_control(HostFiles& files) {
   if (!files.control) return {};
-  auto handler = [this](const Resize& request) { return resize(request); };
-  control_ = TRY(ControlServer::create(*loop_, std::move(files.control), handler));
+  control_ = TRY(ControlServer::create(*loop_, std::move(files.control), *this));
   return {};
 }
 
-Result<MachineSize> Machine::resize(const Resize& request) {
+void Machine::lifeline_ended() {
+  lifeline_ended_ = true;
+  loop_->remove(lifeline_.get());
+  if (!sharers_.any()) end_->end(ExitStatus::killed);
+}
+
+Result<MachineSize> Machine::handle(CallerId caller, const ControlRequest& request, Fd descriptor) {
+  if (const auto* wanted = std::get_if<Resize>(&request)) TRY(resize(*wanted));
+  if (std::holds_alternative<Hold>(request)) sharers_.hold(caller);
+  if (const auto* tree = std::get_if<Share>(&request)) TRY(sharers_.share(caller, *tree, std::move(descriptor)));
+  return size();
+}
+
+void Machine::caller_is_gone(CallerId caller) {
+  sharers_.leave(caller);
+  if (lifeline_ended_ && !sharers_.any()) end_->end(ExitStatus::killed);
+}
+
+Result<void> Machine::resize(const Resize& request) {
   if (request.cpus && (*request.cpus < 1 || *request.cpus > max_cpus_)) {
     return fail(fmt::format("cpus: {} asked, the machine can have 1 to {}", *request.cpus, max_cpus_), EINVAL);
   }
@@ -256,6 +275,10 @@ Result<MachineSize> Machine::resize(const Resize& request) {
   if (request.memory && *request.memory % kHotplugBlock != 0) return fail("memory: not a multiple of 2 MiB", EINVAL);
   if (request.memory && mem_ != nullptr) TRY(mem_->request_size(*request.memory - boot_memory_));
   if (request.cpus) TRY(add_vcpus(*request.cpus));
+  return {};
+}
+
+MachineSize Machine::size() const {
   MachineSize size{.max_memory = max_memory_, .cpus = static_cast<unsigned>(vcpus_.size()), .max_cpus = max_cpus_};
   size.memory = boot_memory_ + (mem_ == nullptr ? 0 : mem_->requested_size());
   size.present = boot_memory_ + (mem_ == nullptr ? 0 : mem_->plugged_size());

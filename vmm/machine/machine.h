@@ -19,15 +19,16 @@
 #include "vmm/machine/end.h"
 #include "vmm/machine/host_files.h"
 #include "vmm/machine/hotplug_memory.h"
+#include "vmm/machine/sharers.h"
 #include "vmm/machine/vcpu_thread.h"
 
 namespace nacre::vmm {
 
-class Machine {
+class Machine : private ControlHandler {
  public:
   // Builds everything up to the first instruction. Takes what it needs out of `files`.
   static Result<std::unique_ptr<Machine>> create(const Config& config, HostFiles& files);
-  ~Machine();
+  ~Machine() override;
 
   // Runs the guest on threads of its own and the devices on the caller's, until the guest ends or somebody ends it.
   Result<End> run();
@@ -54,8 +55,13 @@ class Machine {
   Result<void> watch_host(HostFiles& files);
   Result<void> create_control(HostFiles& files);
 
-  // Grows and shrinks while the guest runs. On the thread that runs the loop.
-  Result<MachineSize> resize(const Resize& request);
+  // What callers of the control socket ask, on the thread that runs the loop.
+  Result<MachineSize> handle(CallerId caller, const ControlRequest& request, Fd descriptor) override;
+  void caller_is_gone(CallerId caller) override;
+  // Grows and shrinks while the guest runs.
+  Result<void> resize(const Resize& request);
+  MachineSize size() const;
+  void lifeline_ended();
   // Makes those up to `count` that are not there yet.
   Result<void> add_vcpus(unsigned count);
 
@@ -82,6 +88,8 @@ class Machine {
   Bus ports_;
   Fd signals_;
   Fd lifeline_;
+  bool lifeline_ended_ = false;
+  Sharers sharers_;
   GuestAddress entry_;
   std::vector<kvm_cpuid_entry2> cpuid_;  // what the host's KVM can do
   bool tsc_deadline_ = false;

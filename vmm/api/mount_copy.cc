@@ -1,0 +1,25 @@
+#include "vmm/api/mount_copy.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+
+namespace nacre::vmm {
+
+Result<Fd> copy_mount(const FsMount& mount) {
+  const std::string& path = mount.source;
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount.recursive ? AT_RECURSIVE : 0u);
+  Fd tree(::open_tree(AT_FDCWD, path.c_str(), flags));
+  if (!tree) return fail_errno(path);
+  mount_attr all{};
+  all.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);
+  all.propagation = MS_PRIVATE;
+  mount_attr top{};
+  top.attr_set = mount.readonly ? MOUNT_ATTR_RDONLY : 0;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) < 0 ||
+      ::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &top, sizeof(top)) < 0) {
+    return fail_errno("mount_setattr " + path);
+  }
+  return tree;
+}
+
+}  // namespace nacre::vmm

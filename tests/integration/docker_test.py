@@ -114,6 +114,23 @@ class Run(unittest.TestCase):
         )
         self.assertEqual(docker.text("inspect --format", "{{.State.OOMKilled}} {{.State.ExitCode}}", "oom"), "true 9\n")
 
+    def test_containers_in_one_vm(self):
+        docker("run --detach --name one --ipc shareable --network none busybox sh -c",
+               "echo shared > /dev/shm/file; exec sleep 1000")
+        self.addCleanup(docker, "rm", "--force", "one")
+        wait_until(lambda: docker.text("exec one ls /dev/shm") == "file\n", "written")
+        vms = processes("vmm")
+        docker("run --detach --name two --ipc container:one --network none busybox sleep 1000")
+        self.addCleanup(docker, "rm", "--force", "two")
+        self.assertEqual(processes("vmm"), vms)
+        both = "readlink /proc/self/ns/ipc; cat /dev/shm/file"
+        self.assertEqual(docker.text("exec two sh -c", both), docker.text("exec one sh -c", both))
+        output = docker.run_once("--pid container:two busybox sh -c", "readlink /proc/self/ns/ipc; ps")
+        self.assertIn("sleep 1000", output)
+        self.assertNotIn(docker.text("exec two readlink /proc/self/ns/ipc"), output)
+        docker("rm --force one")
+        self.assertEqual(docker.text("exec two cat /dev/shm/file"), "shared\n")
+
     def test_privileged(self):
         output = docker.run_once("--privileged busybox sh -c", "mkdir /m && mount -t tmpfs x /m && echo mounted")
         self.assertEqual(output, "mounted\n")

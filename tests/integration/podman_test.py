@@ -5,7 +5,7 @@ import os
 import subprocess
 import unittest
 
-from support import BUSYBOX, Client, Surroundings, install, main, wait_until
+from support import BUSYBOX, Client, Surroundings, install, main, processes, wait_until
 
 IMAGE = "busybox"
 podman = Client("podman", "--cgroup-manager", "cgroupfs", "--runtime", install())
@@ -103,6 +103,21 @@ class Run(unittest.TestCase):
 
     def test_user_namespaces(self):
         self.assertRegex(podman.run_once("--userns auto busybox cat /proc/self/uid_map"), r"^ +0 +10\d{5} +\d+\n$")
+
+    def test_a_pod_is_one_vm(self):
+        # The cgroup that podman 4.3 makes for a pod lets nobody open a device, under runc neither.
+        podman("pod create --name pod --share-parent=false --network none --infra-image busybox --infra-command", "sleep 1000")
+        self.addCleanup(podman, "pod", "rm", "--force", "--time", "0", "pod")
+        podman("run --detach --pod pod --name one busybox sh -c", "echo shared > /dev/shm/file; exec sleep 1000")
+        wait_until(lambda: podman.text("exec one ls /dev/shm") == "file\n", "written")
+        both = "readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts; hostname; cat /dev/shm/file"
+        output = podman.text("run --rm --pod pod busybox sh -c", f"{both}; readlink /proc/self/ns/pid")
+        self.assertEqual(output.splitlines()[:4], podman.text("exec one sh -c", both).splitlines())
+        self.assertNotIn(podman.text("exec one readlink /proc/self/ns/pid"), output)
+        self.assertEqual(len(processes("vmm")), 1)
+        podman("rm --force --time 0 one")
+        self.assertEqual(podman.text("run --rm --pod pod busybox cat /dev/shm/file"), "shared\n")
+        self.assertEqual(len(processes("vmm")), 1)
 
     def test_privileged(self):
         output = podman.run_once(

@@ -41,9 +41,7 @@ struct TwoContainers : Fixture {
     client.ask({{"type", "delete"}, {"container", request["container"]}});
     return text;
   }
-  void remove(const std::string& id) {
-    client.ask({{"type", "delete"}, {"container", id}});
-  }
+  void remove(const std::string& id) { client.ask({{"type", "delete"}, {"container", id}}); }
 };
 
 }  // namespace
@@ -66,9 +64,9 @@ BOOST_AUTO_TEST_CASE(namespaces_are_joined) {
   BOOST_TEST(shared({{"pid", "first"}, {"network", "first"}}) == "x---x");
   BOOST_TEST(shared({{"pid", "first"}, {"mount", "first"}, {"network", "first"}}) == "x--xx");
 
-  for (auto [joins, words] : {std::pair(Json{{"ipc", "nobody"}}, "which is not running"),
-                              std::pair(Json{{"color", "first"}}, "unknown type"),
-                              std::pair(Json{{"ipc", 1}}, "joins.ipc"), std::pair(Json("first"), "joins")}) {
+  for (const auto& [joins, words] :
+       {std::pair(Json{{"ipc", "nobody"}}, "which is not running"), std::pair(Json{{"color", "first"}}, "unknown type"),
+        std::pair(Json{{"ipc", 1}}, "joins.ipc"), std::pair(Json("first"), "joins")}) {
     Json reply = client.ask(request("second", config, joins));
     BOOST_TEST(reply["type"] == "error");
     BOOST_TEST(reply.value("message", "").contains(words), reply.dump());
@@ -91,8 +89,8 @@ BOOST_AUTO_TEST_CASE(a_user_namespace_is_joined) {
   };
   std::string look = std::string(kLook) + "; readlink /proc/self/ns/user; id -u";
   auto first = lines(output_of(request("first", mapped(look + "; echo done; sleep 1000"), nullptr), false));
-  auto second = lines(output_of(request(
-      "second", mapped(look + "; echo $$"), {{"user", "first"}, {"ipc", "first"}, {"network", "first"}})));
+  auto second = lines(output_of(
+      request("second", mapped(look + "; echo $$"), {{"user", "first"}, {"ipc", "first"}, {"network", "first"}})));
   BOOST_REQUIRE_EQUAL(second.size(), 8u);
   for (size_t i : {1, 4, 5, 6}) BOOST_TEST(second[i] == first[i]);
   for (size_t i : {0, 2, 3}) BOOST_TEST(second[i] != first[i]);
@@ -108,15 +106,16 @@ BOOST_AUTO_TEST_CASE(a_user_namespace_is_joined) {
 BOOST_AUTO_TEST_CASE(memory_is_shared_by_its_key) {
   auto sharing = [&](const std::string& id, const std::string& script, const std::string& key) {
     Json config = machine.config(shell(script));
-    config["mounts"].push_back({{"destination", "/tmp/shared"}, {"type", "tmpfs"}, {"source", "shm"},
+    config["mounts"].push_back({{"destination", "/tmp/shared"},
+                                {"type", "tmpfs"},
+                                {"source", "shm"},
                                 {"options", {"size=64k", "mode=1777", "nosuid"}}});
     Json made = request(id, config, nullptr);
     made["sharedMounts"] = {{std::to_string(config["mounts"].size() - 1), key}};
     return made;
   };
   output_of(sharing("first", "echo here > /tmp/shared/file; echo done; sleep 1000", "a"), false);
-  BOOST_TEST(output_of(sharing("second", "cat /tmp/shared/file; stat -c %a /tmp/shared", "a")) ==
-             "here\n1777\n");
+  BOOST_TEST(output_of(sharing("second", "cat /tmp/shared/file; stat -c %a /tmp/shared", "a")) == "here\n1777\n");
   BOOST_TEST(output_of(sharing("second", "ls /tmp/shared; echo x > /tmp/shared/file", "b")) == "");
   BOOST_TEST(output_of(sharing("second", "ls /tmp/shared", "b")) == "");  // it went with its last user
   remove("first");

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -126,7 +127,8 @@ int pidfd_of(const std::vector<NamespaceJoin>& joins, uint64_t flag) {
 }
 
 // Namespaces belong to the user namespace of who makes them, and root of another has no rights over them. So where that
-// is to be another container's, a helper of ours joins it first, and the process is the helper's sibling. 0 in the child.
+// is to be another container's, a helper of ours joins it first, and the process is the helper's sibling. 0 in the
+// child.
 Result<pid_t> clone_in_user_namespace(int target, uint64_t flags, int cgroup, Fd& pidfd) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   Fd helper_pidfd;
@@ -142,6 +144,8 @@ Result<pid_t> clone_in_user_namespace(int target, uint64_t flags, int cgroup, Fd
     return pid_of(pidfd);
   }
   int child = -1, fd = -1;
+  // Root of that namespace could otherwise take hold of us, and of the sibling, while they are copies of guest-init.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (::setns(target, CLONE_NEWUSER) == 0) {
     clone_args args{};
     args.flags = flags | CLONE_PARENT | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;

@@ -137,7 +137,7 @@ struct ContainerSpec {
   uint64_t namespaces = 0, joined = 0;
   uint64_t own_namespaces() const { return namespaces & ~joined; }
   bool lists_network = false;  // the configuration has a network namespace
-  IdMappings user;  // of the user namespace, where there is one
+  IdMappings user;             // of the user namespace, where there is one
   std::vector<ClockOffset> clock_offsets;
   std::vector<MountSpec> mounts;
   std::vector<DeviceSpec> devices;  // the standard ones are not in here

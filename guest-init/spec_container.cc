@@ -17,8 +17,8 @@ struct NamedNamespace {
   uint64_t flag;
 };
 
-constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},  {"mount", CLONE_NEWNS},      {"uts", CLONE_NEWUTS},
-                                          {"ipc", CLONE_NEWIPC},  {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
+constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},   {"mount", CLONE_NEWNS},      {"uts", CLONE_NEWUTS},
+                                          {"ipc", CLONE_NEWIPC},   {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
                                           {"time", CLONE_NEWTIME}, {"network", CLONE_NEWNET}};
 constexpr const char* kClocks[] = {"monotonic", "boottime"};
 constexpr int64_t kNanoseconds = 1'000'000'000;

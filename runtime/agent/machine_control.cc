@@ -22,8 +22,7 @@ Result<MachineControl> MachineControl::connect(int directory) {
 
 Result<vmm::MachineSize> MachineControl::ask(const vmm::ControlRequest& request, int descriptor) {
   std::string packet = vmm::encode_request(request);
-  TRY(send_with_fds(socket_.get(), std::as_bytes(std::span(packet)),
-                    std::span(&descriptor, descriptor < 0 ? 0u : 1u)));
+  TRY(send_with_fds(socket_.get(), std::as_bytes(std::span(packet)), std::span(&descriptor, descriptor < 0 ? 0u : 1u)));
   std::array<char, vmm::kMaxControlPacket> answer;
   ssize_t n;
   do {

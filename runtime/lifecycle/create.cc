@@ -103,7 +103,8 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
       std::erase_if(files, waits_for_boot);
     }
     auto backstop = host_backstop(resources, vm.memory);
-    if (backstop && !cgroup.empty() && config.joins.empty()) files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
+    if (backstop && !cgroup.empty() && config.joins.empty())
+      files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
     TRY(set_host_files(cgroup, files));
     return {};
   }();

@@ -1,8 +1,8 @@
 // Namespaces that are given by a path.
 //
 // Where that is one of another container of ours (/proc/PID/ns/ipc of its stand-in, or what is bound there), and of a
-// kind that lives in the guest alone (pid, ipc, mount, cgroup, time), this container is made in that one's VM, and is in
-// the very namespace.
+// kind that lives in the guest alone (pid, ipc, mount, cgroup, time), this container is made in that one's VM, and is
+// in the very namespace.
 //
 // Without that, a VM can have a copy of some: of a user namespace, which is its mappings, and of names (uts). The
 // container's is a new one that begins as the other is: two containers with one user namespace own the same files on

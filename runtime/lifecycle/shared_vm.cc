@@ -33,8 +33,7 @@ Result<void> add_cpus(MachineControl& control, const ContainerDir& dir, const st
   unsigned cpus = std::min(now.cpus + wanted, now.max_cpus);
   if (cpus <= now.cpus) return {};
   TRY(control.ask(vmm::Resize{.cpus = cpus}));
-  nlohmann::json online{
-      {"type", "update"}, {"container", id}, {"resources", nlohmann::json::object()}, {"cpus", cpus}};
+  nlohmann::json online{{"type", "update"}, {"container", id}, {"resources", nlohmann::json::object()}, {"cpus", cpus}};
   TRY(ask_running(dir.fd(), online));
   return {};
 }

@@ -20,10 +20,12 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/oom.h"
 #include "runtime/lifecycle/hooks.h"
+#include "runtime/lifecycle/shared_vm.h"
 #include "runtime/standin/notify.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/title.h"
 #include "runtime/standin/vm.h"
+#include "runtime/state/vm_files.h"
 #include "runtime/translate/translate.h"
 
 namespace nacre::runtime {
@@ -160,6 +162,7 @@ Result<void> report_made(Container& container, const StandinPlan& plan, const Co
 
 // The caller is gone and cannot clean up any more. Its lock went with it.
 void remove_abandoned(const StandinPlan& plan, ContainerDir& dir) {
+  if (vm_is_shared(dir)) leave_shared_vm(dir, plan.id);
   if (!plan.cgroup.empty()) leave_and_remove_cgroup(plan.cgroup);
   if (auto locked = dir.relock(); locked && *locked) (void)dir.remove();
   run_late_hooks(plan.hooks, "poststop", hook_state(plan.record, "stopped", 0));

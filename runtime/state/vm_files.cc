@@ -13,8 +13,8 @@ namespace {
 // Made when they are needed: by the first who looks, here.
 constexpr std::array kMadeLater = {kUpdateLockName, kVmCgroupName};
 // The sockets last: where they are, all is.
-constexpr std::array kFiles = {kUpdateLockName, kVmCgroupName, kVmmConfigName,
-                               kVmmLogName,     kConsoleLogName, kControlSocketName, kSocketName};
+constexpr std::array kFiles = {kUpdateLockName, kVmCgroupName,      kVmmConfigName, kVmmLogName,
+                               kConsoleLogName, kControlSocketName, kSocketName};
 
 }  // namespace
 

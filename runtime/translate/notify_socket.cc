@@ -19,8 +19,7 @@ bool add_notify_socket(oci::Config& config, const std::string& id) {
   if (mounts.is_null()) mounts = nlohmann::json::array();
   // Not one of the host: the source is in the guest.
   std::string source = std::string(protocol::kNotifyDirectory) + "/" + id;
-  config.mounts.push_back(
-      {.index = mounts.size(), .type = "notify", .destination = kDirectory, .source = source});
+  config.mounts.push_back({.index = mounts.size(), .type = "notify", .destination = kDirectory, .source = source});
   mounts.push_back({{"destination", kDirectory},
                     {"type", "bind"},
                     {"source", source},

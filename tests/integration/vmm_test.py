@@ -235,6 +235,42 @@ class Options(VmmTest):
                 self.assertEqual(file.read(), "from the guest\n")
             self.assertFalse(os.path.exists(f"{folder}/ro/out"))
 
+    def test_shares_more_while_it_runs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("share", "later"):
+                os.mkdir(f"{folder}/{name}")
+            with open(f"{folder}/later/file", "w", encoding="utf-8") as file:
+                file.write("from the host\n")
+            path = f"{folder}/control"
+            script = "/bin/busybox mount -t virtiofs share /mnt; cd /mnt; " + SHELL
+            console = self.boot("--fs", f"tag=share,path={folder}/share", "--control", path, script=script)
+            console.expect(b"# ")
+            control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.addCleanup(control.close)
+            control.connect(path)
+            tree = os.open(f"{folder}/later", os.O_PATH | os.O_DIRECTORY)
+            self.addCleanup(os.close, tree)
+
+            def ask(text, *descriptors):
+                socket.send_fds(control, [text.encode()], descriptors)
+                return control.recv(512).decode()
+            self.assertIn("has to hold the machine", ask("share tag=share name=later", tree))
+            self.assertRegex(ask("hold"), "^size ")
+            self.assertIn("no share has the tag other", ask("share tag=other name=later", tree))
+            self.assertIn("no O_PATH descriptor", ask("share tag=share name=later"))
+            self.assertRegex(ask("share tag=share name=later", tree), "^size ")
+            self.assertIn("there is a tree named later", ask("share tag=share name=later", tree))
+            console.type(b"/bin/busybox cat later/file; echo from the guest > later/made; echo fine-$?")
+            console.expect(b"from the host")
+            console.expect(b"fine-0")
+            control.close()
+            console.type(b"/bin/busybox sleep 2; /bin/busybox cat later/made || echo gone-$?")
+            console.expect(b"gone-1")
+            console.type(b"/bin/busybox poweroff -f")
+            self.assertEqual(console.end(), 0)
+            with open(f"{folder}/later/made", encoding="utf-8") as file:
+                self.assertEqual(file.read(), "from the guest\n")
+
     def test_errors_are_one_line(self):
         for argv, status, words in (
                 (["--kernel", "/nonesuch"], 1, "/nonesuch: no such file or directory"),

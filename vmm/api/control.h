@@ -35,8 +35,8 @@ struct Resize {
 struct Hold {};
 
 // Another tree of the host in the share of that tag. The packet brings its root, an O_PATH descriptor (SCM_RIGHTS): the
-// guest finds it under `name` in the share's root. It is gone, with all that the guest has open of it, when the caller's
-// connection ends.
+// guest finds it under `name` in the share's root. It is gone, with all that the guest has open of it, when the
+// caller's connection ends.
 struct Share {
   std::string tag;
   std::string name;  // one component of a path; letters, digits and "_+-.:"

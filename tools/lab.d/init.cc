@@ -36,6 +36,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -107,13 +108,32 @@ constexpr Mount kMounts[] = {
     {"mqueue", "/dev/mqueue", kPlain, "", true},
     {"hugetlbfs", "/dev/hugepages", MS_NOSUID | MS_NODEV, "", true},
     {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=755", false},
-    {"cgroup2", "/sys/fs/cgroup", kPlain, "nsdelegate", false},
     {"bpf", "/sys/fs/bpf", kPlain, "mode=700", true},
     {"securityfs", "/sys/kernel/security", kPlain, "", true},
     {"debugfs", "/sys/kernel/debug", kPlain, "", true},
     {"tracefs", "/sys/kernel/tracing", kPlain, "", true},
     {"fusectl", "/sys/fs/fuse/connections", kPlain, "", true},
 };
+
+constexpr Mount kCgroupV2[] = {{"cgroup2", "/sys/fs/cgroup", kPlain, "nsdelegate", false}};
+
+// As systemd mounts them.
+constexpr Mount kCgroupV1[] = {
+    {"tmpfs", "/sys/fs/cgroup", kPlain, "mode=755", false},
+    {"cgroup", "/sys/fs/cgroup/systemd", kPlain, "none,xattr,name=systemd", false},
+    {"cgroup", "/sys/fs/cgroup/cpuset", kPlain, "cpuset", false},
+    {"cgroup", "/sys/fs/cgroup/cpu,cpuacct", kPlain, "cpu,cpuacct", false},
+    {"cgroup", "/sys/fs/cgroup/blkio", kPlain, "blkio", false},
+    {"cgroup", "/sys/fs/cgroup/memory", kPlain, "memory", false},
+    {"cgroup", "/sys/fs/cgroup/devices", kPlain, "devices", false},
+    {"cgroup", "/sys/fs/cgroup/freezer", kPlain, "freezer", false},
+    {"cgroup", "/sys/fs/cgroup/net_cls,net_prio", kPlain, "net_cls,net_prio", false},
+    {"cgroup", "/sys/fs/cgroup/perf_event", kPlain, "perf_event", false},
+    {"cgroup", "/sys/fs/cgroup/hugetlb", kPlain, "hugetlb", false},
+    {"cgroup", "/sys/fs/cgroup/pids", kPlain, "pids", false},
+    {"cgroup", "/sys/fs/cgroup/rdma", kPlain, "rdma", false},
+};
+constexpr Mount kCgroupHybrid[] = {{"cgroup2", "/sys/fs/cgroup/unified", kPlain, "nsdelegate", false}};
 
 // Nodes whose opening loads the module behind them.
 struct Node {
@@ -139,17 +159,37 @@ void load_modules(bool with_kvm) {
   fclose(list);
 }
 
+// Where its driver is a module the port comes a moment later.
 void open_port() {
   constexpr const char* kClass = "/sys/class/virtio-ports";
-  DIR* dir = opendir(kClass);
-  if (dir == nullptr) fail(kClass);
-  while (const dirent* entry = readdir(dir)) {
-    if (entry->d_name[0] == '.') continue;
-    const std::string path = std::string("/dev/") + entry->d_name;
-    port = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  for (int attempt = 0; attempt < 1000 && port < 0; ++attempt) {
+    if (attempt > 0) usleep(10'000);
+    DIR* dir = opendir(kClass);
+    if (dir == nullptr) fail(kClass);
+    while (const dirent* entry = readdir(dir)) {
+      if (entry->d_name[0] == '.') continue;
+      const std::string path = std::string("/dev/") + entry->d_name;
+      port = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    }
+    closedir(dir);
   }
-  closedir(dir);
   if (port < 0) fail("no virtio-serial port");
+}
+
+void mount_all(std::span<const Mount> mounts) {
+  for (const Mount& m : mounts) {
+    make_directories(m.target);
+    if (mount(m.type, m.target, m.type, m.flags, m.options) != 0 && !m.optional) fail(std::string("mount ") + m.target);
+  }
+}
+
+void mount_cgroups(const std::string& version) {
+  if (version == "v2") return mount_all(kCgroupV2);
+  mount_all(kCgroupV1);
+  for (const char* name : {"cpu", "cpuacct"}) symlink("cpu,cpuacct", (std::string("/sys/fs/cgroup/") + name).c_str());
+  for (const char* name : {"net_cls", "net_prio"})
+    symlink("net_cls,net_prio", (std::string("/sys/fs/cgroup/") + name).c_str());
+  if (version == "hybrid") mount_all(kCgroupHybrid);
 }
 
 void assemble_root() {
@@ -164,10 +204,7 @@ void assemble_root() {
   if (chdir("/new") != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || chroot(".") != 0 || chdir("/") != 0)
     fail("switching root");
   mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr);  // as systemd leaves it
-  for (const Mount& m : kMounts) {
-    make_directories(m.target);
-    if (mount(m.type, m.target, m.type, m.flags, m.options) != 0 && !m.optional) fail(std::string("mount ") + m.target);
-  }
+  mount_all(kMounts);
 }
 
 // KVM patches the kernel's code when its first virtual machine appears and when its last one goes (static keys: preempt
@@ -447,15 +484,17 @@ class Session {
 
 int main() {
   const char* kvm = getenv("LAB_KVM");
+  const char* cgroup = getenv("LAB_CGROUP");
   const bool with_kvm = kvm == nullptr || strcmp(kvm, "0") != 0;
   mount_or_fail("devtmpfs", "devtmpfs", "/dev", MS_NOSUID, "mode=755");
   mount_or_fail("proc", "proc", "/proc", kPlain, nullptr);
   mount_or_fail("sysfs", "sysfs", "/sys", kPlain, nullptr);
-  open_port();
   load_modules(with_kvm);
+  open_port();
   if (with_kvm) hold_kvm();
   start_cpus();
   assemble_root();
+  mount_cgroups(cgroup == nullptr ? "v2" : cgroup);
   prepare_system(with_kvm);
   Session().run();
   for (;;) pause();  // the host ends the machine

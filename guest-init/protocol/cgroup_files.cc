@@ -135,18 +135,6 @@ Result<void> block_files(const Field& block, bool bfq, Files& files) {
   return {};
 }
 
-Result<void> rdma_files(const Field& rdma, Files& files) {
-  for (const auto& [device, limits] : TRY(rdma.members())) {
-    std::string text = device;
-    for (auto [name, key] : {std::pair("hcaHandles", "hca_handle"), std::pair("hcaObjects", "hca_object")}) {
-      Field limit = TRY(limits.member(name));
-      if (limit.present()) text += std::string(" ") + key + "=" + std::to_string(TRY(limit.unsigned_integer(0)));
-    }
-    if (text != device) files.push_back({.name = "rdma.max", .value = std::move(text)});
-  }
-  return {};
-}
-
 Result<void> unified_files(const Field& unified, Files& files) {
   for (const auto& [name, value] : TRY(unified.members())) {
     // runc's words.
@@ -161,6 +149,18 @@ Result<void> unified_files(const Field& unified, Files& files) {
 }
 
 }  // namespace
+
+Result<void> rdma_files(const Field& rdma, Files& files) {
+  for (const auto& [device, limits] : TRY(rdma.members())) {
+    std::string text = device;
+    for (auto [name, key] : {std::pair("hcaHandles", "hca_handle"), std::pair("hcaObjects", "hca_object")}) {
+      Field limit = TRY(limits.member(name));
+      if (limit.present()) text += std::string(" ") + key + "=" + std::to_string(TRY(limit.unsigned_integer(0)));
+    }
+    if (text != device) files.push_back({.name = "rdma.max", .value = std::move(text)});
+  }
+  return {};
+}
 
 Result<std::vector<CgroupFile>> cgroup_files(const Field& resources, bool bfq) {
   Files files;

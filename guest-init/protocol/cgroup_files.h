@@ -23,6 +23,9 @@ struct CgroupFile {
 // BFQ scheduler's weights, which are blockIO's own figures, and that scheduler is the only one with those of devices.
 Result<std::vector<CgroupFile>> cgroup_files(const Field& resources, bool bfq);
 
+// Of linux.resources.rdma; the file is one of cgroup v1 as well.
+Result<void> rdma_files(const Field& rdma, std::vector<CgroupFile>& files);
+
 enum class Side { host, guest };
 bool acts_on(Side side, std::string_view file);
 std::vector<CgroupFile> files_on(Side side, std::vector<CgroupFile> files);

@@ -1,8 +1,11 @@
 // The container's cgroup on the host: the stand-in and vmm live there, so its figures are what the VM costs, and the
-// limits that compare the container with others act there (runtime/limits).
+// limits that compare the container with others act there (files.h).
 //
-// cgroup version 2 only. Made, found and removed as runc does it; an error where that fails for root. Others have none
-// where they may not make one, and a debug line says so.
+// Made, found and removed as runc does it; an error where that fails for root. Others have none where they may not make
+// one, and a debug line says so.
+//
+// A cgroup has a name, one line of text that only this folder looks into: with version 2 its directory; with version 1
+// a JSON object of its directories, by controller; empty where there is no cgroup.
 #pragma once
 
 #include <sys/types.h>
@@ -10,31 +13,34 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "base/result.h"
 
 namespace nacre::runtime {
 
-// The directory that a linux.cgroupsPath in cgroupfs form stands for: an absolute path is below the mount point, a
-// relative one (or the id, where there is none) beside our own cgroup. ".." does not lead out.
-Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id);
+// Whether the host's controllers are those of version 1 (or of both, which is runc's "hybrid": the limits are version
+// 1's there).
+bool host_has_version_1();
 
-// Makes the cgroup, with all controllers on the way to it, and returns its directory; empty if there is none.
-// `domain_limits`: it is to have limits of controllers that threaded cgroups cannot have. On an error nothing is left.
-Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id, bool domain_limits);
+// Makes the cgroup of a linux.cgroupsPath in cgroupfs form for these linux.resources (checked), and returns its name.
+// On an error nothing is left.
+Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id,
+                                const nlohmann::json& resources);
 
-// Makes a cgroup beside others, where there are controllers already, and moves a process there.
-Result<void> move_to_new_cgroup(const std::string& directory, pid_t pid);
+// Makes a cgroup beside another, with a suffix to its name, and moves a process there. The new one's name.
+Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid);
 
 // Moves the calling process; its later children are born there.
-Result<void> enter_cgroup(const std::string& directory);
+Result<void> enter_cgroup(const std::string& cgroup);
 
 // Pids, without those of cgroups below; none if there is no such cgroup.
-std::vector<pid_t> processes_in(const std::string& directory);
+std::vector<pid_t> processes_in(const std::string& cgroup);
 
 // With the cgroups below it. Its processes must have ended.
-void remove_cgroup(const std::string& directory);
+void remove_cgroup(const std::string& cgroup);
 
 // The same for the last process in it.
-void leave_and_remove_cgroup(const std::string& directory);
+void leave_and_remove_cgroup(const std::string& cgroup);
 
 }  // namespace nacre::runtime

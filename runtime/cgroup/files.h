@@ -1,6 +1,8 @@
-// Limits of the host's cgroup as the kernel takes them.
+// Limits of the host's cgroup as the kernel takes them. `cgroup` is a name as in cgroup.h.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,18 +13,23 @@
 
 namespace nacre::runtime {
 
-// Those of linux.resources that act on the host, for a VM of up to so many CPUs: pids.max leaves it its own threads,
-// cpu.max half a CPU.
-// `directory`, the cgroup's, decides which I/O weights there are.
-Result<std::vector<protocol::CgroupFile>> host_files(const nlohmann::json& resources, const std::string& directory,
+// Those of linux.resources (checked) that act on the host, for a VM of up to so many CPUs: the number of tasks leaves
+// it its own threads, the quota of CPU time half a CPU.
+Result<std::vector<protocol::CgroupFile>> host_files(const nlohmann::json& resources, const std::string& cgroup,
                                                      unsigned max_cpus);
+
+// Limits that would slow the VM's boot down, or stop it, and are no use before a program of the container runs.
+bool waits_for_boot(const protocol::CgroupFile& file);
+
+// The limit of memory, in bytes, of a VM for linux.resources, with what has to follow it; none: it has no limit.
+std::vector<protocol::CgroupFile> backstop_files(const std::string& cgroup, const nlohmann::json& resources,
+                                                 std::optional<uint64_t> most);
+// What that is now, UINT64_MAX for no limit; none where there is no cgroup of memory.
+std::optional<uint64_t> current_backstop(const std::string& cgroup);
 
 // Writes them into the cgroup of a container, and gives what undoes that; where it has none a warning names what is
 // lost.
-Result<std::vector<protocol::CgroupFile>> set_host_files(const std::string& directory,
+Result<std::vector<protocol::CgroupFile>> set_host_files(const std::string& cgroup,
                                                          const std::vector<protocol::CgroupFile>& files);
-
-// Whether any of linux.resources needs a controller that threaded cgroups do not have.
-bool needs_domain(const nlohmann::json& resources);
 
 }  // namespace nacre::runtime

@@ -7,8 +7,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/systemd.h"
+#include "runtime/cgroup/v1_files.h"
+#include "runtime/cgroup/v2.h"
 
 using namespace nacre;
 using Json = nlohmann::json;
@@ -75,6 +76,54 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files) {
              "io.bfq.weight=500;io.bfq.weight=8:1 300;io.max=8:0 rbps=5;io.max=0:1 wiops=6;");
   BOOST_TEST(text_of(R"({"rdma": {"a": {"hcaHandles": 3, "hcaObjects": 4}, "b": {}}})") ==
              "rdma.max=a hca_handle=3 hca_object=4;");
+}
+
+BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files_of_version_1) {
+  auto text_of_v1 = [](const char* resources) {
+    auto files = runtime::v1_files(Json::parse(resources), {}, 2);
+    if (!files) return files.error().message();
+    std::string text;
+    for (const auto& file : *files) text += file.name + "=" + file.value + ";";
+    return text;
+  };
+  BOOST_TEST(text_of_v1("{}") == "");
+  BOOST_TEST(text_of_v1(R"({"memory": {"limit": 10, "reservation": 0, "swappiness": null, "disableOOMKiller": false},
+                            "cpu": {"shares": 0, "cpus": "", "realtimePeriod": 0}, "network": {"priorities": []},
+                            "blockIO": {"weight": 0, "leafWeight": 0, "weightDevice": []}})") == "");
+  BOOST_TEST(text_of_v1(R"({"memory": {"limit": 9, "swap": -1, "reservation": 5, "swappiness": 0,
+                                       "disableOOMKiller": true}})") ==
+             "memory.soft_limit_in_bytes=5;memory.memsw.limit_in_bytes=-1;memory.oom_control=1;memory.swappiness=0;");
+  BOOST_TEST(text_of_v1(R"({"cpu": {"shares": 2, "quota": 500, "period": 9000, "burst": 7, "idle": 1, "mems": "0-1",
+                                    "realtimeRuntime": 8, "realtimePeriod": 9}})") ==
+             "cpu.shares=2;cpu.idle=1;cpu.cfs_period_us=9000;cpu.cfs_quota_us=4500;cpu.cfs_burst_us=7;"
+             "cpu.rt_period_us=9;cpu.rt_runtime_us=8;cpuset.mems=0-1;");
+  BOOST_TEST(text_of_v1(R"({"cpu": {"quota": 1000}})") == "cpu.cfs_quota_us=50000;");
+  BOOST_TEST(text_of_v1(R"({"cpu": {"quota": -1}})") == "cpu.cfs_quota_us=-1;");
+  BOOST_TEST(text_of_v1(R"({"pids": {"limit": 1}})") == "pids.max=10;");
+  BOOST_TEST(text_of_v1(R"({"pids": {"limit": -1}})") == "pids.max=max;");
+  BOOST_TEST(text_of_v1(R"({"blockIO": {"weight": 500, "leafWeight": 6,
+                "weightDevice": [{"major": 8, "minor": 1, "weight": 300, "leafWeight": 2}],
+                "throttleWriteIOPSDevice": [{"minor": 1, "rate": 6}]}})") ==
+             "blkio.bfq.weight=500;blkio.leaf_weight=6;blkio.bfq.weight_device=8:1 300;"
+             "blkio.leaf_weight_device=8:1 2;blkio.throttle.write_iops_device=0:1 6;");
+  BOOST_TEST(text_of_v1(R"({"network": {"classID": 16, "priorities": [{"name": "lo", "priority": 3}]},
+                            "rdma": {"a": {"hcaHandles": 3}}})") ==
+             "rdma.max=a hca_handle=3;net_cls.classid=16;net_prio.ifpriomap=lo 3;");
+  BOOST_TEST(text_of_v1(R"({"cpu": {"shares": 1}})") == "the minimum allowed cpu-shares is 2");
+  BOOST_TEST(text_of_v1(R"({"memory": {"swappiness": 101}})").contains("valid range is 0-100"));
+}
+
+BOOST_AUTO_TEST_CASE(files_of_version_1_have_a_directory_each) {
+  const runtime::Directories directories = runtime::directories_of(R"({"cpu": "/a/x", "memory": "/b y/x"})");
+  auto files = runtime::in_directories(
+      directories, runtime::v1_backstop(Json::parse(R"({"memory": {"limit": 4, "swap": 7}})"), 100));
+  BOOST_REQUIRE(files);
+  BOOST_TEST(files->at(0).name == "b y/x/memory.limit_in_bytes");
+  BOOST_TEST(files->at(1).value == "103");
+  BOOST_TEST(runtime::in_directories(directories, *files)->at(0).name == files->at(0).name);
+  BOOST_TEST(runtime::in_directories(directories, {{.name = "pids.max", .value = "1"}}).error().message() ==
+             "cannot set pids limit: container could not join or create cgroup");
+  BOOST_TEST(runtime::directories_of("/sys/fs/cgroup/x").empty());
 }
 
 BOOST_AUTO_TEST_CASE(all_files_are_written_or_none) {

@@ -1,116 +1,23 @@
-// How a kill is counted in a cgroup whose limits nobody touches.
-//
-// The kernel counts an out-of-memory kill in the cgroup of the victim's memory, which is that of the task for which the
-// memory was made (mm->owner), and not in the cgroup that ran out. So there are two processes that share memory: the
-// holder, a fork of ours in the container's cgroup, and the victim, which goes to a cgroup of its own beside it with
-// memory.max 0 and there asks the kernel for a page that is charged to the asking task (a pipe's buffer). Its cgroup is
-// out of memory at once, it is the only process in there that can be killed, and both die. The VM is never in that
-// cgroup, so it cannot be chosen.
 #include "runtime/cgroup/oom.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <cstdlib>
-#include <utility>
-
-#include "base/fd.h"
 #include "base/log.h"
+#include "runtime/cgroup/oom_kill.h"
 
 namespace nacre::runtime {
 
 namespace {
 
 constexpr std::chrono::milliseconds kPause{100};
-constexpr int kPatienceMs = 2'000;
-constexpr size_t kStack = 64 << 10;
 
-constexpr int kRemoveAttempts = 50;
-constexpr useconds_t kRemovePauseUs = 2'000;
+}  // namespace
 
 Result<void> write_at(int directory, const std::string& name, std::string_view text) {
   Fd file = TRY(open_at(directory, name, O_WRONLY));
   return write_all(file.get(), text);
-}
-
-// A cgroup for a moment.
-class Scratch {
- public:
-  static Result<Scratch> create(int parent, const std::string& name) {
-    if (::mkdirat(parent, name.c_str(), 0755) < 0) return fail_errno("mkdir " + name);
-    return Scratch(parent, name);
-  }
-  Scratch(Scratch&& other) noexcept : parent_(other.parent_), name_(std::exchange(other.name_, "")) {}
-  ~Scratch() {
-    if (name_.empty()) return;
-    // A process leaves its cgroup a moment after its end can be seen.
-    for (int i = 0; i < kRemoveAttempts && ::unlinkat(parent_, name_.c_str(), AT_REMOVEDIR) < 0; i++) {
-      ::usleep(kRemovePauseUs);
-    }
-  }
-
- private:
-  Scratch(int parent, std::string name) : parent_(parent), name_(std::move(name)) {}
-  int parent_;
-  std::string name_;
-};
-
-struct Victim {
-  int cgroup_procs;
-  int pipe;
-  pid_t holder;
-};
-
-// On the holder's memory: nothing here may allocate, or call what is not async-signal-safe.
-int run_victim(void* argument) {
-  const auto& victim = *static_cast<const Victim*>(argument);
-  if (::write(victim.cgroup_procs, "0", 1) == 1) [[maybe_unused]]
-    ssize_t n = ::write(victim.pipe, "x", 1);
-  ::kill(victim.holder, SIGKILL);  // still alive: this kernel does not charge such pages
-  ::_exit(1);
-}
-
-[[noreturn]] void run_holder(int cgroup_procs, const Pipe& pipe, int proc) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  ::prctl(PR_SET_NAME, "oom-in-guest", 0, 0, 0);  // for the host's kernel log
-  ::setpgid(0, 0);
-  // An engine's own protection, inherited, would make it unkillable.
-  if (!write_at(proc, "self/oom_score_adj", "1000")) ::_exit(1);
-  static std::array<std::byte, kStack> stack;
-  Victim victim{.cgroup_procs = cgroup_procs, .pipe = pipe.write.get(), .holder = ::getpid()};
-  // CLONE_PARENT: its parent is the stand-in, which reaps it.
-  if (::clone(run_victim, stack.data() + stack.size(), CLONE_VM | CLONE_PARENT | SIGCHLD, &victim) >= 0) {
-    ::poll(nullptr, 0, kPatienceMs);
-  }
-  ::_exit(1);
-}
-
-// True if they were killed for want of memory, as far as can be seen.
-bool reap_both(pid_t group) {
-  bool killed = false;
-  for (;;) {
-    int status = 0;
-    pid_t pid = ::waitpid(-group, &status, __WALL);
-    if (pid < 0 && errno == EINTR) continue;
-    if (pid < 0) return killed;
-    if (pid != group) killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-  }
-}
-
-// With vm.panic_on_oom=2 any such kill panics the host.
-bool panics_on_oom(int proc) {
-  auto file = open_at(proc, "sys/vm/panic_on_oom", O_RDONLY);
-  if (!file) return false;
-  auto text = read_fd(file->get());
-  return text && text->starts_with('2');
 }
 
 Fd open_directory(const std::string& path) {
@@ -118,37 +25,29 @@ Fd open_directory(const std::string& path) {
   return directory ? std::move(*directory) : Fd();
 }
 
-}  // namespace
-
-OomSign::OomSign(const std::string& cgroup) {
-  if (cgroup.empty()) return;
-  cgroup_ = open_directory(cgroup);
-  parent_ = open_directory(cgroup.substr(0, cgroup.rfind('/')));
-  proc_ = open_directory("/proc");
+Result<void> check_no_panic(int proc) {
+  auto file = open_at(proc, "sys/vm/panic_on_oom", O_RDONLY);
+  if (!file) return {};
+  auto text = read_fd(file->get());
+  if (text && text->starts_with('2')) return fail("vm.panic_on_oom is 2", EPERM);
+  return {};
 }
 
-Result<void> OomSign::kill_one() const {
-  if (!cgroup_ || ::faccessat(cgroup_.get(), "memory.events", F_OK, 0) < 0) {
-    return fail("the host's cgroup has no memory controller", ENOENT);
-  }
-  if (panics_on_oom(proc_.get())) return fail("vm.panic_on_oom is 2", EPERM);
-  std::string name = "nacre-oom-" + std::to_string(::getpid());
-  auto scratch = TRY(Scratch::create(parent_.get(), name));
-  TRY(write_at(parent_.get(), name + "/memory.max", "0"));
-  Fd procs = TRY(open_at(parent_.get(), name + "/cgroup.procs", O_WRONLY));
-  Pipe pipe = TRY(make_pipe());
-  pid_t holder = ::fork();
-  if (holder < 0) return fail_errno("fork");
-  if (holder == 0) run_holder(procs.get(), pipe, proc_.get());
-  ::setpgid(holder, holder);
-  if (!reap_both(holder)) return fail("the host's kernel killed nothing", EAGAIN);
-  return {};
+bool become_victim(int proc) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_NAME, "oom-in-guest", 0, 0, 0);  // for the host's kernel log
+  return write_at(proc, "self/oom_score_adj", "1000").has_value();
+}
+
+OomSign::OomSign(const std::string& cgroup, pid_t vmm) {
+  if (cgroup.empty()) return;
+  kill_ = cgroup.starts_with('{') ? oom_kill_v1(cgroup, vmm) : oom_kill_v2(cgroup);
 }
 
 void OomSign::show() {
   auto now = std::chrono::steady_clock::now();
-  if (now < next_) return;
-  if (auto shown = kill_one(); !shown) {
+  if (kill_ == nullptr || now < next_) return;
+  if (auto shown = kill_->show_one(); !shown) {
     log_debug("an out-of-memory kill in the guest is not seen on the host: " + shown.error().message());
   }
   next_ = std::chrono::steady_clock::now() + kPause;

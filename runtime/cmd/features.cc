@@ -74,8 +74,8 @@ Json linux_features() {
   Json off{{"enabled", false}};
   return {{"namespaces", kNamespaces},
           {"capabilities", protocol::kCapabilityNames},
-          // Limits act in the guest, which has version 2; so has the host's cgroup of the stand-in.
-          {"cgroup", {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
+          // Of the host. In the guest there is version 2.
+          {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
           {"seccomp", seccomp_features()},
           {"apparmor", off},
           {"selinux", off},

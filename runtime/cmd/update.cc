@@ -57,12 +57,11 @@ Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record,
   return Vmm{.control = std::move(control), .machine = machine};
 }
 
-// memory.max of the host's cgroup for a machine of that size.
+// The limit of memory of the host's cgroup for a machine of that size.
 Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
-  if (cgroup.empty() || ::access((cgroup + "/memory.max").c_str(), F_OK) < 0) return {};
-  auto most = runtime::host_backstop(resources, memory);
-  TRY_CONTEXT(runtime::set_host_files(cgroup, {{.name = "memory.max", .value = most ? std::to_string(*most) : "max"}}),
-              kFailed);
+  if (!runtime::current_backstop(cgroup)) return {};
+  auto files = runtime::backstop_files(cgroup, resources, runtime::host_backstop(resources, memory));
+  TRY_CONTEXT(runtime::set_host_files(cgroup, files), kFailed);
   return {};
 }
 
@@ -79,17 +78,15 @@ Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, 
   return std::unexpected(done.error());
 }
 
-// What vmm says of itself is no reason to allow it more: never above what memory.max is.
+// What vmm says of itself is no reason to allow it more: never above what the limit is.
 Result<void> lower_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
   if (cgroup.empty()) return {};
-  auto now = read_file(cgroup + "/memory.max");
-  if (!now) return {};
-  uint64_t limit = now->starts_with("max") ? UINT64_MAX : std::strtoull(now->c_str(), nullptr, 10);
-  if (runtime::host_backstop(resources, memory).value_or(UINT64_MAX) > limit) return {};
+  auto now = runtime::current_backstop(cgroup);
+  if (!now || runtime::host_backstop(resources, memory).value_or(UINT64_MAX) > *now) return {};
   return set_backstop(cgroup, resources, memory);
 }
 
-// memory.max follows what the guest really gives back.
+// The limit follows what the guest really gives back.
 Result<void> shrink(const update::ResizeCall& resize, const std::string& cgroup, const Json& resources,
                     uint64_t memory) {
   uint64_t present = TRY(update::shrink_memory(resize, memory));

@@ -78,13 +78,8 @@ Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) 
   return update::keep_resources(dir, resources);
 }
 
-// Limits that would slow the VM's boot down, or stop it, and are no use before a program of the container runs.
-bool waits_for_boot(const protocol::CgroupFile& file) {
-  return file.name == "pids.max" || file.name == "cpu.max" || file.name == "cpu.max.burst";
-}
-
 struct HostCgroup {
-  std::string path;
+  std::string name;                         // as in runtime/cgroup/cgroup.h
   std::vector<protocol::CgroupFile> later;  // limits that are set when the VM is up
 };
 
@@ -93,8 +88,8 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
   const auto& resources = resources_of(config);
   std::string path = config.cgroups_path;
   if (request.systemd_cgroup) path = TRY(systemd_cgroups_path(path, request.id));
-  std::string cgroup = TRY(make_cgroup(path, request.id, needs_domain(resources)));
-  HostCgroup made{.path = cgroup, .later = {}};
+  std::string cgroup = TRY(make_cgroup(path, request.id, resources));
+  HostCgroup made{.name = cgroup, .later = {}};
   auto set = [&]() -> Result<void> {
     auto files = TRY(host_files(resources, cgroup, vm.max_cpus));
     if (!cgroup.empty()) {
@@ -102,9 +97,10 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
       std::erase_if(made.later, std::not_fn(waits_for_boot));
       std::erase_if(files, waits_for_boot);
     }
-    auto backstop = host_backstop(resources, vm.memory);
-    if (backstop && !cgroup.empty() && config.joins.empty())
-      files.push_back({.name = "memory.max", .value = std::to_string(*backstop)});
+    auto most = host_backstop(resources, vm.memory);
+    if (most && config.joins.empty()) {  // a VM that it joins is not in its cgroup
+      for (auto& file : backstop_files(cgroup, resources, most)) files.push_back(std::move(file));
+    }
     TRY(set_host_files(cgroup, files));
     return {};
   }();
@@ -195,7 +191,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     TRY(make_mountpoints(config));
     plan.terminal = TRY(open_terminal(plan.guest_config["process"], request.console_socket, request.foreground));
     auto prepared = TRY(prepare_cgroup(config, request, plan.vm));
-    plan.cgroup = cgroup = prepared.path;
+    plan.cgroup = cgroup = prepared.name;
     Fd own_terminal;
     if (plan.terminal && request.foreground) own_terminal = TRY(plan.terminal->fd.dup());
     // Before anybody reads from it: what is typed from then on is the container's, a ^D too. While hooks run a ^C still

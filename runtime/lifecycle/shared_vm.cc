@@ -64,11 +64,10 @@ Result<void> add_to_shared_vm(const ContainerDir& dir, const std::string& id, co
 Result<void> separate_vm(const ContainerDir& dir, const Record& first) {
   Fd lock = TRY(dir.lock_named(kUpdateLockName));
   if (first.cgroup.empty() || !vm_cgroup(dir).empty()) return {};
-  std::string path = first.cgroup + kCgroupSuffix;
-  TRY(move_to_new_cgroup(path, first.vmm.pid));
+  std::string cgroup = TRY(move_beside(first.cgroup, kCgroupSuffix, first.vmm.pid));
   // In place: the file is in other directories too.
   Fd file = TRY(open_at(dir.fd(), kVmCgroupName, O_WRONLY | O_TRUNC));
-  return write_all(file.get(), path);
+  return write_all(file.get(), cgroup);
 }
 
 void leave_shared_vm(const ContainerDir& dir, const std::string& id) {

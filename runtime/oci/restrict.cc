@@ -7,6 +7,7 @@
 #include <string>
 
 #include "guest-init/protocol/capability_names.h"
+#include "runtime/cgroup/cgroup.h"
 #include "runtime/oci/config.h"
 #include "runtime/oci/mappings.h"
 
@@ -156,6 +157,7 @@ Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
 }  // namespace
 
 void restrict_resources(Json& resources, const std::string& path, std::vector<std::string>& warnings) {
+  if (runtime::host_has_version_1()) return;  // it has all of them, or says itself what it has not
   drop(resources, kDroppedOfResources, path, warnings);
   auto drop_of = [&](const char* group, const auto& list) {
     if (auto found = resources.find(group); found != resources.end()) drop(*found, list, path + "." + group, warnings);

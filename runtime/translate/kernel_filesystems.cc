@@ -19,9 +19,11 @@ struct KernelFilesystem {
 };
 constexpr KernelFilesystem kFilesystems[] = {{"/proc", PROC_SUPER_MAGIC, "proc"},
                                              {"/sys", SYSFS_MAGIC, "sysfs"},
-                                             {"/sys/fs/cgroup", CGROUP2_SUPER_MAGIC, "cgroup"}};
+                                             {"/sys/fs/cgroup", CGROUP2_SUPER_MAGIC, "cgroup"},
+                                             // Where the hierarchies of version 1 are mounted.
+                                             {"/sys/fs/cgroup", TMPFS_MAGIC, "cgroup"}};
 
-constexpr ino_t kRootInode = 1;  // of all three
+constexpr ino_t kRootInode = 1;  // of all
 
 const KernelFilesystem* bound_whole(const oci::Mount& mount) {
   struct statfs info;
@@ -29,6 +31,8 @@ const KernelFilesystem* bound_whole(const oci::Mount& mount) {
   if (!mount.bind || ::statfs(mount.source.c_str(), &info) < 0 || ::stat(mount.source.c_str(), &root) < 0) {
     return nullptr;
   }
+  // A tmpfs may be anybody's.
+  if (info.f_type == TMPFS_MAGIC && mount.source != mount.destination) return nullptr;
   for (const auto& known : kFilesystems) {
     if (mount.destination == known.place && info.f_type == known.magic && root.st_ino == kRootInode) return &known;
   }

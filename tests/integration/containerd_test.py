@@ -97,8 +97,9 @@ class Tasks(unittest.TestCase):
         self.assertEqual((done.stdout, done.returncode), (b"in\n", 4))
         self.assertIn(str(pid), ctr.text("task ps life"))
         metrics = json.loads(ctr.text("task metrics --format json life"))
-        self.assertGreater(int(metrics["cpu"]["usage_usec"]), 0)
-        self.assertGreater(int(metrics["memory"]["usage"]), 1 << 20)
+        cpu, memory = metrics["cpu"], metrics["memory"]["usage"]  # of cgroup version 2, or 1
+        self.assertGreater(int(cpu["usage_usec"] if "usage_usec" in cpu else cpu["usage"]["total"]), 0)
+        self.assertGreater(int(memory["usage"] if isinstance(memory, dict) else memory), 1 << 20)
         self.assertGreater(int(metrics["pids"]["current"]), 0)
         ctr("task pause life")
         self.assertEqual(self.status("life")[1], "PAUSED")

@@ -21,7 +21,6 @@ namespace nacre::guest {
 namespace {
 
 constexpr int kSetupFailed = 1;
-constexpr int kNotFound = 127, kNotExecutable = 126;  // as a shell says it
 
 // Everything else that guest-init had open belongs to other containers: a copy of the writing end of another's stdin
 // would keep that from ending.
@@ -188,9 +187,10 @@ Result<void> take_and_report(const std::optional<Terminal>& terminal, const Chil
     if (auto installed = install_seccomp(*process.seccomp); !installed) give_up(plan, installed.error());
   }
   ::execve(program->c_str(), argv.data(), envp.data());
-  int code = errno;
-  report_error(plan.control, Error("exec " + *program + ": " + describe_errno(code), code));
-  ::_exit(code == ENOENT ? kNotFound : kNotExecutable);
+  // As under runc the container has started by now: who looks at its output is told.
+  std::string line = "exec " + *program + ": " + describe_errno(errno) + "\n";
+  (void)write_all(STDERR_FILENO, line);
+  ::_exit(kSetupFailed);
 }
 
 Result<void> check_program(const std::string& path) {

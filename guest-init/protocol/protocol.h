@@ -44,7 +44,7 @@
 //                                          [, passed: [{in: PORT, out: PORT}]]}}
 //   start    {container: ID}                     releases the first process  -> ok, once its program runs
 //            First its startContainer hooks run; one that fails is an error here, and the process then exits with 1.
-//            An execve that fails (ENOEXEC) is an error here; the process then exits with 126 or 127.
+//            An execve that fails (ENOEXEC) is none here: a line on the process's stderr says so, and it exits with 1.
 //   exec     {container: ID, exec: NAME, process: OCI process, stdin, stdout, stderr [, passed] [, ignorePaused: bool]
 //             [, cgroup: PATH]}
 //            Like create, for another process; NAME is unique in the container. PATH is relative to the container's

@@ -154,6 +154,12 @@ bool is_kernel_thread(pid_t pid) {
   return ::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), &program, 1) < 0 && errno == ENOENT;
 }
 
+void move_kernel_threads(const std::string& from, const std::string& to) {
+  for (pid_t pid : pids_in(from)) {
+    if (is_kernel_thread(pid)) (void)write_to(to + "/cgroup.procs", std::to_string(pid));
+  }
+}
+
 std::string name_of(const Directories& directories) {
   return Json(directories).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -192,8 +198,9 @@ class Version1 : public CgroupVersion {
     std::vector<std::string> made;
     auto moved = [&]() -> Result<void> {
       TRY(make_all(directories, Json::object(), made));
-      for (const auto& directory : distinct(directories)) {
-        TRY(write_to(directory + "/cgroup.procs", std::to_string(pid)));
+      for (const auto& directory : distinct(directories_of(cgroup))) {
+        TRY(write_to(directory + suffix + "/cgroup.procs", std::to_string(pid)));
+        move_kernel_threads(directory, directory + suffix);
       }
       return {};
     }();

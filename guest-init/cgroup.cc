@@ -1,6 +1,5 @@
 #include "guest-init/cgroup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,23 +9,13 @@
 #include <cstdlib>
 #include <functional>
 
+#include "base/directory.h"
+
 namespace nacre::guest {
 
 namespace {
 
 constexpr const char* kSetting = "error setting cgroup config for procHooks process";  // as runc calls it
-
-std::vector<std::string> directories_in(const std::string& path) {
-  std::vector<std::string> names;
-  DIR* directory = ::opendir(path.c_str());
-  if (directory == nullptr) return names;
-  while (dirent* entry = ::readdir(directory)) {
-    std::string name = entry->d_name;
-    if (entry->d_type == DT_DIR && name != "." && name != "..") names.push_back(path + "/" + name);
-  }
-  ::closedir(directory);
-  return names;
-}
 
 void for_each_process(const std::string& path, const std::function<void(pid_t)>& visit) {
   for (const std::string& below : directories_in(path)) for_each_process(below, visit);

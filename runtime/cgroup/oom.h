@@ -23,8 +23,8 @@ class OomKill {
 // those. This adds one there. See oom_v2.cc and oom_v1.cc.
 class OomSign {
  public:
-  // For our own cgroup (runtime/cgroup/cgroup.h; empty: none), where vmm, our child, runs too. What it needs of the
-  // host's files it opens here: the stand-in leaves the host's mounts.
+  // For our own cgroup (runtime/cgroup/cgroup.h; empty: none), where vmm, our child, runs too; 0 where it does not.
+  // What it needs of the host's files it opens here: the stand-in leaves the host's mounts.
   OomSign(const std::string& cgroup, pid_t vmm);
 
   // Blocks for some milliseconds. Not more often than is good for the host, however often the guest says so. Where it

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "base/fd.h"
@@ -112,10 +113,14 @@ class OomKillV1 : public OomKill {
   Result<void> show_one() const override {
     if (!memory_) return fail("the host's cgroup has no memory controller", ENOENT);
     TRY(check_no_panic(proc_.get()));
-    auto stopped = TRY(Stopped::stop(vmm_));
     // Otherwise it would be vmm that goes out to the disk, and vmm that is killed.
+    std::optional<Stopped> stopped;
+    std::optional<Setting> score;
+    if (vmm_ > 0) {
+      stopped.emplace(TRY(Stopped::stop(vmm_)));
+      score.emplace(TRY(Setting::change(proc_.get(), std::to_string(vmm_) + "/oom_score_adj", TRY(vmm_score()))));
+    }
     auto swappiness = TRY(Setting::change(memory_.get(), "memory.swappiness", "0"));
-    auto score = TRY(Setting::change(proc_.get(), std::to_string(vmm_) + "/oom_score_adj", TRY(vmm_score())));
     uint64_t limit = std::min(TRY(bytes("memory.usage_in_bytes")) + kRoom, TRY(bytes(kMemoryLimit)));
     auto lowered = TRY(Setting::change(memory_.get(), kMemoryLimit, std::to_string(limit)));
     return kill_one(limit);

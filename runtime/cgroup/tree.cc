@@ -1,6 +1,5 @@
 #include "runtime/cgroup/tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <fstream>
 #include <ranges>
 
+#include "base/directory.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -20,18 +20,6 @@ namespace {
 
 constexpr int kRemoveAttempts = 50;
 constexpr useconds_t kRemovePauseUs = 2'000;
-
-std::vector<std::string> directories_in(const std::string& path) {
-  std::vector<std::string> names;
-  DIR* directory = ::opendir(path.c_str());
-  if (directory == nullptr) return names;
-  while (dirent* entry = ::readdir(directory)) {
-    std::string name = entry->d_name;
-    if (entry->d_type == DT_DIR && name != "." && name != "..") names.push_back(path + "/" + name);
-  }
-  ::closedir(directory);
-  return names;
-}
 
 long count_processes(const std::string& directory) {
   auto text = read_file(directory + "/cgroup.procs");

@@ -89,7 +89,9 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
   Session session(vm.take_control(), plan.id, "", vm.pidfd());
-  session.on_oom([sign = std::make_shared<OomSign>(plan.cgroup, vm.process().pid)] { sign->show(); });
+  // A VM that we have joined is no child of ours, and not in our cgroup.
+  pid_t own_vmm = plan.vm_of.empty() ? vm.process().pid : 0;
+  session.on_oom([sign = std::make_shared<OomSign>(plan.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
   Json create{{"type", "create"}, {"container", plan.id}, {"config", std::move(plan.guest_config)}};
   Stdio stdio = probe_stdio(plan.terminal, std::move(plan.passed_fds));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/fd.h"
 #include "devices/virtio/fs/errno_result.h"
@@ -45,8 +46,9 @@ class HandleTable {
   }
 
   void remove(uint64_t fh) { handles_.erase(fh); }
-  void remove_all(uint64_t nodeid) {
-    std::erase_if(handles_, [nodeid](const auto& entry) { return entry.second->nodeid == nodeid; });
+  // Those of a set of inodes, in one pass: how many there are of either is the guest's choice.
+  void remove_all(const std::unordered_set<uint64_t>& nodeids) {
+    std::erase_if(handles_, [&](const auto& entry) { return nodeids.contains(entry.second->nodeid); });
   }
   void clear() { handles_.clear(); }
   size_t size() const { return handles_.size(); }

@@ -75,10 +75,10 @@ void InodeTable::forget(uint64_t nodeid, uint64_t lookups) {
   inodes_.erase(found);
 }
 
-std::vector<uint64_t> InodeTable::remove_tree(TreeId tree) {
-  std::vector<uint64_t> removed;
+std::unordered_set<uint64_t> InodeTable::remove_tree(TreeId tree) {
+  std::unordered_set<uint64_t> removed;
   for (const auto& [nodeid, inode] : inodes_) {
-    if (inode->tree == tree) removed.push_back(nodeid);
+    if (inode->tree == tree) removed.insert(nodeid);
   }
   for (uint64_t nodeid : removed) forget(nodeid, UINT64_MAX);
   return removed;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/fd.h"
@@ -56,7 +57,7 @@ class InodeTable {
   // More references than there are, or an unknown id, is no error. The root stays.
   void forget(uint64_t nodeid, uint64_t lookups);
   // Forgets a tree, whatever the guest still holds of it. The node ids that there were.
-  std::vector<uint64_t> remove_tree(TreeId tree);
+  std::unordered_set<uint64_t> remove_tree(TreeId tree);
   // Back to the root alone.
   void clear();
 

@@ -26,6 +26,7 @@ bool host_has_version_2() {
 
 const CgroupVersion& version_of(const std::string& cgroup) {
   if (cgroup.empty()) return host_has_version_1() ? version_1() : version_2();
+  if (has_unit(cgroup)) return version_with_unit();
   return cgroup.starts_with('{') ? version_1() : version_2();
 }
 

@@ -4,8 +4,9 @@
 // Made, found and removed as runc does it; an error where that fails for root. Others have none where they may not make
 // one, and a debug line says so.
 //
-// A cgroup has a name, one line of text that only this folder looks into: with version 2 its directory; with version 1
-// a JSON object of its directories, by controller; empty where there is no cgroup.
+// A cgroup has a name, one line of text that only this folder looks into: with version 2 its directory, which
+// "systemd:" is before where that has a unit for it; with version 1 a JSON object of its directories, by controller;
+// empty where there is no cgroup.
 #pragma once
 
 #include <sys/types.h>

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "runtime/cgroup/systemd.h"
+#include "runtime/cgroup/unit.h"
 #include "runtime/cgroup/v1_files.h"
 #include "runtime/cgroup/v2.h"
 
@@ -150,6 +151,43 @@ BOOST_AUTO_TEST_CASE(a_cgroups_path_does_not_lead_out) {
   BOOST_TEST(directory("/a/b") == "/sys/fs/cgroup/a/b");
   BOOST_TEST(directory("/../a/./../b//c/") == "/sys/fs/cgroup/b/c");
   BOOST_TEST(directory("/") == "/sys/fs/cgroup");
+}
+
+BOOST_AUTO_TEST_CASE(systemd_is_told_what_the_files_say) {
+  auto properties = runtime::properties_of({{.name = "memory.max", .value = "100"},
+                                            {.name = "pids.max", .value = "max"},
+                                            {.name = "cpu.max", .value = "33333 100000"},
+                                            {.name = "cpuset.cpus", .value = "0-1,9"},
+                                            {.name = "io.max", .value = "7:0 rbps=1"}});
+  BOOST_REQUIRE(properties.size() == 5);
+  BOOST_TEST(properties[0].name == "MemoryMax");
+  BOOST_TEST(std::get<uint64_t>(properties[0].value) == 100);
+  BOOST_TEST(std::get<uint64_t>(properties[1].value) == UINT64_MAX);
+  BOOST_TEST(std::get<uint64_t>(properties[2].value) == 100'000);
+  BOOST_TEST(std::get<uint64_t>(properties[3].value) == 340'000);
+  BOOST_TEST((std::get<std::vector<uint8_t>>(properties[4].value) == std::vector<uint8_t>{3, 2}));
+}
+
+BOOST_AUTO_TEST_CASE(annotations_are_properties_of_the_unit) {
+  auto value_of = [](const char* name, const char* text) {
+    auto properties =
+        runtime::annotated_properties({{"other", "x"}, {std::string("org.systemd.property.") + name, text}});
+    return properties ? std::optional(properties->at(0)) : std::nullopt;
+  };
+  BOOST_TEST(std::get<bool>(value_of("Abc", "true")->value));
+  BOOST_TEST(std::get<int32_t>(value_of("Abc", "-7")->value) == -7);
+  BOOST_TEST(std::get<uint64_t>(value_of("Abc", "uint64 7")->value) == 7);
+  BOOST_TEST(std::get<std::string>(value_of("Abc", "'a b'")->value) == "a b");
+  BOOST_TEST((std::get<std::vector<std::string>>(value_of("Abc", "['a', \"b\"]")->value) ==
+              std::vector<std::string>{"a", "b"}));
+  BOOST_TEST(value_of("TimeoutStopSec", "uint64 2")->name == "TimeoutStopUSec");
+  BOOST_TEST(std::get<uint64_t>(value_of("TimeoutStopSec", "uint64 2")->value) == 2'000'000);
+  for (const char* bad : {"", "x", "'a", "['a'", "['a',]", "uint64 -1", "uint64 2 3", "7x", "'a' b", "@as x"}) {
+    BOOST_TEST(!value_of("Abc", bad).has_value(), bad);
+  }
+  BOOST_TEST(!value_of("Ab", "true").has_value());
+  BOOST_TEST(!value_of("Ab1c", "true").has_value());
+  BOOST_TEST(!value_of("AbcSec", "'x'").has_value());
 }
 
 BOOST_AUTO_TEST_CASE(slices_are_nested) {

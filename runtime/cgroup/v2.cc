@@ -64,23 +64,14 @@ Result<void> make_path(const std::string& directory, bool domain_limits, std::ve
   return {};
 }
 
-Result<void> check_existing(const std::string& directory) {
-  warn_of_processes(directory);
-  if (content_of(directory + "/cgroup.freeze") == "1") return fail("container's cgroup unexpectedly frozen", EBUSY);
-  return {};
-}
-
 class Version2 : public CgroupVersion {
  public:
   Result<std::string> make(const std::string& cgroups_path, const std::string& id,
                            const Json& resources) const override {
     std::string directory = TRY(cgroup_directory(cgroups_path, id));
     TRY(check_existing(directory));
-    std::vector<std::string> made;
-    auto outcome = make_path(directory, needs_domain(resources), made);
-    if (outcome) return directory;
-    unmake(made);
-    return std::unexpected(outcome.error().with_context("unable to apply cgroup configuration"));
+    TRY(make_directory_v2(directory, resources));
+    return directory;
   }
 
   Result<void> enter(const std::string& cgroup) const override { return write_to(cgroup + "/cgroup.procs", "0"); }
@@ -121,6 +112,20 @@ class Version2 : public CgroupVersion {
 const CgroupVersion& version_2() {
   static const Version2 kVersion;
   return kVersion;
+}
+
+Result<void> check_existing(const std::string& directory) {
+  warn_of_processes(directory);
+  if (content_of(directory + "/cgroup.freeze") == "1") return fail("container's cgroup unexpectedly frozen", EBUSY);
+  return {};
+}
+
+Result<void> make_directory_v2(const std::string& directory, const Json& resources) {
+  std::vector<std::string> made;
+  auto outcome = make_path(directory, needs_domain(resources), made);
+  if (outcome) return {};
+  unmake(made);
+  return std::unexpected(outcome.error().with_context("unable to apply cgroup configuration"));
 }
 
 Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id) {

@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "base/result.h"
 
 namespace nacre::runtime {
@@ -10,5 +12,11 @@ namespace nacre::runtime {
 // The directory that a linux.cgroupsPath in cgroupfs form stands for: an absolute path is below the mount point, a
 // relative one (or the id, where there is none) beside our own cgroup. ".." does not lead out.
 Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id);
+
+// An error, with runc's words, for one that is frozen; a warning for one that others use.
+Result<void> check_existing(const std::string& directory);
+
+// With all controllers on the way to it. On an error nothing is left.
+Result<void> make_directory_v2(const std::string& directory, const nlohmann::json& resources);
 
 }  // namespace nacre::runtime

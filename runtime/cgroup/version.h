@@ -46,6 +46,9 @@ class CgroupVersion {
 
 const CgroupVersion& version_1();
 const CgroupVersion& version_2();
+// Version 2 with a unit of systemd.
+const CgroupVersion& version_with_unit();
+bool has_unit(const std::string& cgroup);
 
 // That of a cgroup; of the host, where the container has none.
 const CgroupVersion& version_of(const std::string& cgroup);

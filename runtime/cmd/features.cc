@@ -75,7 +75,7 @@ Json linux_features() {
   return {{"namespaces", kNamespaces},
           {"capabilities", protocol::kCapabilityNames},
           // Of the host. In the guest there is version 2.
-          {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}}},
+          {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
           {"seccomp", seccomp_features()},
           {"apparmor", off},
           {"selinux", off},

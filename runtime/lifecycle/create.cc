@@ -81,15 +81,21 @@ Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) 
 struct HostCgroup {
   std::string name;                         // as in runtime/cgroup/cgroup.h
   std::vector<protocol::CgroupFile> later;  // limits that are set when the VM is up
+  Holder holder;                            // until the stand-in is there
 };
 
 // The host's cgroup of a container, with the limits that act there.
 Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest& request, const vmm::Config& vm) {
   const auto& resources = resources_of(config);
-  std::string path = config.cgroups_path;
-  if (request.systemd_cgroup) path = TRY(systemd_cgroups_path(path, request.id));
-  std::string cgroup = TRY(make_cgroup(path, request.id, resources));
-  HostCgroup made{.name = cgroup, .later = {}};
+  HostCgroup made;
+  if (request.systemd_cgroup) {
+    auto unit = TRY(make_systemd_cgroup(config.cgroups_path, request.id, resources, config.annotations));
+    made.name = std::move(unit.name);
+    made.holder = std::move(unit.holder);
+  } else {
+    made.name = TRY(make_cgroup(config.cgroups_path, request.id, resources));
+  }
+  const std::string& cgroup = made.name;
   auto set = [&]() -> Result<void> {
     auto files = TRY(host_files(resources, cgroup, vm.max_cpus));
     if (!cgroup.empty()) {
@@ -105,6 +111,7 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
     return {};
   }();
   if (set) return made;
+  made.holder = {};
   remove_cgroup(cgroup);
   return std::unexpected(set.error().with_context(kSettingLimits));
 }

@@ -1,0 +1,185 @@
+"""--systemd-cgroup: the container is a transient unit of systemd's, compared with runc beside us.
+
+systemd is PID 1 of a pid namespace in the lab, with a cgroup namespace of its own; this script runs itself in there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from unittest import mock
+
+from support import NACRE, PATIENCE, ContainerTest, Surroundings, alive, children, main, nacre, run, state, wait_until
+
+ROOT = "/sys/fs/cgroup"
+MIB = 1 << 20
+INSIDE = "NACRE_TEST_UNDER_SYSTEMD"
+INIT = """set -e
+mount -t proc proc /proc
+umount -l /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/lock
+: >/run/console
+mount --bind /run/console /dev/console
+exec /lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=no
+"""
+# What the VM has for itself, or what is of one container alone.
+OURS_ALONE = {"MemoryMax", "MemoryCurrent", "MemoryAvailable", "TasksCurrent", "TasksMax", "CPUUsageNSec", "CPUWeight",
+              "Id", "Names", "Description", "ControlGroup", "ControlGroupId", "InvocationID", "IOReadBytes",
+              "DropInPaths", "FragmentPath", "IOReadOperations", "IOWriteBytes", "IOWriteOperations", "EffectiveMemoryMax"}
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def show(unit):
+    """Properties as systemctl prints them."""
+    lines = run("systemctl", "show", "--no-pager", unit).stdout.decode().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def comparable(unit):
+    return {name: value for name, value in show(unit).items()
+            if name not in OURS_ALONE and "Timestamp" not in name and not name.startswith(("Device", "BPF"))}
+
+
+class Units(ContainerTest):
+    RESOURCES = {"memory": {"limit": 64 * MIB, "swap": 96 * MIB, "reservation": 32 * MIB},
+                 "cpu": {"shares": 1024, "quota": 60000, "period": 100000, "cpus": "0", "mems": "0"},
+                 "pids": {"limit": 33}}
+
+    def setUp(self):
+        # systemd itself comes and goes with files and slices of its own.
+        watched = "/run/nacre", "/run/runc", "/tmp", "/dev/shm"
+        self.enterContext(mock.patch.object(Surroundings, "WATCHED", watched))
+        super().setUp()
+        look = self.surroundings.look
+
+        def scopes():
+            found = look()
+            return {**found, "cgroups": {path for path in found["cgroups"] if path.endswith(".scope")}}
+        self.surroundings.look = scopes
+
+    def start(self, runtime, container, path="nt-a.slice:pre:name", resources=None, annotations=None):
+        def change(config):
+            config["annotations"] = annotations or {}
+            config["linux"].update(resources=resources or {}, cgroupsPath=path)
+        bundle = self.bundle("sleep", "1000", change=change)
+        with open("/dev/null", "r+b") as null, open(f"{bundle.path}/log", "w+b") as log:
+            done = subprocess.run([runtime, "--systemd-cgroup", "run", "-d", "--bundle", bundle.path, container],
+                                  stdin=null, stdout=null, stderr=log, timeout=PATIENCE, check=False)
+            log.seek(0)
+            self.log = log.read().decode()
+        return done.returncode
+
+    def started(self, **options):
+        container = self.container()
+        self.assertEqual(self.start(NACRE, container, **options), 0, self.log)
+        return container
+
+    def started_by_runc(self, **options):
+        self.addCleanup(run, "runc", "--systemd-cgroup", "delete", "--force", "reference")
+        self.assertEqual(self.start("runc", "reference", **options), 0, self.log)
+        return json.loads(run("runc", "state", "reference").stdout)["pid"]
+
+    def gone(self, unit):
+        return show(unit)["LoadState"] == "not-found"
+
+    def test_the_unit_is_runcs(self):
+        annotations = {"org.systemd.property.TimeoutStopUSec": "uint64 7000000",
+                       "org.systemd.property.CollectMode": "'inactive-or-failed'"}
+        container = self.started(path="nt-a.slice:pre:ours", resources=self.RESOURCES, annotations=annotations)
+        self.started_by_runc(path="nt-a.slice:pre:theirs", resources=self.RESOURCES, annotations=annotations)
+        self.assertEqual(comparable("pre-ours.scope"), comparable("pre-theirs.scope"))
+        ours = show("pre-ours.scope")
+        expected = {"Slice": "nt-a.slice", "ControlGroup": "/nt.slice/nt-a.slice/pre-ours.scope", "Delegate": "yes",
+                    "MemoryLow": str(32 * MIB), "CPUQuotaPerSecUSec": "600ms", "AllowedCPUs": "0", "TasksMax": "33",
+                    "TimeoutStopUSec": "7s", "ActiveState": "active"}
+        self.assertEqual({name: ours[name] for name in expected}, expected)
+        pid = state(container)["pid"]
+        self.assertEqual(read(f"/proc/{pid}/cgroup").strip(), f"0::{ours['ControlGroup']}")
+        # What systemd knows is what the files say, and stays when it writes them again.
+        directory = ROOT + ours["ControlGroup"]
+        before = {name: read(f"{directory}/{name}") for name in ("memory.max", "cpu.max", "pids.max", "cpu.weight")}
+        self.assertEqual(before["memory.max"].strip(), ours["MemoryMax"])
+        run("systemctl", "daemon-reload")
+        self.assertEqual({name: read(f"{directory}/{name}") for name in before}, before)
+        self.updates(container, directory)
+        done = nacre("--systemd-cgroup", "delete", "--force", container)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(self.gone("pre-ours.scope"))
+        self.assertFalse(os.path.exists(directory))
+
+    def updates(self, container, directory):
+        changes = ["--cpu-quota", "70000", "--memory-reservation", "16m", "--pids-limit", "40"]
+        self.assertEqual(nacre("update", *changes, container).returncode, 0)
+        self.assertEqual(run("runc", "--systemd-cgroup", "update", *changes, "reference").returncode, 0)
+        self.assertEqual(comparable("pre-ours.scope"), comparable("pre-theirs.scope"))
+        self.assertEqual(show("pre-ours.scope")["TasksMax"], "40")
+        self.assertEqual(read(f"{directory}/pids.max"), "40\n")
+
+    def test_systemctl_stop_ends_the_container(self):
+        container = self.started(path=":pre:stop")
+        self.assertEqual(show("pre-stop.scope")["Slice"], "system.slice")
+        pid = state(container)["pid"]
+        vmm = children(pid)
+        done = run("systemctl", "stop", "pre-stop.scope")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        wait_until(lambda: not alive(pid) and not any(map(alive, vmm)), "all have ended")
+        self.assertEqual(state(container)["status"], "stopped")
+        self.assertTrue(self.gone("pre-stop.scope"))
+        self.assertEqual(nacre("delete", container).stderr, b"")
+
+    def test_a_container_that_ends_leaves_no_unit(self):
+        container = self.started(path="")
+        unit = f"nacre-{container}.scope"
+        self.assertEqual(show(unit)["ActiveState"], "active")
+        nacre("kill", container, "KILL")
+        wait_until(lambda: state(container)["status"] == "stopped", "it has ended")
+        wait_until(lambda: self.gone(unit), "the unit is gone")
+        self.assertEqual(nacre("delete", container).stderr, b"")
+
+    def test_what_cannot_be(self):
+        self.assertEqual(self.start(NACRE, self.container(), annotations={"org.systemd.property.Slice": "nonsense"}), 1)
+        self.assertIn("value parse error", self.log)
+        self.assertEqual(self.start(NACRE, self.container(), annotations={"org.systemd.property.NoSuch": "true"}), 1)
+        self.assertIn("unable to start unit", self.log)
+        self.assertEqual(self.start(NACRE, self.container(), path="/a/b"), 1)
+        self.assertIn("slice:prefix:name", self.log)
+        self.assertFalse(os.path.exists(f"{ROOT}/nt.slice/nt-a.slice/pre-name.scope"))
+
+
+def run_under_systemd():
+    """Starts systemd and this script beside it; never returns."""
+    os.makedirs(f"{ROOT}/systemd")
+    with open("/tmp/init.sh", "w", encoding="ascii") as file:
+        file.write(INIT)
+
+    def enter():
+        with open(f"{ROOT}/systemd/cgroup.procs", "w", encoding="ascii") as procs:
+            procs.write("0")
+    outer = subprocess.Popen(["unshare", "--pid", "--fork", "--mount", "--cgroup", "--kill-child", "sh", "/tmp/init.sh"],
+                             stdin=subprocess.DEVNULL, preexec_fn=enter)
+    wait_until(lambda: children(outer.pid), "there is a PID 1")
+    (pid,) = children(outer.pid)
+    # The root of systemd's cgroups must have no process, or it has no controllers to give.
+    with open(f"{ROOT}/cgroup.procs", "w", encoding="ascii") as procs:
+        procs.write(str(outer.pid))
+    within = ["nsenter", "-t", str(pid), "--pid", "--mount", "--cgroup", "--"]
+    wait_until(lambda: run(*within, "systemctl", "is-active", "dbus.socket").stdout == b"active\n", "systemd is up")
+    # A cgroup of systemd's, as a login would have.
+    os.makedirs(f"{ROOT}/systemd/test")
+    with open(f"{ROOT}/systemd/test/cgroup.procs", "w", encoding="ascii") as procs:
+        procs.write(str(os.getpid()))
+    done = subprocess.run([*within, sys.executable, os.path.realpath(__file__), *sys.argv[1:]], env={**os.environ, INSIDE: "1"}, check=False)
+    outer.kill()
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    if INSIDE not in os.environ:
+        run_under_systemd()
+    main()

@@ -89,6 +89,9 @@ class WithUnit : public CgroupVersion {
   std::vector<pid_t> processes(const std::string& cgroup) const override {
     return version_2().processes(directory_v2(cgroup));
   }
+  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
+    return version_2().move_beside(directory_v2(cgroup), suffix, pid);
+  }
   void remove(const std::string& cgroup) const override {
     if (auto stopped = stop_unit(unit_of(cgroup)); !stopped) log_warn(stopped.error().message());
     version_2().remove(directory_v2(cgroup));

@@ -1,6 +1,5 @@
 #include "runtime/cgroup/unit.h"
 
-#include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,8 @@
 #include <optional>
 #include <string_view>
 
+#include "runtime/cgroup/sd_bus.h"
+
 namespace nacre::runtime {
 
 namespace {
@@ -20,19 +21,19 @@ constexpr const char* kPath = "/org/freedesktop/systemd1";
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
 constexpr std::chrono::seconds kJobTimeout{30};  // runc's
 
-template <auto release>
 struct Release {
-  void operator()(auto* object) const { release(object); }
+  void operator()(sd_bus* bus) const { sd_bus_calls().flush_close_unref(bus); }
+  void operator()(sd_bus_message* message) const { sd_bus_calls().message_unref(message); }
 };
-using Bus = std::unique_ptr<sd_bus, Release<sd_bus_flush_close_unref>>;
-using Message = std::unique_ptr<sd_bus_message, Release<sd_bus_message_unref>>;
+using Bus = std::unique_ptr<sd_bus, Release>;
+using Message = std::unique_ptr<sd_bus_message, Release>;
 
 struct CallError {
   CallError() = default;
   CallError(const CallError&) = delete;
   CallError& operator=(const CallError&) = delete;
-  ~CallError() { sd_bus_error_free(&error); }
-  bool is(const char* name) const { return sd_bus_error_has_name(&error, name) > 0; }
+  ~CallError() { sd_bus_calls().error_free(&error); }
+  bool is(const char* name) const { return sd_bus_calls().error_has_name(&error, name) > 0; }
   sd_bus_error error = SD_BUS_ERROR_NULL;
 };
 
@@ -41,8 +42,9 @@ std::unexpected<Error> failed(std::string_view what, int code) {
 }
 
 Result<Bus> connect() {
+  TRY(load_sd_bus());
   sd_bus* bus = nullptr;
-  int code = ::geteuid() == 0 ? sd_bus_open_system(&bus) : sd_bus_open_user(&bus);
+  int code = ::geteuid() == 0 ? sd_bus_calls().open_system(&bus) : sd_bus_calls().open_user(&bus);
   if (code < 0) return failed("unable to connect to systemd's bus", code);
   return Bus(bus);
 }
@@ -50,47 +52,47 @@ Result<Bus> connect() {
 // A value as a variant, by its type.
 struct Appender {
   sd_bus_message* message;
-  int operator()(bool v) const { return sd_bus_message_append(message, "v", "b", static_cast<int>(v)); }
-  int operator()(int32_t v) const { return sd_bus_message_append(message, "v", "i", v); }
-  int operator()(uint32_t v) const { return sd_bus_message_append(message, "v", "u", v); }
-  int operator()(int64_t v) const { return sd_bus_message_append(message, "v", "x", v); }
-  int operator()(uint64_t v) const { return sd_bus_message_append(message, "v", "t", v); }
-  int operator()(double v) const { return sd_bus_message_append(message, "v", "d", v); }
-  int operator()(const std::string& v) const { return sd_bus_message_append(message, "v", "s", v.c_str()); }
+  int operator()(bool v) const { return sd_bus_calls().message_append(message, "v", "b", static_cast<int>(v)); }
+  int operator()(int32_t v) const { return sd_bus_calls().message_append(message, "v", "i", v); }
+  int operator()(uint32_t v) const { return sd_bus_calls().message_append(message, "v", "u", v); }
+  int operator()(int64_t v) const { return sd_bus_calls().message_append(message, "v", "x", v); }
+  int operator()(uint64_t v) const { return sd_bus_calls().message_append(message, "v", "t", v); }
+  int operator()(double v) const { return sd_bus_calls().message_append(message, "v", "d", v); }
+  int operator()(const std::string& v) const { return sd_bus_calls().message_append(message, "v", "s", v.c_str()); }
   int operator()(const std::vector<uint32_t>& v) const { return append_array("au", 'u', v); }
   int operator()(const std::vector<uint8_t>& v) const { return append_array("ay", 'y', v); }
   int operator()(const std::vector<std::string>& v) const {
-    int code = sd_bus_message_open_container(message, 'v', "as");
-    if (code >= 0) code = sd_bus_message_open_container(message, 'a', "s");
+    int code = sd_bus_calls().message_open_container(message, 'v', "as");
+    if (code >= 0) code = sd_bus_calls().message_open_container(message, 'a', "s");
     for (const auto& text : v) {
-      if (code >= 0) code = sd_bus_message_append(message, "s", text.c_str());
+      if (code >= 0) code = sd_bus_calls().message_append(message, "s", text.c_str());
     }
-    if (code >= 0) code = sd_bus_message_close_container(message);
-    return code < 0 ? code : sd_bus_message_close_container(message);
+    if (code >= 0) code = sd_bus_calls().message_close_container(message);
+    return code < 0 ? code : sd_bus_calls().message_close_container(message);
   }
 
   template <typename Number>
   int append_array(const char* type, char element, const std::vector<Number>& v) const {
-    int code = sd_bus_message_open_container(message, 'v', type);
-    if (code >= 0) code = sd_bus_message_append_array(message, element, v.data(), v.size() * sizeof(Number));
-    return code < 0 ? code : sd_bus_message_close_container(message);
+    int code = sd_bus_calls().message_open_container(message, 'v', type);
+    if (code >= 0) code = sd_bus_calls().message_append_array(message, element, v.data(), v.size() * sizeof(Number));
+    return code < 0 ? code : sd_bus_calls().message_close_container(message);
   }
 };
 
 int append_properties(sd_bus_message* message, const UnitProperties& properties) {
-  int code = sd_bus_message_open_container(message, 'a', "(sv)");
+  int code = sd_bus_calls().message_open_container(message, 'a', "(sv)");
   for (const auto& [name, value] : properties) {
-    if (code >= 0) code = sd_bus_message_open_container(message, 'r', "sv");
-    if (code >= 0) code = sd_bus_message_append(message, "s", name.c_str());
+    if (code >= 0) code = sd_bus_calls().message_open_container(message, 'r', "sv");
+    if (code >= 0) code = sd_bus_calls().message_append(message, "s", name.c_str());
     if (code >= 0) code = std::visit(Appender{message}, value);
-    if (code >= 0) code = sd_bus_message_close_container(message);
+    if (code >= 0) code = sd_bus_calls().message_close_container(message);
   }
-  return code < 0 ? code : sd_bus_message_close_container(message);
+  return code < 0 ? code : sd_bus_calls().message_close_container(message);
 }
 
 Result<Message> new_call(sd_bus* bus, const char* method) {
   sd_bus_message* message = nullptr;
-  int code = sd_bus_message_new_method_call(bus, &message, kService, kPath, kManager, method);
+  int code = sd_bus_calls().message_new_method_call(bus, &message, kService, kPath, kManager, method);
   if (code < 0) return failed(method, code);
   return Message(message);
 }
@@ -100,10 +102,10 @@ class Jobs {
  public:
   // Before the call that makes a job.
   Result<void> listen(sd_bus* bus) {
-    int code = sd_bus_match_signal(bus, nullptr, kService, kPath, kManager, "JobRemoved", &Jobs::removed, this);
+    int code = sd_bus_calls().match_signal(bus, nullptr, kService, kPath, kManager, "JobRemoved", &Jobs::removed, this);
     if (code < 0) return failed("JobRemoved", code);
     CallError error;
-    code = sd_bus_call_method(bus, kService, kPath, kManager, "Subscribe", &error.error, nullptr, "");
+    code = sd_bus_calls().call_method(bus, kService, kPath, kManager, "Subscribe", &error.error, nullptr, "");
     if (code < 0) return failed("Subscribe", code);
     return {};
   }
@@ -112,12 +114,12 @@ class Jobs {
   Result<std::string> wait(sd_bus* bus, const std::string& job) {
     auto deadline = std::chrono::steady_clock::now() + kJobTimeout;
     while (!results_.contains(job)) {
-      int code = sd_bus_process(bus, nullptr);
+      int code = sd_bus_calls().process(bus, nullptr);
       if (code < 0) return failed("systemd's bus", code);
       if (code > 0) continue;
       auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - std::chrono::steady_clock::now());
       if (left.count() <= 0) return "";
-      code = sd_bus_wait(bus, static_cast<uint64_t>(left.count()));
+      code = sd_bus_calls().wait(bus, static_cast<uint64_t>(left.count()));
       if (code < 0 && code != -EINTR) return failed("systemd's bus", code);
     }
     return results_[job];
@@ -127,7 +129,7 @@ class Jobs {
   static int removed(sd_bus_message* message, void* self, sd_bus_error*) {
     uint32_t id = 0;
     const char *job = nullptr, *unit = nullptr, *result = nullptr;
-    if (sd_bus_message_read(message, "uoss", &id, &job, &unit, &result) >= 0) {
+    if (sd_bus_calls().message_read(message, "uoss", &id, &job, &unit, &result) >= 0) {
       static_cast<Jobs*>(self)->results_[job] = result;
     }
     return 0;
@@ -139,25 +141,25 @@ class Jobs {
 // The job's path.
 Result<std::string> call_for_job(sd_bus* bus, sd_bus_message* message, CallError& error) {
   sd_bus_message* answer = nullptr;
-  int code = sd_bus_call(bus, message, 0, &error.error, &answer);
+  int code = sd_bus_calls().call(bus, message, 0, &error.error, &answer);
   Message owned(answer);
   if (code < 0) return fail(error.error.message != nullptr ? error.error.message : "no answer", -code);
   const char* job = nullptr;
-  code = sd_bus_message_read(answer, "o", &job);
+  code = sd_bus_calls().message_read(answer, "o", &job);
   if (code < 0) return failed("systemd's answer", code);
   return job;
 }
 
 void reset_failed(sd_bus* bus, const std::string& unit) {
   CallError error;
-  (void)sd_bus_call_method(bus, kService, kPath, kManager, "ResetFailedUnit", &error.error, nullptr, "s", unit.c_str());
+  (void)sd_bus_calls().call_method(bus, kService, kPath, kManager, "ResetFailedUnit", &error.error, nullptr, "s", unit.c_str());
 }
 
 Result<std::string> start(sd_bus* bus, const std::string& unit, const UnitProperties& properties, CallError& error) {
   Message call = TRY(new_call(bus, "StartTransientUnit"));
-  int code = sd_bus_message_append(call.get(), "ss", unit.c_str(), "replace");
+  int code = sd_bus_calls().message_append(call.get(), "ss", unit.c_str(), "replace");
   if (code >= 0) code = append_properties(call.get(), properties);
-  if (code >= 0) code = sd_bus_message_append(call.get(), "a(sa(sv))", 0);
+  if (code >= 0) code = sd_bus_calls().message_append(call.get(), "a(sa(sv))", 0);
   if (code < 0) return failed("StartTransientUnit", code);
   return call_for_job(bus, call.get(), error);
 }
@@ -227,11 +229,11 @@ Result<void> set_unit_properties(const std::string& unit, const UnitProperties& 
   if (properties.empty()) return {};
   Bus bus = TRY(connect());
   Message call = TRY(new_call(bus.get(), "SetUnitProperties"));
-  int code = sd_bus_message_append(call.get(), "sb", unit.c_str(), 1);  // until the unit's end
+  int code = sd_bus_calls().message_append(call.get(), "sb", unit.c_str(), 1);  // until the unit's end
   if (code >= 0) code = append_properties(call.get(), properties);
   if (code < 0) return failed("SetUnitProperties", code);
   CallError error;
-  code = sd_bus_call(bus.get(), call.get(), 0, &error.error, nullptr);
+  code = sd_bus_calls().call(bus.get(), call.get(), 0, &error.error, nullptr);
   if (code >= 0) return {};
   std::string why = error.error.message != nullptr ? error.error.message : "no answer";
   return fail("unable to set unit properties: " + why, -code);
@@ -242,7 +244,7 @@ Result<void> stop_unit(const std::string& unit) {
   Jobs jobs;
   TRY(jobs.listen(bus.get()));
   Message call = TRY(new_call(bus.get(), "StopUnit"));
-  int code = sd_bus_message_append(call.get(), "ss", unit.c_str(), "replace");
+  int code = sd_bus_calls().message_append(call.get(), "ss", unit.c_str(), "replace");
   if (code < 0) return failed("StopUnit", code);
   CallError error;
   auto job = call_for_job(bus.get(), call.get(), error);
@@ -256,7 +258,7 @@ Result<std::string> manager_cgroup() {
   Bus bus = TRY(connect());
   CallError error;
   char* text = nullptr;
-  int code = sd_bus_get_property_string(bus.get(), kService, kPath, kManager, "ControlGroup", &error.error, &text);
+  int code = sd_bus_calls().get_property_string(bus.get(), kService, kPath, kManager, "ControlGroup", &error.error, &text);
   if (code < 0) return failed("systemd's ControlGroup", code);
   std::string path = text;
   std::free(text);

@@ -1,0 +1,31 @@
+// sd-bus of libsystemd, loaded when there is a unit to be made: every command would otherwise start with its libraries,
+// and hosts without systemd would need them.
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "base/result.h"
+
+namespace nacre::runtime {
+
+// clang-format off
+#define NACRE_SD_BUS_CALLS(X) \
+  X(call) X(call_method) X(error_free) X(error_has_name) X(flush_close_unref) X(get_property_string) \
+  X(match_signal) X(message_append) X(message_append_array) X(message_close_container) \
+  X(message_new_method_call) X(message_open_container) X(message_read) X(message_unref) X(open_system) \
+  X(open_user) X(process) X(wait)
+// clang-format on
+
+// sd_bus_open_system() is `open_system`, and so on.
+struct SdBusCalls {
+#define NACRE_DECLARE(name) decltype(&::sd_bus_##name) name = nullptr;
+  NACRE_SD_BUS_CALLS(NACRE_DECLARE)
+#undef NACRE_DECLARE
+};
+
+// Once is enough. An error names what is missing.
+Result<void> load_sd_bus();
+// After that.
+const SdBusCalls& sd_bus_calls();
+
+}  // namespace nacre::runtime

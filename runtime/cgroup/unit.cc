@@ -152,7 +152,8 @@ Result<std::string> call_for_job(sd_bus* bus, sd_bus_message* message, CallError
 
 void reset_failed(sd_bus* bus, const std::string& unit) {
   CallError error;
-  (void)sd_bus_calls().call_method(bus, kService, kPath, kManager, "ResetFailedUnit", &error.error, nullptr, "s", unit.c_str());
+  (void)sd_bus_calls().call_method(bus, kService, kPath, kManager, "ResetFailedUnit", &error.error, nullptr, "s",
+                                   unit.c_str());
 }
 
 Result<std::string> start(sd_bus* bus, const std::string& unit, const UnitProperties& properties, CallError& error) {
@@ -258,7 +259,8 @@ Result<std::string> manager_cgroup() {
   Bus bus = TRY(connect());
   CallError error;
   char* text = nullptr;
-  int code = sd_bus_calls().get_property_string(bus.get(), kService, kPath, kManager, "ControlGroup", &error.error, &text);
+  int code =
+      sd_bus_calls().get_property_string(bus.get(), kService, kPath, kManager, "ControlGroup", &error.error, &text);
   if (code < 0) return failed("systemd's ControlGroup", code);
   std::string path = text;
   std::free(text);

@@ -26,13 +26,17 @@ constexpr int64_t kMaxCpus = 64;
 // runc's answer to linux.resources.memory.checkBeforeUpdate.
 Result<void> check_usage(const Field& memory, int cgroup) {
   if (!TRY(TRY(memory.member("checkBeforeUpdate")).boolean(false))) return {};
-  int64_t limit = TRY(TRY(memory.member("limit")).integer(INT64_MIN, INT64_MAX, 0));
   Json figures = read_statistics(cgroup);
   auto current = figures.find("memory.current");
-  if (limit <= 0 || current == figures.end()) return {};
+  if (current == figures.end()) return {};
   int64_t usage = std::strtoll(current->get_ref<const std::string&>().c_str(), nullptr, 10);
-  if (limit > usage) return {};
-  return fail("rejecting memory limit " + std::to_string(limit) + " <= usage " + std::to_string(usage), EBUSY);
+  for (auto [name, what] : {std::pair("swap", "memory+swap limit"), std::pair("limit", "memory limit")}) {
+    int64_t limit = TRY(TRY(memory.member(name)).integer(INT64_MIN, INT64_MAX, 0));
+    if (limit <= 0 || limit > usage) continue;
+    return fail(std::string("rejecting ") + what + " " + std::to_string(limit) + " <= usage " + std::to_string(usage),
+                EBUSY);
+  }
+  return {};
 }
 
 }  // namespace

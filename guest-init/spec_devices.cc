@@ -61,9 +61,9 @@ Result<DeviceRule> parse_rule(const Field& field) {
   for (char letter : access) {
     constexpr std::string_view kLetters = "mrw";  // in the order of BPF_DEVCG_ACC_*
     size_t bit = kLetters.find(letter);
-    if (bit == std::string_view::npos) return field.fails("has the access \"" + access + "\", not of r, w and m");
-    rule.access |= 1u << bit;
+    if (bit != std::string_view::npos) rule.access |= 1u << bit;  // others mean nothing, as under runc
   }
+  if (rule.access == 0) return field.fails("has the access \"" + access + "\", with none of r, w and m");
   return rule;
 }
 

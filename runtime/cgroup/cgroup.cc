@@ -35,10 +35,10 @@ uint64_t least_tasks(unsigned max_cpus) {
   return kVmTasks + max_cpus;
 }
 
-// Nor must the quota of a container that may do little keep the guest from answering: its own cgroup there holds it to
-// that.
+// Nor must the quota of a container that may do next to nothing keep the guest from answering: its own cgroup there
+// holds it to that.
 uint64_t least_quota(uint64_t period) {
-  return period / 2;
+  return period / 20;
 }
 
 bool host_has_version_1() {

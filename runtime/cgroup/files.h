@@ -14,7 +14,7 @@
 namespace nacre::runtime {
 
 // Those of linux.resources (checked) that act on the host, for a VM of up to so many CPUs: the number of tasks leaves
-// it its own threads, the quota of CPU time half a CPU.
+// it its own threads, the quota of CPU time a twentieth of a CPU.
 Result<std::vector<protocol::CgroupFile>> host_files(const nlohmann::json& resources, const std::string& cgroup,
                                                      unsigned max_cpus);
 

@@ -58,7 +58,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files) {
              "memory.swap.max=20;cpu.max=500 900;cpu.max.burst=7;pids.max=50;");
   BOOST_TEST(text_of(R"({"pids": {"limit": 1}})") == "pids.max=10;");
   BOOST_TEST(text_of(R"({"pids": {"limit": -1}, "unified": {"pids.max": "3"}})") == "pids.max=max;pids.max=10;");
-  BOOST_TEST(text_of(R"({"cpu": {"quota": 1000, "period": 100000}})") == "cpu.max=50000 100000;");
+  BOOST_TEST(text_of(R"({"cpu": {"quota": 1000, "period": 100000}})") == "cpu.max=5000 100000;");
   BOOST_TEST(text_of(R"({"cpu": {"quota": -1}, "unified": {"cpu.max": "x 5"}})") == "cpu.max=max 100000;cpu.max=x 5;");
   BOOST_TEST(text_of(R"({"unified": {"cpu.max": "10000"}})") == "cpu.max=10000;");
   BOOST_TEST(text_of(R"({"memory": {"swap": 5}})").contains("unable to set swap limit without memory limit"));
@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files_of_version_1) {
                                     "realtimeRuntime": 8, "realtimePeriod": 9}})") ==
              "cpu.shares=2;cpu.idle=1;cpu.cfs_period_us=9000;cpu.cfs_quota_us=4500;cpu.cfs_burst_us=7;"
              "cpu.rt_period_us=9;cpu.rt_runtime_us=8;cpuset.mems=0-1;");
-  BOOST_TEST(text_of_v1(R"({"cpu": {"quota": 1000}})") == "cpu.cfs_quota_us=50000;");
+  BOOST_TEST(text_of_v1(R"({"cpu": {"quota": 1000}})") == "cpu.cfs_quota_us=5000;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"quota": -1}})") == "cpu.cfs_quota_us=-1;");
   BOOST_TEST(text_of_v1(R"({"pids": {"limit": 1}})") == "pids.max=10;");
   BOOST_TEST(text_of_v1(R"({"pids": {"limit": -1}})") == "pids.max=max;");

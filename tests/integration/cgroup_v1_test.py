@@ -230,7 +230,7 @@ class Limits(Version1):
         # The VM's own tasks and time.
         self.ok("update", "--pids-limit", "2", "--cpu-quota", "2000", container)
         self.assertGreater(int(self.value("/nt/ours", "pids.max")), 8)
-        self.assert_values("/nt/ours", {"cpu.cfs_quota_us": 40000})
+        self.assert_values("/nt/ours", {"cpu.cfs_quota_us": 4000})
         self.ok("update", "--pids-limit", "40", "--cpu-quota", "90000", container)
 
     def grows(self, container, backstop):

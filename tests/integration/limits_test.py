@@ -157,21 +157,26 @@ class Places(Limits):
     def updates(self, container, guest, host):
         self.ok("update", "--memory", "32m", "--memory-swap", "48m", "--memory-reservation", "8m", "--cpu-quota", "30000",
                 "--cpu-share", "1024", "--pids-limit", "20", "--cpuset-cpus", "0", "--blkio-weight", "100", container)
-        both = {"memory_low": 8 * MIB, "memory_swap.max": 16 * MIB, "cpu_weight": 100, "pids_max": 20,
-                "io_weight": "default 910"}
-        self.assert_files(guest, memory_max=32 * MIB, cpu_max="30000 100000", **both)
-        self.assert_files(host, cpuset_cpus=0, cpu_max="50000 100000", **both)
+        both = {"memory_low": 8 * MIB, "memory_swap.max": 16 * MIB, "cpu_max": "30000 100000", "cpu_weight": 100,
+                "pids_max": 20, "io_weight": "default 910"}
+        self.assert_files(guest, memory_max=32 * MIB, **both)
+        self.assert_files(host, cpuset_cpus=0, **both)
         # Both places or none.
         for changes, words in (({"pids": {"limit": 5}, "cpu": {"cpus": "77"}}, ("cpuset.cpus", "77")),
+                               ({"memory": {"limit": 1024, "checkBeforeUpdate": True}}, ("rejecting memory limit 1024",)),
+                               ({"memory": {"limit": 1024, "swap": 2048, "checkBeforeUpdate": True}},
+                                ("rejecting memory+swap limit 2048",)),
                                ({"cpu": {"shares": 4}, "unified": {"memory.max": "x"}}, ("memory.max", "x"))):
             done = nacre("update", "--resources", "-", container, input=json.dumps(changes).encode())
             self.assert_one_line_error(done, *words)
         for side in (guest, host):
             self.assert_files(side, pids_max=20, cpu_weight=100)
-        # The VM's threads are none of the container's processes.
-        self.ok("update", "--pids-limit", "2", container)
-        self.assert_files(guest, pids_max=2)
+        # The VM's threads are none of the container's processes, and have to answer.
+        self.ok("update", "--pids-limit", "2", "--cpu-quota", "1000", container)
+        self.assert_files(host, cpu_max="5000 100000")
         self.assertGreater(int(host("pids.max")), 8)
+        self.ok("update", "--cpu-quota", "30000", container)
+        self.assert_files(guest, pids_max=2)
         self.ok("update", "--pids-limit", "20", container)
 
     def execs(self, container):
@@ -205,6 +210,17 @@ class Places(Limits):
             for word in words:
                 self.assertIn(word, reference.stderr.decode().replace('\\"', '"'))
                 self.assertIn(word, done.stderr.decode().replace('\\"', '"'))
+
+    def test_the_lab_has_no_intel_rdt(self):
+        for change in ({"closID": "x"}, {"l3CacheSchema": "L3:0=f"}):
+            with self.bundle("true") as bundle:
+                bundle.config["linux"]["intelRdt"] = change
+                bundle.write()
+                done = nacre("run", "--bundle", bundle.path, self.container())
+                reference = run("runc", "run", "--bundle", bundle.path, self.container())
+            self.assertEqual((done.returncode, reference.returncode), (1, 1))
+            for stderr in (done.stderr, reference.stderr):
+                self.assertIn(b"intelRdt is specified in config, but Intel RDT is not enabled", stderr)
 
 
 class Size(Limits):

@@ -225,8 +225,8 @@ void add_update(CLI::App& app, Request& request) {
   command->add_option("--kernel-memory", flags.kernel_memory, "accepted");
   command->add_option("--kernel-memory-tcp", flags.kernel_memory_tcp, "accepted");
   command->add_option("--pids-limit", flags.pids_limit, "number of processes; -1: no limit");
-  command->add_option("--l3-cache-schema", options.l3_cache_schema, "Intel RDT, not supported");
-  command->add_option("--mem-bw-schema", options.mem_bw_schema, "Intel RDT, not supported");
+  command->add_option("--l3-cache-schema", options.l3_cache_schema, "Intel RDT/CAT: the L3 cache's schema");
+  command->add_option("--mem-bw-schema", options.mem_bw_schema, "Intel RDT/MBA: the memory bandwidth's schema");
   add_id(command, options.id);
   command->callback([&] { request.action = [&] { return update(request.globals, request.update); }; });
 }

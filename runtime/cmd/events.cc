@@ -13,6 +13,7 @@
 #include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
+#include "runtime/resctrl/figures.h"
 #include "runtime/state/store.h"
 #include "runtime/stats/duration.h"
 #include "runtime/stats/statistics.h"
@@ -28,6 +29,9 @@ using runtime::ContainerDir;
 Result<void> print_statistics(const ContainerDir& dir, const std::string& id) {
   Json reply = TRY(runtime::ask_running(dir.fd(), {{"type", "statistics"}, {"container", id}}));
   nlohmann::ordered_json data = TRY(stats::from_guest(reply));
+  if (auto group = resctrl::kept(dir)) {
+    data["intel_rdt"] = TRY_CONTEXT(resctrl::figures(resctrl::mount_point(), *group), "intelrdt");
+  }
   return write_all(STDOUT_FILENO, stats::event_line("stats", id, &data));
 }
 

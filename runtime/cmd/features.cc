@@ -79,7 +79,7 @@ Json linux_features() {
           {"seccomp", seccomp_features()},
           {"apparmor", off},
           {"selinux", off},
-          {"intelRdt", off},
+          {"intelRdt", {{"enabled", true}, {"schemata", true}, {"monitoring", true}}},
           {"memoryPolicy", {{"modes", runtime::memory_policy_modes()}, {"flags", runtime::memory_policy_flags()}}},
           {"mountExtensions", {{"idmap", {{"enabled", true}}}}},
           {"netDevices", off}};
@@ -103,7 +103,7 @@ Result<int> features(const Globals&) {
              {"nacre.commit", NACRE_COMMIT},
              {"nacre.version", NACRE_VERSION}}},
            // Ones that begin with this: they choose how much of the host a VM may take.
-           {"potentiallyUnsafeConfigAnnotations", Json::array({"nacre.vm."})}};
+           {"potentiallyUnsafeConfigAnnotations", Json::array({"nacre.vm.", "org.systemd.property."})}};
   TRY(write_all(1, all.dump(4) + "\n"));
   return 0;
 }

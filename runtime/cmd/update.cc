@@ -10,6 +10,7 @@
 #include "runtime/cmd/command.h"
 #include "runtime/oci/config.h"
 #include "runtime/oci/schema.h"
+#include "runtime/resctrl/group.h"
 #include "runtime/state/store.h"
 #include "runtime/state/vm_files.h"
 #include "runtime/translate/sizing.h"
@@ -30,9 +31,6 @@ constexpr size_t kMaxInput = 1 << 20;
 constexpr const char* kFailed = "error setting cgroup config";
 
 Result<Json> read_input(const UpdateOptions& options) {
-  // Intel RDT is of the host's CPU; runc's words where there is none.
-  if (!options.l3_cache_schema.empty()) return fail("Intel RDT/CAT: l3 cache schema is not enabled", ENOTSUP);
-  if (!options.mem_bw_schema.empty()) return fail("Intel RDT/MBA: memory bandwidth schema is not enabled", ENOTSUP);
   if (options.resources.empty()) return update::from_flags(options.flags);
   bool from_stdin = options.resources == "-";
   std::string text = TRY(from_stdin ? read_fd(STDIN_FILENO, kMaxInput) : read_file(options.resources, kMaxInput));
@@ -118,6 +116,24 @@ Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const
   return part == 0 ? Result<void>() : update::keep_part(dir, part + memory - std::min(before, part + memory));
 }
 
+// Intel RDT is of the host's CPU alone.
+Result<void> allocate_cache(const ContainerDir& dir, const UpdateOptions& options) {
+  if (options.l3_cache_schema.empty() && options.mem_bw_schema.empty()) return {};
+  std::string root = resctrl::mount_point();
+  if (!options.l3_cache_schema.empty() && !resctrl::has_cache_allocation(root)) {
+    return fail("Intel RDT/CAT: l3 cache schema is not enabled", ENOTSUP);
+  }
+  if (!options.mem_bw_schema.empty() && !resctrl::has_bandwidth_allocation(root)) {
+    return fail("Intel RDT/MBA: memory bandwidth schema is not enabled", ENOTSUP);
+  }
+  auto group = resctrl::kept(dir);
+  if (!group) return fail("updating a non-existent Intel RDT configuration is not supported", ENOENT);
+  for (const auto& line : {options.l3_cache_schema, options.mem_bw_schema}) {
+    if (!line.empty()) TRY(resctrl::allocate(root, *group, line));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<int> update(const Globals& globals, const UpdateOptions& options) {
@@ -131,6 +147,7 @@ Result<int> update(const Globals& globals, const UpdateOptions& options) {
   Json kept = TRY(update::kept_resources(dir));
   auto merged = update::merge(kept, changes);
   for (const auto& warning : warnings) log_warn(warning);
+  TRY(allocate_cache(dir, options));
   TRY(apply(dir, record, kept, merged));
   TRY(update::keep_resources(dir, merged.keep));
   return 0;

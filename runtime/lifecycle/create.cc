@@ -18,6 +18,7 @@
 #include "runtime/lifecycle/shared_namespaces.h"
 #include "runtime/lifecycle/shared_vm.h"
 #include "runtime/oci/config.h"
+#include "runtime/resctrl/group.h"
 #include "runtime/seccomp/compile.h"
 #include "runtime/standin/standin.h"
 #include "runtime/state/vm_files.h"
@@ -46,6 +47,12 @@ Record make_record(const oci::Config& config, const std::string& id, std::string
                 .cgroup = std::move(cgroup),
                 .hooks = config.hooks.dump(),
                 .mappings = kept_mappings(config)};
+}
+
+const nlohmann::json* intel_rdt_of(const oci::Config& config) {
+  auto linux = config.json.find("linux");
+  auto found = linux == config.json.end() ? nlohmann::json::const_iterator() : linux->find("intelRdt");
+  return linux == config.json.end() || found == linux->end() ? nullptr : &*found;
 }
 
 Result<nlohmann::json> compile_seccomp(const oci::Config& config) {
@@ -116,6 +123,19 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
   return std::unexpected(set.error().with_context(kSettingLimits));
 }
 
+// Cache and bandwidth of the VM's threads; removed by destroy().
+Result<std::optional<resctrl::Group>> prepare_resctrl(const oci::Config& config, const std::string& id,
+                                                      const ContainerDir& dir) {
+  const nlohmann::json* asked = intel_rdt_of(config);
+  if (asked == nullptr) return std::nullopt;
+  auto group =
+      TRY_CONTEXT(resctrl::make(resctrl::mount_point(), *asked, id), "unable to apply Intel RDT configuration");
+  auto kept = resctrl::keep(dir, group);
+  if (kept) return group;
+  resctrl::remove(group);
+  return std::unexpected(kept.error());
+}
+
 // For the names of a container's trees in a share: not even one that has just gone had it.
 std::string unique_prefix() {
   timespec now;
@@ -159,6 +179,9 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
   auto shared_mounts = keep_shared_memory_in_guest(config);
   keep_kernel_filesystems_in_guest(config);
   auto filesystems = keep_filesystems_on_host(config, request.root + "/" + request.id);
+  if (const auto* asked = intel_rdt_of(config)) {
+    TRY_CONTEXT(resctrl::check(resctrl::mount_point(), *asked), oci::kConfigName);
+  }
   Parts parts = TRY(find_parts());
   nlohmann::json seccomp = TRY_CONTEXT(compile_seccomp(config), oci::kConfigName);
   auto policy = TRY_CONTEXT(memory_policy(config.json["linux"]), oci::kConfigName);
@@ -199,6 +222,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
     plan.terminal = TRY(open_terminal(plan.guest_config["process"], request.console_socket, request.foreground));
     auto prepared = TRY(prepare_cgroup(config, request, plan.vm));
     plan.cgroup = cgroup = prepared.name;
+    plan.resctrl = TRY(prepare_resctrl(config, request.id, dir));
     Fd own_terminal;
     if (plan.terminal && request.foreground) own_terminal = TRY(plan.terminal->fd.dup());
     // Before anybody reads from it: what is typed from then on is the container's, a ^D too. While hooks run a ^C still
@@ -263,6 +287,7 @@ Result<void> destroy(ContainerDir& dir, const Processes& processes, const std::s
     remove_vm_cgroup(dir);
   }
   remove_cgroup(cgroup);
+  if (auto group = resctrl::kept(dir)) resctrl::remove(*group);
   return dir.remove();
 }
 

@@ -29,7 +29,6 @@ constexpr std::array kDroppedOfProcess = {
 };
 constexpr std::array kDroppedOfLinux = {
     Dropped{"mountLabel", "the guest kernel has no SELinux"},
-    Dropped{"intelRdt", "not applied by this version"},
     Dropped{"netDevices", "not applied by this version"},
 };
 constexpr std::array kDroppedOfResources = {

@@ -185,7 +185,9 @@ constexpr Field kPersonality[] = {one_of("domain", " LINUX LINUX32 ", true), str
 constexpr Field kClockOffset[] = {signed64("secs"), integer("nanosecs", 0, 999'999'999)};
 constexpr Field kTimeOffsets[] = {object("monotonic", kClockOffset), object("boottime", kClockOffset)};
 constexpr Field kMemoryPolicy[] = {string("mode"), string("nodes"), strings("flags")};
-constexpr Field kIntelRdt[] = {string("closID"), string("l3CacheSchema"), string("memBwSchema")};
+constexpr Field kIntelRdt[] = {string("closID"),           string("l3CacheSchema"), string("memBwSchema"),
+                               strings("schemata"),        boolean("enableCMT"),    boolean("enableMBM"),
+                               boolean("enableMonitoring")};
 constexpr Field kLinux[] = {
     objects("namespaces", kNamespace),
     objects("uidMappings", kIdMapping),

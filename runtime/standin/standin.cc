@@ -77,6 +77,7 @@ struct Container {
 Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int report, Processes& processes) {
   NotifyForwarder notify = plan.notify ? NotifyForwarder::from_environment() : NotifyForwarder();
   if (!plan.cgroup.empty()) TRY_CONTEXT(enter_cgroup(plan.cgroup), "unable to apply cgroup configuration");
+  if (plan.resctrl) TRY_CONTEXT(resctrl::enter(*plan.resctrl), "unable to apply Intel RDT configuration");
   HostNamespaces host = TRY(HostNamespaces::enter(plan.host));
   TRY(host.mount_filesystems(plan.filesystems));
   processes.cgroup = plan.cgroup;

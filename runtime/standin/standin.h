@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "runtime/resctrl/group.h"
 #include "runtime/standin/host_namespaces.h"
 #include "runtime/standin/passed_fds.h"
 #include "runtime/standin/terminal.h"
@@ -39,6 +40,7 @@ struct StandinPlan {
   HostNamespacePlan host;
   std::vector<HostFilesystem> filesystems;
   std::optional<MemoryPolicy> memory_policy;
+  std::optional<resctrl::Group> resctrl = {};
   std::vector<PassedFd> passed_fds;
   bool notify = false;  // the container can say that it is ready
   bool held = false;    // run: the caller says over the report socket when to start, and listens to the outcome

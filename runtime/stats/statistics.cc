@@ -232,7 +232,7 @@ Result<Json> from_guest(const nlohmann::json& reply) {
   data["pids"] = pids(files);
   data["blkio"] = blkio(files);
   data["hugetlb"] = hugetlb(files);
-  data["intel_rdt"] = Json::object();
+  data["intel_rdt"] = Json::object();  // of the host: the caller's to fill in
   data["network_interfaces"] = nullptr;
   return data;
 }

@@ -160,6 +160,7 @@ Json to_guest(const oci::Config& config, const std::string& prefix) {
   if (json.contains("linux")) {
     json["linux"].erase("seccomp");  // travels compiled
     json["linux"].erase("memoryPolicy");
+    json["linux"].erase("intelRdt");
   }
   size_t number = 0;
   for (const oci::Mount& mount : config.mounts) {

@@ -57,7 +57,7 @@ Result<std::string> make_cgroup(const std::string& cgroups_path, const std::stri
     log_debug("no cgroup for the container: the host has none");
     return "";
   }
-  auto made = (version_one ? version_1() : version_2()).make(cgroups_path, id, resources);
+  auto made = version_one ? make_v1(cgroups_path, id, resources) : make_v2(cgroups_path, id, resources);
   if (made) return made;
   if (::geteuid() == 0) return std::unexpected(made.error());
   log_debug("no cgroup for the container: " + made.error().message());
@@ -82,9 +82,7 @@ void remove_cgroup(const std::string& cgroup) {
 }
 
 void leave_and_remove_cgroup(const std::string& cgroup) {
-  if (cgroup.empty()) return;
-  version_of(cgroup).leave(cgroup);
-  remove_cgroup(cgroup);
+  if (!cgroup.empty()) version_of(cgroup).leave_and_remove(cgroup);
 }
 
 }  // namespace nacre::runtime

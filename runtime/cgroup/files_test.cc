@@ -7,8 +7,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "runtime/cgroup/systemd.h"
-#include "runtime/cgroup/unit.h"
+#include "runtime/cgroup/unit_properties.h"
 #include "runtime/cgroup/v1_files.h"
 #include "runtime/cgroup/v2.h"
 
@@ -96,7 +95,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files_of_version_1) {
              "memory.soft_limit_in_bytes=5;memory.memsw.limit_in_bytes=-1;memory.oom_control=1;memory.swappiness=0;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"shares": 2, "quota": 500, "period": 9000, "burst": 7, "idle": 1, "mems": "0-1",
                                     "realtimeRuntime": 8, "realtimePeriod": 9}})") ==
-             "cpu.shares=2;cpu.idle=1;cpu.cfs_period_us=9000;cpu.cfs_quota_us=4500;cpu.cfs_burst_us=7;"
+             "cpu.shares=2;cpu.idle=1;cpu.cfs_period_us=9000;cpu.cfs_quota_us=500;cpu.cfs_burst_us=7;"
              "cpu.rt_period_us=9;cpu.rt_runtime_us=8;cpuset.mems=0-1;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"quota": 1000}})") == "cpu.cfs_quota_us=5000;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"quota": -1}})") == "cpu.cfs_quota_us=-1;");
@@ -166,36 +165,23 @@ BOOST_AUTO_TEST_CASE(systemd_is_told_what_the_files_say) {
   BOOST_TEST(std::get<uint64_t>(properties[2].value) == 100'000);
   BOOST_TEST(std::get<uint64_t>(properties[3].value) == 340'000);
   BOOST_TEST((std::get<std::vector<uint8_t>>(properties[4].value) == std::vector<uint8_t>{3, 2}));
+  auto unlimited = runtime::properties_of({{.name = "cpu.max", .value = "max 50000"}});
+  BOOST_REQUIRE(unlimited.size() == 1);
+  BOOST_TEST(std::get<uint64_t>(unlimited[0].value) == UINT64_MAX);
+  // Nothing that it would understand otherwise than the kernel.
+  for (const char* list : {"9999999", "1-", "3-1", "0, 1", "x"}) {
+    BOOST_TEST(runtime::properties_of({{.name = "cpuset.cpus", .value = list}}).empty(), list);
+  }
+  std::string endless;
+  while (endless.size() < 1 << 20) endless += "0-8191,";
+  BOOST_TEST(runtime::properties_of({{.name = "cpuset.cpus", .value = endless}}).empty());
+  BOOST_TEST(runtime::properties_of({{.name = "memory.min", .value = "10M"}}).empty());
 }
 
-BOOST_AUTO_TEST_CASE(annotations_are_properties_of_the_unit) {
-  auto value_of = [](const char* name, const char* text) {
-    auto properties =
-        runtime::annotated_properties({{"other", "x"}, {std::string("org.systemd.property.") + name, text}});
-    return properties ? std::optional(properties->at(0)) : std::nullopt;
-  };
-  BOOST_TEST(std::get<bool>(value_of("Abc", "true")->value));
-  BOOST_TEST(std::get<int32_t>(value_of("Abc", "-7")->value) == -7);
-  BOOST_TEST(std::get<uint64_t>(value_of("Abc", "uint64 7")->value) == 7);
-  BOOST_TEST(std::get<std::string>(value_of("Abc", "'a b'")->value) == "a b");
-  BOOST_TEST((std::get<std::vector<std::string>>(value_of("Abc", "['a', \"b\"]")->value) ==
-              std::vector<std::string>{"a", "b"}));
-  BOOST_TEST(value_of("TimeoutStopSec", "uint64 2")->name == "TimeoutStopUSec");
-  BOOST_TEST(std::get<uint64_t>(value_of("TimeoutStopSec", "uint64 2")->value) == 2'000'000);
-  for (const char* bad : {"", "x", "'a", "['a'", "['a',]", "uint64 -1", "uint64 2 3", "7x", "'a' b", "@as x"}) {
-    BOOST_TEST(!value_of("Abc", bad).has_value(), bad);
-  }
-  BOOST_TEST(!value_of("Ab", "true").has_value());
-  BOOST_TEST(!value_of("Ab1c", "true").has_value());
-  BOOST_TEST(!value_of("AbcSec", "'x'").has_value());
-}
-
-BOOST_AUTO_TEST_CASE(slices_are_nested) {
-  auto expanded = [](const char* slice) { return runtime::expand_slice(slice).value_or("none"); };
-  BOOST_TEST(expanded("system.slice") == "/system.slice");
-  BOOST_TEST(expanded("user-1000-x.slice") == "/user.slice/user-1000.slice/user-1000-x.slice");
-  BOOST_TEST(expanded("-.slice") == "");
-  for (const char* bad : {"", ".slice", "a", "a--b.slice", "-a.slice", "a-.slice", "../a.slice"}) {
-    BOOST_TEST(expanded(bad) == "none");
-  }
+BOOST_AUTO_TEST_CASE(quotas_are_whole_percents_with_systemd) {
+  BOOST_TEST(runtime::in_percents("66666 100000") == "67000 100000");
+  BOOST_TEST(runtime::in_percents("50000 100000") == "50000 100000");
+  BOOST_TEST(runtime::in_percents("max 100000") == "max 100000");
+  BOOST_TEST(runtime::in_percents("7 0") == "7 0");
+  BOOST_TEST(runtime::in_percents("18446744073709551615 100000") == "1844674407370955161 100000");
 }

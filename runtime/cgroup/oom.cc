@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "runtime/cgroup/oom_kill.h"
-#include "runtime/cgroup/systemd.h"
+#include "runtime/cgroup/version.h"
 
 namespace nacre::runtime {
 
@@ -41,8 +41,7 @@ bool become_victim(int proc) {
 }
 
 OomSign::OomSign(const std::string& cgroup, pid_t vmm) {
-  if (cgroup.empty()) return;
-  kill_ = cgroup.starts_with('{') ? oom_kill_v1(cgroup, vmm) : oom_kill_v2(directory_v2(cgroup));
+  if (!cgroup.empty()) kill_ = version_of(cgroup).oom_kill(cgroup, vmm);
 }
 
 void OomSign::show() {

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "base/fd.h"
+#include "runtime/cgroup/oom_kill.h"
 #include "runtime/cgroup/tree.h"
 #include "runtime/cgroup/v1_files.h"
 #include "runtime/cgroup/version.h"
@@ -166,30 +167,16 @@ std::string name_of(const Directories& directories) {
 
 class Version1 : public CgroupVersion {
  public:
-  Result<std::string> make(const std::string& cgroups_path, const std::string& id,
-                           const Json& resources) const override {
-    constexpr const char* kFailed = "unable to apply cgroup configuration";
-    if (resources.contains("unified") && !resources["unified"].empty()) {
-      return fail(std::string(kFailed) + ": invalid configuration: cannot use unified on cgroup v1", EINVAL);
-    }
-    Directories directories = TRY_CONTEXT(find_directories(cgroups_path, id), kFailed);
-    TRY(check_existing(directories));
-    std::vector<std::string> made;
-    auto outcome = make_all(directories, resources, made);
-    if (outcome) return name_of(directories);
-    unmake(made);
-    return std::unexpected(outcome.error().with_context(kFailed));
-  }
-
   Result<void> enter(const std::string& cgroup) const override {
     for (const auto& directory : distinct(directories_of(cgroup))) TRY(write_to(directory + "/cgroup.procs", "0"));
     return {};
   }
 
-  void leave(const std::string& cgroup) const override {
+  void leave_and_remove(const std::string& cgroup) const override {
     for (const auto& directory : distinct(directories_of(cgroup))) {
       (void)write_to(root_of(directory) + "/cgroup.procs", "0");
     }
+    remove(cgroup);
   }
 
   Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
@@ -225,6 +212,10 @@ class Version1 : public CgroupVersion {
     }
   }
 
+  std::unique_ptr<OomKill> oom_kill(const std::string& cgroup, pid_t vmm) const override {
+    return oom_kill_v1(cgroup, vmm);
+  }
+
   Result<Files> files(const Json& resources, const std::string& cgroup, unsigned max_cpus) const override {
     return v1_files(resources, directories_of(cgroup), max_cpus);
   }
@@ -252,6 +243,20 @@ class Version1 : public CgroupVersion {
 const CgroupVersion& version_1() {
   static const Version1 kVersion;
   return kVersion;
+}
+
+Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const Json& resources) {
+  constexpr const char* kFailed = "unable to apply cgroup configuration";
+  if (resources.contains("unified") && !resources["unified"].empty()) {
+    return fail(std::string(kFailed) + ": invalid configuration: cannot use unified on cgroup v1", EINVAL);
+  }
+  Directories directories = TRY_CONTEXT(find_directories(cgroups_path, id), kFailed);
+  TRY(check_existing(directories));
+  std::vector<std::string> made;
+  auto outcome = make_all(directories, resources, made);
+  if (outcome) return name_of(directories);
+  unmake(made);
+  return std::unexpected(outcome.error().with_context(kFailed));
 }
 
 Directories directories_of(const std::string& cgroup) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "runtime/cgroup/oom_kill.h"
 #include "runtime/cgroup/tree.h"
 #include "runtime/cgroup/v2_files.h"
 #include "runtime/cgroup/version.h"
@@ -17,14 +18,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kMountPoint = "/sys/fs/cgroup";
-
-Result<std::string> own_cgroup() {
-  std::string text = TRY(read_file("/proc/self/cgroup"));
-  size_t at = text.starts_with("0::") ? 0 : text.find("\n0::");
-  if (at == std::string::npos) return fail("cgroup path not found", ENOENT);
-  at = text.find("::", at) + 2;
-  return text.substr(at, text.find('\n', at) - at);
-}
 
 // What a cgroup that is not a plain domain means for its limits: cgroup-v2.rst, "Threads".
 Result<void> check_type(const std::string& directory, bool domain_limits) {
@@ -66,16 +59,11 @@ Result<void> make_path(const std::string& directory, bool domain_limits, std::ve
 
 class Version2 : public CgroupVersion {
  public:
-  Result<std::string> make(const std::string& cgroups_path, const std::string& id,
-                           const Json& resources) const override {
-    std::string directory = TRY(cgroup_directory(cgroups_path, id));
-    TRY(check_existing(directory));
-    TRY(make_directory_v2(directory, resources));
-    return directory;
-  }
-
   Result<void> enter(const std::string& cgroup) const override { return write_to(cgroup + "/cgroup.procs", "0"); }
-  void leave(const std::string&) const override { (void)enter(kMountPoint); }
+  void leave_and_remove(const std::string& cgroup) const override {
+    (void)enter(kMountPoint);
+    remove(cgroup);
+  }
   Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
     std::vector<std::string> made;
     std::string directory = cgroup + suffix;
@@ -89,6 +77,8 @@ class Version2 : public CgroupVersion {
   void remove(const std::string& cgroup) const override {
     if (cgroup != kMountPoint) remove_directory(cgroup);
   }
+
+  std::unique_ptr<OomKill> oom_kill(const std::string& cgroup, pid_t) const override { return oom_kill_v2(cgroup); }
 
   Result<Files> files(const Json& resources, const std::string& cgroup, unsigned max_cpus) const override {
     return v2_files(resources, cgroup, max_cpus);
@@ -114,6 +104,21 @@ const CgroupVersion& version_2() {
   return kVersion;
 }
 
+Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const Json& resources) {
+  std::string directory = TRY(cgroup_directory(cgroups_path, id));
+  TRY(check_existing(directory));
+  TRY(make_directory_v2(directory, resources));
+  return directory;
+}
+
+Result<std::string> cgroup_of(const std::string& process) {
+  std::string text = TRY(read_file("/proc/" + process + "/cgroup"));
+  size_t at = text.starts_with("0::") ? 0 : text.find("\n0::");
+  if (at == std::string::npos) return fail("cgroup path not found", ENOENT);
+  at = text.find("::", at) + 2;
+  return kMountPoint + clean_path(text.substr(at, text.find('\n', at) - at));
+}
+
 Result<void> check_existing(const std::string& directory) {
   warn_of_processes(directory);
   if (content_of(directory + "/cgroup.freeze") == "1") return fail("container's cgroup unexpectedly frozen", EBUSY);
@@ -131,8 +136,9 @@ Result<void> make_directory_v2(const std::string& directory, const Json& resourc
 Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id) {
   std::string path = cgroups_path.empty() ? id : cgroups_path;
   if (path.starts_with('/')) return kMountPoint + clean_path(path);
-  std::string own = TRY(own_cgroup());
-  return kMountPoint + clean_path(own.substr(0, own.rfind('/')) + clean_path(path));
+  std::string own = TRY(cgroup_of("self"));
+  std::string beside = own == kMountPoint ? own : own.substr(0, own.rfind('/'));
+  return beside + clean_path(path);
 }
 
 }  // namespace nacre::runtime

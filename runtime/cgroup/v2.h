@@ -13,6 +13,9 @@ namespace nacre::runtime {
 // relative one (or the id, where there is none) beside our own cgroup. ".." does not lead out.
 Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id);
 
+// The directory of a process, "self" or a pid.
+Result<std::string> cgroup_of(const std::string& process);
+
 // An error, with runc's words, for one that is frozen; a warning for one that others use.
 Result<void> check_existing(const std::string& directory);
 

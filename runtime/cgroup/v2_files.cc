@@ -26,7 +26,19 @@ bool is_set(const Json& value) {
   return value.is_number() && value != 0;
 }
 
-// A number that is all of `text`; what else it may be is the kernel's to judge.
+void leave_threads(std::string& pids, unsigned max_cpus) {
+  if (auto limit = number_in(pids)) pids = std::to_string(std::max(*limit, least_tasks(max_cpus)));
+}
+
+void leave_time(std::string& text) {
+  auto cpu_max = parse_cpu_max(text);
+  if (!cpu_max) return;
+  cpu_max->quota = std::max(cpu_max->quota, least_quota(cpu_max->period));
+  text = to_text(*cpu_max);
+}
+
+}  // namespace
+
 std::optional<uint64_t> number_in(std::string_view text) {
   uint64_t number = 0;
   auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -34,19 +46,16 @@ std::optional<uint64_t> number_in(std::string_view text) {
   return number;
 }
 
-void leave_threads(std::string& pids, unsigned max_cpus) {
-  if (auto limit = number_in(pids)) pids = std::to_string(std::max(*limit, least_tasks(max_cpus)));
+std::optional<CpuMax> parse_cpu_max(std::string_view text) {
+  size_t space = std::min(text.find(' '), text.size());
+  auto quota = number_in(text.substr(0, space)), period = number_in(text.substr(std::min(space + 1, text.size())));
+  if (!quota || !period || *period == 0) return std::nullopt;
+  return CpuMax{.quota = *quota, .period = *period};
 }
 
-// "QUOTA PERIOD".
-void leave_time(std::string& cpu_max) {
-  size_t space = std::min(cpu_max.find(' '), cpu_max.size());
-  std::string_view rest = std::string_view(cpu_max).substr(std::min(space + 1, cpu_max.size()));
-  auto quota = number_in(std::string_view(cpu_max).substr(0, space)), period = number_in(rest);
-  if (quota && period) cpu_max = std::to_string(std::max(*quota, least_quota(*period))) + " " + std::to_string(*period);
+std::string to_text(const CpuMax& cpu_max) {
+  return std::to_string(cpu_max.quota) + " " + std::to_string(cpu_max.period);
 }
-
-}  // namespace
 
 Result<Files> v2_files(const Json& resources, const std::string& directory, unsigned max_cpus) {
   bool bfq = ::access((directory + "/io.bfq.weight").c_str(), F_OK) == 0;

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,27 +13,27 @@
 
 #include "base/result.h"
 #include "guest-init/protocol/cgroup_files.h"
+#include "runtime/cgroup/oom.h"
 
 namespace nacre::runtime {
 
-// No state: any thread may call. `cgroup` is the name of one that make() gave, see cgroup.h.
+// No state: any thread may call. `cgroup` is a name as in cgroup.h.
 class CgroupVersion {
  public:
   using Files = std::vector<protocol::CgroupFile>;
 
   virtual ~CgroupVersion() = default;
 
-  // On an error nothing is left.
-  virtual Result<std::string> make(const std::string& cgroups_path, const std::string& id,
-                                   const nlohmann::json& resources) const = 0;
   // Moves the calling process.
   virtual Result<void> enter(const std::string& cgroup) const = 0;
-  // Moves it to the root of the host.
-  virtual void leave(const std::string& cgroup) const = 0;
+  // Moves it to the root of the host, and removes the cgroup, whose last process it was.
+  virtual void leave_and_remove(const std::string& cgroup) const = 0;
   // Makes one beside it, with a suffix to its name, and moves a process there.
   virtual Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const = 0;
   virtual std::vector<pid_t> processes(const std::string& cgroup) const = 0;
   virtual void remove(const std::string& cgroup) const = 0;
+  // What shows a kill for want of memory there (oom.h), with the process of its VM; null where nothing can.
+  virtual std::unique_ptr<OomKill> oom_kill(const std::string& cgroup, pid_t vmm) const = 0;
 
   // The limits of linux.resources that act on the host.
   virtual Result<Files> files(const nlohmann::json& resources, const std::string& cgroup, unsigned max_cpus) const = 0;
@@ -49,6 +50,10 @@ const CgroupVersion& version_2();
 // Version 2 with a unit of systemd.
 const CgroupVersion& version_with_unit();
 bool has_unit(const std::string& cgroup);
+
+// Makes one of a linux.cgroupsPath in cgroupfs form, and returns its name. On an error nothing is left.
+Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
+Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
 
 // That of a cgroup; of the host, where the container has none.
 const CgroupVersion& version_of(const std::string& cgroup);

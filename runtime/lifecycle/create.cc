@@ -12,7 +12,7 @@
 #include "base/subprocess.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/files.h"
-#include "runtime/cgroup/systemd.h"
+#include "runtime/cgroup/unit_cgroup.h"
 #include "runtime/lifecycle/hooks.h"
 #include "runtime/lifecycle/pidfd_socket.h"
 #include "runtime/lifecycle/shared_namespaces.h"
@@ -96,7 +96,7 @@ Result<HostCgroup> prepare_cgroup(const oci::Config& config, const CreateRequest
   const auto& resources = resources_of(config);
   HostCgroup made;
   if (request.systemd_cgroup) {
-    auto unit = TRY(make_systemd_cgroup(config.cgroups_path, request.id, resources, config.annotations));
+    auto unit = TRY(make_unit_cgroup(config.cgroups_path, request.id, resources, config.annotations));
     made.name = std::move(unit.name);
     made.holder = std::move(unit.holder);
   } else {

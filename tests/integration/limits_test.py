@@ -212,7 +212,7 @@ class Places(Limits):
                 self.assertIn(word, done.stderr.decode().replace('\\"', '"'))
 
     def test_the_lab_has_no_intel_rdt(self):
-        for change in ({"closID": "x"}, {"l3CacheSchema": "L3:0=f"}):
+        for change in ({"l3CacheSchema": "L3:0=f"}, {"memBwSchema": "MB:0=10"}):
             with self.bundle("true") as bundle:
                 bundle.config["linux"]["intelRdt"] = change
                 bundle.write()
@@ -220,7 +220,7 @@ class Places(Limits):
                 reference = run("runc", "run", "--bundle", bundle.path, self.container())
             self.assertEqual((done.returncode, reference.returncode), (1, 1))
             for stderr in (done.stderr, reference.stderr):
-                self.assertIn(b"intelRdt is specified in config, but Intel RDT is not enabled", stderr)
+                self.assertIn(b" is specified in config, but Intel RDT", stderr)
 
 
 class Size(Limits):

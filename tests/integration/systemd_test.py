@@ -27,7 +27,8 @@ exec /lib/systemd/systemd --system --unit=basic.target --log-target=console --sh
 # What the VM has for itself, or what is of one container alone.
 OURS_ALONE = {"MemoryMax", "MemoryCurrent", "MemoryAvailable", "TasksCurrent", "TasksMax", "CPUUsageNSec", "CPUWeight",
               "Id", "Names", "Description", "ControlGroup", "ControlGroupId", "InvocationID", "IOReadBytes",
-              "DropInPaths", "FragmentPath", "IOReadOperations", "IOWriteBytes", "IOWriteOperations", "EffectiveMemoryMax"}
+              "DropInPaths", "FragmentPath", "IOReadOperations", "IOWriteBytes", "IOWriteOperations",
+              "EffectiveMemoryMax"}
 
 
 def read(path):
@@ -63,11 +64,16 @@ class Units(ContainerTest):
             return {**found, "cgroups": {path for path in found["cgroups"] if path.endswith(".scope")}}
         self.surroundings.look = scopes
 
-    def start(self, runtime, container, path="nt-a.slice:pre:name", resources=None, annotations=None):
+    def start(self, runtime, container, *args, path="nt-a.slice:pre:name", resources=None, annotations=None, mounts=(),
+              namespaces=None):
         def change(config):
             config["annotations"] = annotations or {}
+            config["mounts"].extend(mounts)
             config["linux"].update(resources=resources or {}, cgroupsPath=path)
-        bundle = self.bundle("sleep", "1000", change=change)
+            for namespace in config["linux"]["namespaces"]:
+                if namespace["type"] in (namespaces or {}):
+                    namespace["path"] = namespaces[namespace["type"]]
+        bundle = self.bundle(*(args or ("sleep", "1000")), change=change)
         with open("/dev/null", "r+b") as null, open(f"{bundle.path}/log", "w+b") as log:
             done = subprocess.run([runtime, "--systemd-cgroup", "run", "-d", "--bundle", bundle.path, container],
                                   stdin=null, stdout=null, stderr=log, timeout=PATIENCE, check=False)
@@ -75,9 +81,9 @@ class Units(ContainerTest):
             self.log = log.read().decode()
         return done.returncode
 
-    def started(self, **options):
+    def started(self, *args, **options):
         container = self.container()
-        self.assertEqual(self.start(NACRE, container, **options), 0, self.log)
+        self.assertEqual(self.start(NACRE, container, *args, **options), 0, self.log)
         return container
 
     def started_by_runc(self, **options):
@@ -121,8 +127,79 @@ class Units(ContainerTest):
         self.assertEqual(show("pre-ours.scope")["TasksMax"], "40")
         self.assertEqual(read(f"{directory}/pids.max"), "40\n")
 
+    def test_a_limit_is_what_the_file_says(self):
+        container = self.started(path=":pre:exact", resources={
+            "memory": {"limit": 64 * MIB}, "cpu": {"quota": 66666, "period": 100000},
+            "unified": {"cpu.idle": "1", "memory.min": "8M"}})
+        directory = ROOT + show("pre-exact.scope")["ControlGroup"]
+
+        def files():
+            return {name: read(f"{directory}/{name}").strip() for name in (
+                "cpu.max", "cpu.idle", "memory.min", "memory.max", "pids.max")}
+        before = files()
+        self.assertEqual(show("pre-exact.scope")["CPUQuotaPerSecUSec"], "670ms")
+        self.assertEqual({**before, "cpu.max": "67000 100000", "cpu.idle": "1", "memory.min": str(8 * MIB)}, before)
+        # All or nothing, of systemd's too.
+        refused = nacre("update", "--resources", "-", container, input=json.dumps(
+            {"cpu": {"quota": 80000, "period": 100000}, "pids": {"limit": 50}, "unified": {"x.y": "1"}}).encode())
+        self.assert_one_line_error(refused, "x.y")
+        self.assertEqual(files(), before)
+        self.assertEqual(show("pre-exact.scope")["CPUQuotaPerSecUSec"], "670ms")
+        self.assertEqual(nacre("update", "--pids-limit", "41", container).returncode, 0)
+        self.assertEqual(files(), {**before, "pids.max": "41"})
+
+    def test_a_unit_that_is_anothers_by_now_stays(self):
+        first = self.started(path=":pre:again")
+        nacre("kill", first, "KILL")
+        wait_until(lambda: self.gone("pre-again.scope"), "the unit is gone")
+        second = self.started(path=":pre:again")
+        self.assertEqual(nacre("delete", first).stderr, b"")
+        self.assertEqual(state(second)["status"], "running")
+        self.assertEqual(show("pre-again.scope")["ActiveState"], "active")
+
+    def test_the_cgroup_is_where_systemd_has_put_it(self):
+        container = self.started(path=":_pre:escaped")
+        pid = state(container)["pid"]
+        self.assertEqual(read(f"/proc/{pid}/cgroup"), "0::/system.slice/__pre-escaped.scope\n")
+        self.assertFalse(os.path.exists(f"{ROOT}/system.slice/_pre-escaped.scope"))
+        self.assertEqual(nacre("delete", "--force", container).stderr, b"")
+        self.assertTrue(self.gone("_pre-escaped.scope"))
+
+    def test_without_a_bus(self):
+        socket = "/run/dbus/system_bus_socket"
+        os.rename(socket, socket + ".away")
+        self.addCleanup(os.rename, socket + ".away", socket)
+        container = self.started(path=":pre:direct")
+        self.assertEqual(show("pre-direct.scope")["ActiveState"], "active")
+        self.assertEqual(nacre("delete", "--force", container).stderr, b"")
+        self.assertTrue(self.gone("pre-direct.scope"))
+
+    def test_containers_of_one_vm(self):
+        first = self.started(path="nt-pod.slice:pre:first")
+        pid = state(first)["pid"]
+        (vmm,) = children(pid)
+        second = self.started(path="nt-pod.slice:pre:second", namespaces={"pid": f"/proc/{pid}/ns/pid"})
+        self.assertEqual(read(f"/proc/{vmm}/cgroup"), "0::/nt.slice/nt-pod.slice/pre-first.vm.scope\n")
+        self.assertEqual(show("pre-first.vm.scope")["ActiveState"], "active")
+        for container in (second, first):
+            self.assertEqual(nacre("delete", "--force", container).stderr, b"")
+        for unit in ("pre-first.scope", "pre-second.scope", "pre-first.vm.scope"):
+            wait_until(lambda unit=unit: self.gone(unit), f"{unit} is gone")
+
+    def test_a_stopped_unit_gives_the_container_its_time(self):
+        container = self.started("sh", "-c", "trap 'sleep 1; echo bye >/tmp/word; exit' TERM; while :; do sleep 0.1; done",
+                                 path=":pre:term", mounts=[{"destination": "/tmp", "type": "bind", "source": "/tmp",
+                                                            "options": ["bind"]}])
+        self.addCleanup(os.unlink, "/tmp/word")
+        done = run("systemctl", "stop", "pre-term.scope")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(read("/tmp/word"), "bye\n")
+        self.assertEqual(state(container)["status"], "stopped")
+        self.assertTrue(self.gone("pre-term.scope"))
+
     def test_systemctl_stop_ends_the_container(self):
-        container = self.started(path=":pre:stop")
+        # sleep as a container's first process heeds no TERM.
+        container = self.started(path=":pre:stop", annotations={"org.systemd.property.TimeoutStopSec": "uint64 2"})
         self.assertEqual(show("pre-stop.scope")["Slice"], "system.slice")
         pid = state(container)["pid"]
         vmm = children(pid)
@@ -130,8 +207,9 @@ class Units(ContainerTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         wait_until(lambda: not alive(pid) and not any(map(alive, vmm)), "all have ended")
         self.assertEqual(state(container)["status"], "stopped")
-        self.assertTrue(self.gone("pre-stop.scope"))
+        self.assertEqual(show("pre-stop.scope")["Result"], "timeout")
         self.assertEqual(nacre("delete", container).stderr, b"")
+        self.assertTrue(self.gone("pre-stop.scope"))
 
     def test_a_container_that_ends_leaves_no_unit(self):
         container = self.started(path="")
@@ -143,13 +221,15 @@ class Units(ContainerTest):
         self.assertEqual(nacre("delete", container).stderr, b"")
 
     def test_what_cannot_be(self):
-        self.assertEqual(self.start(NACRE, self.container(), annotations={"org.systemd.property.Slice": "nonsense"}), 1)
-        self.assertIn("value parse error", self.log)
-        self.assertEqual(self.start(NACRE, self.container(), annotations={"org.systemd.property.NoSuch": "true"}), 1)
-        self.assertIn("unable to start unit", self.log)
-        self.assertEqual(self.start(NACRE, self.container(), path="/a/b"), 1)
-        self.assertIn("slice:prefix:name", self.log)
+        for options, words in (({"annotations": {"org.systemd.property.Abc": "nonsense"}}, "value parse error"),
+                               ({"annotations": {"org.systemd.property.NoSuch": "true"}}, "unable to start unit"),
+                               ({"annotations": {"org.systemd.property.SuccessAction": "'reboot'"}}, "not the container's"),
+                               ({"resources": {"unified": {"x.y": "1"}}}, "x.y"),
+                               ({"path": "/a/b"}, "slice:prefix:name"), ({"path": "::nt-a.slice"}, "a slice cannot be")):
+            self.assertEqual(self.start(NACRE, self.container(), **options), 1)
+            self.assertIn(words, self.log)
         self.assertFalse(os.path.exists(f"{ROOT}/nt.slice/nt-a.slice/pre-name.scope"))
+        self.assertTrue(self.gone("pre-name.scope"))
 
 
 def run_under_systemd():
@@ -174,7 +254,8 @@ def run_under_systemd():
     os.makedirs(f"{ROOT}/systemd/test")
     with open(f"{ROOT}/systemd/test/cgroup.procs", "w", encoding="ascii") as procs:
         procs.write(str(os.getpid()))
-    done = subprocess.run([*within, sys.executable, os.path.realpath(__file__), *sys.argv[1:]], env={**os.environ, INSIDE: "1"}, check=False)
+    done = subprocess.run([*within, sys.executable, os.path.realpath(__file__), *sys.argv[1:]],
+                          env={**os.environ, INSIDE: "1"}, check=False)
     outer.kill()
     sys.exit(done.returncode)
 

@@ -228,15 +228,16 @@ Result<void> Machine::watch_host(HostFiles& files) {
   ::sigemptyset(&set);
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_) return fail_errno("signalfd");
-  TRY(loop_->add(signals_.get(), EPOLLIN, [this](uint32_t) { end_->end(ExitStatus::killed); }));
+  // With a lifeline whoever holds its other end decides. A signal to all processes of a service or of the host is one
+  // to that too, and what it does then takes the guest its time.
   if (files.lifeline) {
     lifeline_ = std::move(files.lifeline);
     // Nothing is ever sent on it: whatever happens means that the other end is gone.
-    TRY(loop_->add(lifeline_.get(), EPOLLIN | EPOLLHUP, [this](uint32_t) { lifeline_ended(); }));
+    return loop_->add(lifeline_.get(), EPOLLIN | EPOLLHUP, [this](uint32_t) { lifeline_ended(); });
   }
-  return {};
+  signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return fail_errno("signalfd");
+  return loop_->add(signals_.get(), EPOLLIN, [this](uint32_t) { end_->end(ExitStatus::killed); });
 }
 
 Result<void> Machine::create_control(HostFiles& files) {

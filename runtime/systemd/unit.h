@@ -4,13 +4,11 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/result.h"
-#include "guest-init/protocol/cgroup_files.h"
 
 namespace nacre::runtime {
 
@@ -22,20 +20,15 @@ struct UnitProperty {
 };
 using UnitProperties = std::vector<UnitProperty>;
 
-// For root systemd's own unit, for others one of their own systemd. Both wait for what they have asked for, with runc's
-// words where it fails.
+// Whether ours is the systemd of a user, and not that of the host: no right over the host, no place in its tree.
+bool is_users_systemd();
+
+// All wait for what they have asked for, with runc's words where it fails. Systemd 244 or newer.
 Result<void> start_unit(const std::string& unit, const UnitProperties& properties);
 Result<void> set_unit_properties(const std::string& unit, const UnitProperties& properties);
 // Nothing, where there is no such unit.
 Result<void> stop_unit(const std::string& unit);
-
-// The cgroup of that systemd, below which the slices are: "" for root's.
-Result<std::string> manager_cgroup();
-
-// What systemd has to know of files of a version 2 cgroup, which it writes itself at times: the values are the same.
-UnitProperties properties_of(const std::vector<protocol::CgroupFile>& files);
-
-// Those of annotations such as "org.systemd.property.TimeoutStopSec": "uint64 5".
-Result<UnitProperties> annotated_properties(const std::map<std::string, std::string>& annotations);
+// Moves a process there, where we have no right to it ourselves.
+Result<void> attach_process(const std::string& unit, pid_t pid);
 
 }  // namespace nacre::runtime

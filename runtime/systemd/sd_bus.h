@@ -10,16 +10,17 @@ namespace nacre::runtime {
 
 // clang-format off
 #define NACRE_SD_BUS_CALLS(X) \
-  X(call) X(call_method) X(error_free) X(error_has_name) X(flush_close_unref) X(get_property_string) \
+  X(call) X(call_method) X(error_free) X(error_has_name) X(flush_close_unref) X(is_bus_client) \
   X(match_signal) X(message_append) X(message_append_array) X(message_close_container) \
   X(message_new_method_call) X(message_open_container) X(message_read) X(message_unref) X(open_system) \
-  X(open_user) X(process) X(wait)
+  X(open_user) X(process) X(set_address) X(start) X(wait)
 // clang-format on
 
 // sd_bus_open_system() is `open_system`, and so on.
 struct SdBusCalls {
 #define NACRE_DECLARE(name) decltype(&::sd_bus_##name) name = nullptr;
   NACRE_SD_BUS_CALLS(NACRE_DECLARE)
+  decltype(&::sd_bus_new) make = nullptr;  // a keyword, otherwise
 #undef NACRE_DECLARE
 };
 

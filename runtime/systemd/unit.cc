@@ -1,4 +1,4 @@
-#include "runtime/cgroup/unit.h"
+#include "runtime/systemd/unit.h"
 
 #include <unistd.h>
 
@@ -6,11 +6,14 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <memory>
-#include <optional>
+#include <sstream>
 #include <string_view>
+#include <thread>
 
-#include "runtime/cgroup/sd_bus.h"
+#include "base/fd.h"
+#include "runtime/systemd/sd_bus.h"
 
 namespace nacre::runtime {
 
@@ -18,6 +21,7 @@ namespace {
 
 constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kPath = "/org/freedesktop/systemd1";
+constexpr const char* kPrivateSocket = "unix:path=/run/systemd/private";
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
 constexpr std::chrono::seconds kJobTimeout{30};  // runc's
 
@@ -41,10 +45,35 @@ std::unexpected<Error> failed(std::string_view what, int code) {
   return fail_errno(what, -code);
 }
 
+// A socket's queue may be full for a moment, where many containers start at once.
+template <typename Open>
+int open_patiently(const Open& open) {
+  constexpr int kAttempts = 7;
+  for (int attempt = 0;; attempt++) {
+    int code = open();
+    if (code != -EAGAIN || attempt == kAttempts) return code;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10 << attempt));
+  }
+}
+
+// Without a bus, as where dbus is not installed: for the host's root alone.
+int open_private(sd_bus** bus) {
+  int code = sd_bus_calls().make(bus);
+  if (code >= 0) code = sd_bus_calls().set_address(*bus, kPrivateSocket);
+  return code < 0 ? code : sd_bus_calls().start(*bus);
+}
+
 Result<Bus> connect() {
   TRY(load_sd_bus());
   sd_bus* bus = nullptr;
-  int code = ::geteuid() == 0 ? sd_bus_calls().open_system(&bus) : sd_bus_calls().open_user(&bus);
+  bool users = is_users_systemd();
+  int code = open_patiently([&] { return users ? sd_bus_calls().open_user(&bus) : sd_bus_calls().open_system(&bus); });
+  if (code < 0 && !users) {
+    sd_bus* direct = nullptr;
+    int direct_code = open_patiently([&] { return open_private(&direct); });
+    Bus owned(direct);
+    if (direct_code >= 0) return owned;
+  }
   if (code < 0) return failed("unable to connect to systemd's bus", code);
   return Bus(bus);
 }
@@ -102,7 +131,9 @@ class Jobs {
  public:
   // Before the call that makes a job.
   Result<void> listen(sd_bus* bus) {
-    int code = sd_bus_calls().match_signal(bus, nullptr, kService, kPath, kManager, "JobRemoved", &Jobs::removed, this);
+    // Without a bus nobody has a name, and nobody else is there.
+    const char* sender = sd_bus_calls().is_bus_client(bus) > 0 ? kService : nullptr;
+    int code = sd_bus_calls().match_signal(bus, nullptr, sender, kPath, kManager, "JobRemoved", &Jobs::removed, this);
     if (code < 0) return failed("JobRemoved", code);
     CallError error;
     code = sd_bus_calls().call_method(bus, kService, kPath, kManager, "Subscribe", &error.error, nullptr, "");
@@ -165,44 +196,23 @@ Result<std::string> start(sd_bus* bus, const std::string& unit, const UnitProper
   return call_for_job(bus, call.get(), error);
 }
 
-std::optional<uint64_t> number_in(const std::string& text) {
-  if (text == "max") return UINT64_MAX;
-  if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
-  return std::strtoull(text.c_str(), nullptr, 10);
-}
-
-// "QUOTA PERIOD": systemd has microseconds of a second, in steps of ten milliseconds, rounded up as runc does.
-void add_quota(const std::string& text, UnitProperties& properties) {
-  constexpr uint64_t kSecond = 1'000'000, kStep = 10'000, kDefaultPeriod = 100'000;
-  size_t space = std::min(text.find(' '), text.size());
-  auto quota = number_in(text.substr(0, space));
-  auto period = space < text.size() ? number_in(text.substr(space + 1)) : kDefaultPeriod;
-  if (!quota || !period || *period == 0) return;
-  uint64_t each = *quota == UINT64_MAX ? UINT64_MAX : (*quota * kSecond / *period + kStep - 1) / kStep * kStep;
-  properties.push_back({"CPUQuotaPeriodUSec", *period});
-  properties.push_back({"CPUQuotaPerSecUSec", each});
-}
-
-// "0-2,5" as a bit for each.
-std::optional<std::vector<uint8_t>> bits_of(const std::string& list) {
-  constexpr uint64_t kMost = 8192;
-  std::vector<uint8_t> bits;
-  for (size_t at = 0; at < list.size();) {
-    std::string part = list.substr(at, list.find(',', at) - at);
-    at += part.size() + 1;
-    size_t dash = std::min(part.find('-'), part.size());
-    auto first = number_in(part.substr(0, dash));
-    auto last = dash < part.size() ? number_in(part.substr(dash + 1)) : first;
-    if (!first || !last || *last < *first || *last >= kMost) return std::nullopt;
-    for (uint64_t bit = *first; bit <= *last; bit++) {
-      if (bits.size() <= bit / 8) bits.resize(bit / 8 + 1);
-      bits[bit / 8] |= static_cast<uint8_t>(1u << (bit % 8));
-    }
-  }
-  return bits;
+// What is left of one that did not come to be.
+void give_up(sd_bus* bus, const std::string& unit) {
+  CallError error;
+  (void)sd_bus_calls().call_method(bus, kService, kPath, kManager, "StopUnit", &error.error, nullptr, "ss",
+                                   unit.c_str(), "replace");
+  reset_failed(bus, unit);
 }
 
 }  // namespace
+
+bool is_users_systemd() {
+  if (::geteuid() != 0) return true;
+  // Root of a user namespace is a user.
+  auto ids = read_file("/proc/self/uid_map");
+  uint64_t inside = 0, outside = 0, count = 0;
+  return !ids || !(std::istringstream(*ids) >> inside >> outside >> count) || outside != 0 || count < UINT32_MAX;
+}
 
 Result<void> start_unit(const std::string& unit, const UnitProperties& properties) {
   Bus bus = TRY(connect());
@@ -219,11 +229,12 @@ Result<void> start_unit(const std::string& unit, const UnitProperties& propertie
   }();
   std::string what = "unable to start unit \"" + unit + "\"";
   if (!job) return std::unexpected(job.error().with_context(what));
-  std::string result = TRY(jobs.wait(bus.get(), *job));
-  if (result == "done") return {};
-  reset_failed(bus.get(), unit);
-  if (result.empty()) return fail(what + ": timeout waiting for systemd to create " + unit, ETIMEDOUT);
-  return fail(what + ": error creating systemd unit `" + unit + "`: got `" + result + "`", EIO);
+  auto result = jobs.wait(bus.get(), *job);
+  if (result && *result == "done") return {};
+  give_up(bus.get(), unit);
+  if (!result) return std::unexpected(result.error().with_context(what));
+  if (result->empty()) return fail(what + ": timeout waiting for systemd to create " + unit, ETIMEDOUT);
+  return fail(what + ": error creating systemd unit `" + unit + "`: got `" + *result + "`", EIO);
 }
 
 Result<void> set_unit_properties(const std::string& unit, const UnitProperties& properties) {
@@ -249,42 +260,23 @@ Result<void> stop_unit(const std::string& unit) {
   if (code < 0) return failed("StopUnit", code);
   CallError error;
   auto job = call_for_job(bus.get(), call.get(), error);
-  if (job) (void)jobs.wait(bus.get(), *job);
+  auto result = job ? jobs.wait(bus.get(), *job) : Result<std::string>("");
   reset_failed(bus.get(), unit);
-  if (job || error.is("org.freedesktop.systemd1.NoSuchUnit")) return {};
-  return std::unexpected(job.error().with_context("unable to stop unit \"" + unit + "\""));
+  if (!job && error.is("org.freedesktop.systemd1.NoSuchUnit")) return {};
+  std::string what = "unable to stop unit \"" + unit + "\"";
+  if (!job) return std::unexpected(job.error().with_context(what));
+  if (!result) return std::unexpected(result.error().with_context(what));
+  if (*result != "done") return fail(what + ": got `" + *result + "`", EIO);
+  return {};
 }
 
-Result<std::string> manager_cgroup() {
+Result<void> attach_process(const std::string& unit, pid_t pid) {
   Bus bus = TRY(connect());
   CallError error;
-  char* text = nullptr;
-  int code =
-      sd_bus_calls().get_property_string(bus.get(), kService, kPath, kManager, "ControlGroup", &error.error, &text);
-  if (code < 0) return failed("systemd's ControlGroup", code);
-  std::string path = text;
-  std::free(text);
-  return path;
-}
-
-UnitProperties properties_of(const std::vector<protocol::CgroupFile>& files) {
-  constexpr std::pair<std::string_view, const char*> kNumbers[] = {
-      {"memory.max", "MemoryMax"}, {"memory.low", "MemoryLow"}, {"memory.min", "MemoryMin"},
-      {"pids.max", "TasksMax"},    {"cpu.weight", "CPUWeight"}, {"memory.swap.max", "MemorySwapMax"}};
-  UnitProperties properties;
-  for (const auto& file : files) {
-    for (auto [name, property] : kNumbers) {
-      auto value = file.name == name ? number_in(file.value) : std::nullopt;
-      if (value) properties.push_back({property, *value});
-    }
-    if (file.name == "cpu.max") add_quota(file.value, properties);
-    for (auto [name, property] :
-         {std::pair("cpuset.cpus", "AllowedCPUs"), std::pair("cpuset.mems", "AllowedMemoryNodes")}) {
-      auto bits = file.name == name ? bits_of(file.value) : std::nullopt;
-      if (bits) properties.push_back({property, std::move(*bits)});
-    }
-  }
-  return properties;
+  int code = sd_bus_calls().call_method(bus.get(), kService, kPath, kManager, "AttachProcessesToUnit", &error.error,
+                                        nullptr, "ssau", unit.c_str(), "", 1, static_cast<uint32_t>(pid));
+  if (code >= 0) return {};
+  return fail(std::string("systemd: ") + (error.error.message != nullptr ? error.error.message : "no answer"), -code);
 }
 
 }  // namespace nacre::runtime

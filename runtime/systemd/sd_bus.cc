@@ -1,4 +1,4 @@
-#include "runtime/cgroup/sd_bus.h"
+#include "runtime/systemd/sd_bus.h"
 
 #include <dlfcn.h>
 
@@ -30,6 +30,7 @@ Result<void> load_sd_bus() {
 #define NACRE_FIND(name) TRY(find(library, "sd_bus_" #name, calls().name));
   NACRE_SD_BUS_CALLS(NACRE_FIND)
 #undef NACRE_FIND
+  TRY(find(library, "sd_bus_new", calls().make));
   return {};
 }
 

@@ -1,19 +1,40 @@
-// Annotations such as "org.systemd.property.TimeoutStopSec": "uint64 5". Values are in GVariant's text form, of which
-// this knows what properties of scopes are made of: booleans, numbers, strings, and arrays of strings.
+#include "runtime/systemd/annotations.h"
+
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <optional>
 #include <string_view>
 
-#include "runtime/cgroup/unit.h"
-
 namespace nacre::runtime {
 
+// Values are in GVariant's text form, of which this knows what properties of scopes are made of: booleans, numbers,
+// strings, and arrays of strings.
 namespace {
 
-constexpr std::string_view kPrefix = "org.systemd.property.";
+// Beside all that end in "Action", such as SuccessAction=reboot-force.
+constexpr std::array<std::string_view, 19> kBeyondTheUnit = {"BindsTo",
+                                                             "ConflictedBy",
+                                                             "Conflicts",
+                                                             "JoinsNamespaceOf",
+                                                             "OnFailure",
+                                                             "OnSuccess",
+                                                             "PIDs",
+                                                             "PartOf",
+                                                             "PropagatesReloadTo",
+                                                             "PropagatesStopTo",
+                                                             "RequiredBy",
+                                                             "Requires",
+                                                             "RequiresMountsFor",
+                                                             "Requisite",
+                                                             "Slice",
+                                                             "StopPropagatedFrom",
+                                                             "Upholds",
+                                                             "WantedBy",
+                                                             "Wants"};
 
 void skip_spaces(std::string_view& text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
@@ -28,7 +49,8 @@ std::optional<std::string> take_string(std::string_view& text) {
       text.remove_prefix(i + 1);
       return value;
     }
-    if (text[i] == '\\' && ++i == text.size()) break;
+    // Of the escapes those that stand for themselves.
+    if (text[i] == '\\' && (++i == text.size() || (text[i] != quote && text[i] != '\\'))) break;
     value += text[i];
   }
   return std::nullopt;
@@ -87,16 +109,16 @@ bool is_name(std::string_view name) {
 }
 
 // systemd's own interface knows times in microseconds alone: "TimeoutStopUSec" for "TimeoutStopSec".
-Result<UnitProperty> in_microseconds(std::string name, const PropertyValue& value) {
-  constexpr uint64_t kSecond = 1'000'000;
-  name = name.substr(0, name.size() - 3) + "USec";
+Result<uint64_t> in_microseconds(const PropertyValue& value) {
+  constexpr double kSecond = 1'000'000, kMost = 1e13;  // seconds; far more than systemd takes
   return std::visit(
-      [&](const auto& v) -> Result<UnitProperty> {
-        if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) {
-          return UnitProperty{name, static_cast<uint64_t>(static_cast<double>(v) * kSecond)};
-        } else {
-          return fail("not a number of seconds", EINVAL);
+      [](const auto& seconds) -> Result<uint64_t> {
+        using Value = std::decay_t<decltype(seconds)>;
+        if constexpr (std::is_arithmetic_v<Value> && !std::is_same_v<Value, bool>) {
+          auto number = static_cast<double>(seconds);
+          if (std::isfinite(number) && number >= 0 && number < kMost) return static_cast<uint64_t>(number * kSecond);
         }
+        return fail("not a number of seconds", EINVAL);
       },
       value);
 }
@@ -106,14 +128,18 @@ Result<UnitProperty> in_microseconds(std::string name, const PropertyValue& valu
 Result<UnitProperties> annotated_properties(const std::map<std::string, std::string>& annotations) {
   UnitProperties properties;
   for (const auto& [key, text] : annotations) {
-    if (!key.starts_with(kPrefix)) continue;
-    std::string name = key.substr(kPrefix.size());
+    if (!key.starts_with(kPropertyAnnotation)) continue;
+    std::string name = key.substr(std::string_view(kPropertyAnnotation).size());
     std::string what = "annotation " + key;
     if (!is_name(name)) return fail(what + " name incorrect: " + name, EINVAL);
+    if (name.ends_with("Action") || std::ranges::find(kBeyondTheUnit, name) != kBeyondTheUnit.end()) {
+      return fail(what + ": this property is not the container's to set", EPERM);
+    }
     auto value = parse_value(text);
     if (!value) return fail(what + "=" + text + " value parse error", EINVAL);
     if (name.ends_with("Sec") && !name.ends_with("USec")) {
-      properties.push_back(TRY_CONTEXT(in_microseconds(name, *value), what));
+      uint64_t microseconds = TRY_CONTEXT(in_microseconds(*value), what);
+      properties.push_back({name.substr(0, name.size() - 3) + "USec", microseconds});
     } else {
       properties.push_back({name, std::move(*value)});
     }

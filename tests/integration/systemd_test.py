@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import unittest
 from unittest import mock
 
-from support import NACRE, PATIENCE, ContainerTest, Surroundings, alive, children, main, nacre, run, state, wait_until
+from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, alive, children, install, main, nacre,
+                     processes, run, state, wait_until)
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
@@ -230,6 +232,46 @@ class Units(ContainerTest):
             self.assertIn(words, self.log)
         self.assertFalse(os.path.exists(f"{ROOT}/nt.slice/nt-a.slice/pre-name.scope"))
         self.assertTrue(self.gone("pre-name.scope"))
+
+
+class Podman(unittest.TestCase):
+    """podman with its default where there is systemd."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.podman = Client("podman", "--cgroup-manager", "systemd", "--runtime", install())
+        subprocess.run(f"tar -C {BUSYBOX} -c . | podman import - busybox", shell=True, check=True, capture_output=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        left = cls.podman.text("ps --all --quiet").split()
+        cls.podman("system reset --force")
+        units = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "libpod*", "*.vm.scope").stdout
+        if left or units:
+            raise AssertionError(f"left: {left} {units}")
+
+    def test_a_container_is_a_unit(self):
+        podman = self.podman
+        podman("run --detach --name one --network none --memory 64m --pids-limit 30 busybox sleep 1000")
+        container = json.loads(podman.text("inspect one"))[0]
+        unit = show(f"libpod-{container['Id']}.scope")
+        self.assertEqual((unit["Slice"], unit["TasksMax"], unit["ActiveState"]), ("machine.slice", "30", "active"))
+        self.assertEqual(unit["ControlGroup"], container["State"]["CgroupPath"])
+        self.assertEqual(podman.text("exec one echo hello"), "hello\n")
+        self.assertGreater(int(json.loads(podman.text("stats --no-stream --format json one"))[0]["pids"]), 0)
+        podman("rm --force --time 0 one")
+        self.assertEqual(show(f"libpod-{container['Id']}.scope")["LoadState"], "not-found")
+
+    def test_a_pod_is_one_vm(self):
+        podman = self.podman
+        podman("pod create --name pod --share-parent=false --network none --infra-image busybox --infra-command",
+               "sleep 1000")
+        self.addCleanup(podman, "pod", "rm", "--force", "--time", "0", "pod")
+        podman("run --detach --pod pod --name two busybox sleep 1000")
+        self.assertEqual(len(processes("vmm")), 1)
+        (vm,) = run("systemctl", "list-units", "--plain", "--no-legend", "*.vm.scope").stdout.decode().splitlines()
+        self.assertIn("active running nacre VM of libpod-", vm)
+        self.assertEqual(podman.text("exec two hostname"), "pod\n")
 
 
 def run_under_systemd():

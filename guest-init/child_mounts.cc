@@ -112,6 +112,16 @@ Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
   return {};
 }
 
+// Root of a user namespace that has no cgroup or network namespace of its own may not mount what shows them. It gets
+// the machine's, as runc gives it the host's cgroups, and as a bind of the host's /sys, which root there asks for,
+// would be.
+Fd machines_own(std::string_view type) {
+  auto tree = type == "cgroup2" ? clone_tree(AT_FDCWD, "/sys/fs/cgroup", false)
+              : type == "sysfs" ? clone_tree(AT_FDCWD, "/sys", true)
+                                : Result<Fd>(Fd());
+  return tree ? std::move(*tree) : Fd();
+}
+
 // Gives the mount if it must become read-only later: mount points and devices are still to be made on a tmpfs.
 // `shared`: what is to be mounted, where it is no file system of the container's own.
 Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd shared) {
@@ -132,10 +142,11 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
   } else {
     filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
   }
-  if (!filesystem && filesystem.error().code() == EPERM && mount.type == "cgroup2") {
-    // Root of a user namespace needs a cgroup namespace too to mount it. As runc: it gets the machine's.
-    filesystem = clone_tree(AT_FDCWD, "/sys/fs/cgroup", false);
-    if (filesystem) TRY(set_attributes(filesystem->get(), attributes, 0, false));
+  if (!filesystem && filesystem.error().code() == EPERM) {
+    if (Fd tree = machines_own(mount.type)) {
+      TRY(set_attributes(tree.get(), attributes, 0, true));
+      filesystem = std::move(tree);
+    }
   }
   Fd made = TRY(std::move(filesystem));
   if (mount.type == "tmpfs" && existed) TRY(fill_tmpfs(mount, target.get(), made.get()));

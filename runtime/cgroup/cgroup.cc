@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/user_namespace.h"
 #include "runtime/cgroup/version.h"
 #include "runtime/translate/mountinfo.h"
 
@@ -59,7 +60,7 @@ Result<std::string> make_cgroup(const std::string& cgroups_path, const std::stri
   }
   auto made = version_one ? make_v1(cgroups_path, id, resources) : make_v2(cgroups_path, id, resources);
   if (made) return made;
-  if (::geteuid() == 0) return std::unexpected(made.error());
+  if (is_host_root()) return std::unexpected(made.error());
   log_debug("no cgroup for the container: " + made.error().message());
   return "";
 }

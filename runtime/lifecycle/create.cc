@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/subprocess.h"
+#include "base/user_namespace.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/files.h"
 #include "runtime/cgroup/unit_cgroup.h"
@@ -18,6 +19,7 @@
 #include "runtime/lifecycle/shared_namespaces.h"
 #include "runtime/lifecycle/shared_vm.h"
 #include "runtime/oci/config.h"
+#include "runtime/oci/mappings.h"
 #include "runtime/resctrl/group.h"
 #include "runtime/seccomp/compile.h"
 #include "runtime/standin/standin.h"
@@ -175,6 +177,9 @@ Result<void> publish(const CreateRequest& request, const ContainerDir& dir, cons
 
 Result<CreatedContainer> create_container(const CreateRequest& request) {
   oci::Config config = TRY(oci::load_config(request.bundle, request.config));
+  if (is_unprivileged()) {
+    TRY_CONTEXT(oci::check_own_ids(config.json["linux"], ::geteuid(), ::getegid()), oci::kConfigName);
+  }
   TRY_CONTEXT(resolve_namespaces(config, request.root), oci::kConfigName);
   auto shared_mounts = keep_shared_memory_in_guest(config);
   keep_kernel_filesystems_in_guest(config);

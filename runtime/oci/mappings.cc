@@ -84,4 +84,19 @@ Result<void> check_user_namespace(const Json& linux, std::vector<std::string>& w
   return {};
 }
 
+Result<void> check_own_ids(const Json& linux, uint32_t uid, uint32_t gid) {
+  if (user_namespace(linux) == nullptr) return fail("rootless container requires user namespaces", EPERM);
+  for (const auto& [name, own] : {std::pair("uidMappings", uid), std::pair("gidMappings", gid)}) {
+    auto list = linux.find(name);
+    if (list == linux.end()) continue;  // a namespace by its path
+    for (const Json& range : *list) {
+      if (range["hostID"] == own && range["size"] == 1) continue;
+      return fail(std::string("linux.") + name + ": the only id that a user without privilege may map is his own, " +
+                      std::to_string(own),
+                  EPERM);
+    }
+  }
+  return {};
+}
+
 }  // namespace nacre::oci

@@ -1,6 +1,7 @@
 // The ids of user namespaces and of mounts: "uidMappings" and "gidMappings".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,5 +17,8 @@ Result<void> check_mappings(const nlohmann::json& list, const std::string& path)
 
 // linux.uidMappings and linux.gidMappings with the user namespace of linux.namespaces.
 Result<void> check_user_namespace(const nlohmann::json& linux, std::vector<std::string>& warnings);
+
+// For a user without privilege: in a user namespace, with no ids but his own. runc's words.
+Result<void> check_own_ids(const nlohmann::json& linux, uint32_t uid, uint32_t gid);
 
 }  // namespace nacre::oci

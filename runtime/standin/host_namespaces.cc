@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/mount.h"
+#include "base/user_namespace.h"
 
 namespace nacre::runtime {
 
@@ -111,6 +112,7 @@ Result<HostNamespaces> HostNamespaces::enter(const HostNamespacePlan& plan) {
       }
     }
   }
+  if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "make a user namespace for the container");
   if (fresh & CLONE_NEWNS) host.host_mounts_ = TRY(open_file("/proc/self/ns/mnt", O_RDONLY));
   if (::unshare(fresh) < 0) return fail_errno("make namespaces for the container");
   if ((fresh & CLONE_NEWNS) && ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {

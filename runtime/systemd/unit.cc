@@ -8,11 +8,10 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string_view>
 #include <thread>
 
-#include "base/fd.h"
+#include "base/user_namespace.h"
 #include "runtime/systemd/sd_bus.h"
 
 namespace nacre::runtime {
@@ -207,11 +206,7 @@ void give_up(sd_bus* bus, const std::string& unit) {
 }  // namespace
 
 bool is_users_systemd() {
-  if (::geteuid() != 0) return true;
-  // Root of a user namespace is a user.
-  auto ids = read_file("/proc/self/uid_map");
-  uint64_t inside = 0, outside = 0, count = 0;
-  return !ids || !(std::istringstream(*ids) >> inside >> outside >> count) || outside != 0 || count < UINT32_MAX;
+  return !is_host_root();
 }
 
 Result<void> start_unit(const std::string& unit, const UnitProperties& properties) {

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 
+#include "base/user_namespace.h"
 #include "vmm/jail/mount_tree.h"
 #include "vmm/jail/privileges.h"
 
 namespace nacre::vmm {
 
 Result<void> enter_jail(const Config& config, HostFiles& files) {
+  if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "jail");
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/user_namespace.h"
 #include "vmm/api/mount_copy.h"
 
 namespace nacre::vmm {
@@ -18,8 +19,8 @@ namespace {
 // Where the tree is put together: any directory that every host has. It is covered in our namespace only.
 constexpr const char* kAssembly = "/dev";
 
-// A procfs without other processes (subset=pid leaves out everything but processes, hidepid those of others).
-Result<Fd> open_own_proc() {
+// Of a procfs without other processes (subset=pid leaves out everything but processes, hidepid those of others).
+Result<Fd> make_own_proc() {
   Fd context(::fsopen("proc", FSOPEN_CLOEXEC));
   if (!context) return fail_errno("fsopen proc");
   ::fsconfig(context.get(), FSCONFIG_SET_STRING, "hidepid", "invisible", 0);
@@ -30,6 +31,13 @@ Result<Fd> open_own_proc() {
   Fd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
   if (!mount) return fail_errno("fsmount proc");
   return open_at(mount.get(), fmt::format("{}/fd", ::getpid()), O_PATH | O_DIRECTORY);
+}
+
+// A user who may make no procfs has his own part of the host's, as any process.
+Result<Fd> open_own_proc() {
+  auto own = make_own_proc();
+  if (own || own.error().code() != EPERM || is_host_root()) return own;
+  return open_file("/proc/self/fd", O_PATH | O_DIRECTORY);
 }
 
 Result<void> make_parents(const std::string& path) {

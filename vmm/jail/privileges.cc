@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "base/user_namespace.h"
 
 namespace nacre::vmm {
 
@@ -21,8 +22,6 @@ namespace {
 
 // What a file server needs to act for any user of the guest, within the jail's user namespace.
 constexpr std::array kKept = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
-
-constexpr const char* kIdentityMap = "0 0 4294967295\n";
 
 // A child in a new user namespace, there only to hold it open until we have joined it. The id maps must be written by
 // somebody outside with privilege over the ids: us.
@@ -41,15 +40,16 @@ Result<pid_t> start_namespace_holder(const Pipe& hold) {
   return static_cast<pid_t>(pid);
 }
 
-Result<void> write_proc(const Fd& proc, pid_t pid, const char* file, const char* content) {
+Result<void> write_proc(const Fd& proc, pid_t pid, const char* file, const std::string& content) {
   Fd fd = TRY(open_at(proc.get(), std::to_string(pid) + "/" + file, O_WRONLY));
   TRY_CONTEXT(write_all(fd.get(), content), file);
   return {};
 }
 
 Result<Fd> open_mapped_namespace(const Fd& proc, pid_t pid) {
-  TRY(write_proc(proc, pid, "uid_map", kIdentityMap));
-  TRY(write_proc(proc, pid, "gid_map", kIdentityMap));
+  IdMaps maps = TRY(identity_maps(proc));
+  TRY(write_proc(proc, pid, "uid_map", maps.uids));
+  TRY(write_proc(proc, pid, "gid_map", maps.gids));
   return open_at(proc.get(), std::to_string(pid) + "/ns/user", O_RDONLY);
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kPath = "/org/freedesktop/systemd1";
-constexpr const char* kPrivateSocket = "unix:path=/run/systemd/private";
+constexpr const char* kPrivateSocket = "/systemd/private";  // of /run, or of XDG_RUNTIME_DIR
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
 constexpr std::chrono::seconds kJobTimeout{30};  // runc's
 
@@ -55,11 +55,16 @@ int open_patiently(const Open& open) {
   }
 }
 
-// Without a bus, as where dbus is not installed: for the host's root alone.
-int open_private(sd_bus** bus) {
+// Without a bus, as where dbus is not installed.
+int open_private(sd_bus** bus, const std::string& socket) {
   int code = sd_bus_calls().make(bus);
-  if (code >= 0) code = sd_bus_calls().set_address(*bus, kPrivateSocket);
+  if (code >= 0) code = sd_bus_calls().set_address(*bus, ("unix:path=" + socket).c_str());
   return code < 0 ? code : sd_bus_calls().start(*bus);
+}
+
+std::string runtime_directory(bool users) {
+  const char* directory = users ? std::getenv("XDG_RUNTIME_DIR") : "/run";
+  return directory == nullptr ? "" : directory;
 }
 
 Result<Bus> connect() {
@@ -67,9 +72,9 @@ Result<Bus> connect() {
   sd_bus* bus = nullptr;
   bool users = is_users_systemd();
   int code = open_patiently([&] { return users ? sd_bus_calls().open_user(&bus) : sd_bus_calls().open_system(&bus); });
-  if (code < 0 && !users) {
+  if (code < 0) {
     sd_bus* direct = nullptr;
-    int direct_code = open_patiently([&] { return open_private(&direct); });
+    int direct_code = open_patiently([&] { return open_private(&direct, runtime_directory(users) + kPrivateSocket); });
     Bus owned(direct);
     if (direct_code >= 0) return owned;
   }

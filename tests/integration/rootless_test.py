@@ -7,38 +7,8 @@ import subprocess
 import tempfile
 import unittest
 
-from support import BUSYBOX, copy_rootfs, install, main, processes, run, wait_until
+from support import BUSYBOX, User, copy_rootfs, install, main, processes, run, wait_until
 from vmm_test import make_initramfs
-
-UID = 1777
-NAME = "tester"
-SUBORDINATE = 200000
-
-
-class User:
-    """Makes the user; his home and his XDG_RUNTIME_DIR."""
-
-    def __init__(self):
-        for file, line in (("passwd", f"{NAME}:x:{UID}:{UID}::/tmp/home:/bin/sh"), ("group", f"{NAME}:x:{UID}:"),
-                           ("subuid", f"{NAME}:{SUBORDINATE}:65536"), ("subgid", f"{NAME}:{SUBORDINATE}:65536")):
-            with open(f"/etc/{file}", "a", encoding="ascii") as out:
-                out.write(line + "\n")
-        for device in ("/dev/kvm", "/dev/fuse"):  # as udev has the second, and a member of the group kvm the first
-            os.chmod(device, 0o666)
-        self.home = tempfile.mkdtemp(prefix="home-")
-        self.runtime_dir = tempfile.mkdtemp(prefix="xdg-")
-        for directory in (self.home, self.runtime_dir):
-            os.chown(directory, UID, UID)
-        self.options = {"user": UID, "group": UID, "extra_groups": [], "cwd": self.home, "env": {
-            "HOME": self.home, "XDG_RUNTIME_DIR": self.runtime_dir, "USER": NAME,
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}}
-
-    def run(self, *argv, **options):
-        return run(*argv, **self.options, **options)
-
-    def own(self, path):
-        subprocess.run(["chown", "-R", f"{UID}:{UID}", path], check=True)
-
 
 def setUpModule():
     setUpModule.nacre = install()
@@ -54,16 +24,9 @@ class Plain(unittest.TestCase):
 
     def setUp(self):
         self.user = setUpModule.user
-        self.bundle = tempfile.mkdtemp(prefix="bundle-", dir=self.user.home)
+        self.bundle, self.config = self.user.bundle(setUpModule.nacre)
         self.addCleanup(shutil.rmtree, self.bundle)
         self.addCleanup(self.user.run, setUpModule.nacre, "delete", "--force", "x")
-        copy_rootfs(BUSYBOX, f"{self.bundle}/rootfs")
-        self.user.own(self.bundle)
-        self.user.run(setUpModule.nacre, "spec", "--rootless", "--bundle", self.bundle)
-        with open(f"{self.bundle}/config.json", encoding="utf-8") as file:
-            self.config = json.load(file)
-        self.config["process"]["terminal"] = False
-        self.config["root"]["readonly"] = False
 
     def write(self, *args):
         self.config["process"]["args"] = args
@@ -82,7 +45,7 @@ class Plain(unittest.TestCase):
         self.write("sh", "-c", "mkdir /dir; echo it >/dir/file; exit 7")
         self.assertEqual(self.user.run(setUpModule.nacre, "run", "--bundle", self.bundle, "x").returncode, 7)
         info = os.stat(f"{self.bundle}/rootfs/dir/file")
-        self.assertEqual((info.st_uid, info.st_gid), (UID, UID))
+        self.assertEqual((info.st_uid, info.st_gid), (User.UID, User.UID))
 
     def test_life(self):
         self.write("sleep", "1000")
@@ -91,10 +54,8 @@ class Plain(unittest.TestCase):
             done = self.user.run(setUpModule.nacre, *argv)
             self.assertEqual(done.returncode, status, done.stderr)
             return done.stdout.decode()
-        with open("/dev/null", "r+b") as null:
-            subprocess.run([setUpModule.nacre, "run", "--detach", "--bundle", self.bundle, "x"], check=True, stdin=null,
-                           stdout=null, stderr=null, **self.user.options)
-        self.assertRegex(nacre("list"), rf"x +\d+ +running .* {NAME}\n")
+        self.user.detach(setUpModule.nacre, "run", "--detach", "--bundle", self.bundle, "x")
+        self.assertRegex(nacre("list"), rf"x +\d+ +running .* {User.NAME}\n")
         self.assertEqual(nacre("exec", "x", "cat", "/proc/1/cmdline"), "sleep\0001000\0")
         nacre("exec", "x", "sh", "-c", "exit 5", status=5)
         self.assertIn("sleep 1000", nacre("ps", "x"))
@@ -133,7 +94,7 @@ class Vmm(unittest.TestCase):
                         "console=ttyS0 quiet", "--fs", f"tag=x,path={share}")
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertIn(b"from the host", done.stdout)
-        self.assertEqual(os.stat(f"{share}/out").st_uid, UID)
+        self.assertEqual(os.stat(f"{share}/out").st_uid, User.UID)
 
 
 class Podman(unittest.TestCase):
@@ -175,7 +136,7 @@ class Podman(unittest.TestCase):
         self.user.own(directory)
         self.podman("run", "--rm", "--network", "none", "--volume", f"{directory}:/v", "busybox", "sh", "-c",
                     "touch /v/root /v/other; chown 5:5 /v/other")
-        self.assertEqual([os.stat(f"{directory}/{name}").st_uid for name in ("root", "other")], [UID, SUBORDINATE + 4])
+        self.assertEqual([os.stat(f"{directory}/{name}").st_uid for name in ("root", "other")], [User.UID, User.SUBORDINATE + 4])
         shutil.rmtree(directory)
 
     def test_life(self):

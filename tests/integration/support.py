@@ -124,6 +124,52 @@ class Client:
         return on_terminal(*self.prefix, *argv[0].split(), *argv[1:])
 
 
+class User:
+    """A user without privilege: made on the lab machine, with a home and an XDG_RUNTIME_DIR. He may open /dev/kvm."""
+
+    UID = 1777
+    NAME = "tester"
+    SUBORDINATE = 200000  # first of his subordinate ids
+
+    def __init__(self):
+        for file, line in (("passwd", f"{self.NAME}:x:{self.UID}:{self.UID}::/tmp:/bin/sh"),
+                           ("group", f"{self.NAME}:x:{self.UID}:"), ("subuid", f"{self.NAME}:{self.SUBORDINATE}:65536"),
+                           ("subgid", f"{self.NAME}:{self.SUBORDINATE}:65536")):
+            with open(f"/etc/{file}", "a", encoding="ascii") as out:
+                out.write(line + "\n")
+        for device in ("/dev/kvm", "/dev/fuse"):  # as a member of the group kvm has the first, and everybody the second
+            os.chmod(device, 0o666)
+        self.home, self.runtime_dir = tempfile.mkdtemp(prefix="home-"), tempfile.mkdtemp(prefix="xdg-")
+        for directory in (self.home, self.runtime_dir):
+            self.own(directory)
+        self.options = {"user": self.UID, "group": self.UID, "extra_groups": [], "cwd": self.home, "env": {
+            "HOME": self.home, "XDG_RUNTIME_DIR": self.runtime_dir, "USER": self.NAME,
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}}
+
+    def run(self, *argv, **options):
+        return run(*argv, **self.options, **options)
+
+    def detach(self, *argv):
+        """A command that leaves something behind which would keep its output open."""
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=PATIENCE, **self.options)
+
+    def own(self, path):
+        subprocess.run(["chown", "-R", f"{self.UID}:{self.UID}", path], check=True)
+
+    def bundle(self, program):
+        """With the user's own root filesystem, and the configuration of `nacre spec --rootless`: path, configuration."""
+        path = tempfile.mkdtemp(prefix="bundle-", dir=self.home)
+        copy_rootfs(BUSYBOX, f"{path}/rootfs")
+        self.own(path)
+        self.run(program, "spec", "--rootless", "--bundle", path)
+        with open(f"{path}/config.json", encoding="utf-8") as file:
+            config = json.load(file)
+        config["process"]["terminal"] = False
+        config["root"]["readonly"] = False
+        return path, config
+
+
 def nacre(*argv, **options):
     return run(NACRE, *argv, **options)
 

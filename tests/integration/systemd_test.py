@@ -5,13 +5,14 @@ systemd is PID 1 of a pid namespace in the lab, with a cgroup namespace of its o
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
 from unittest import mock
 
-from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, alive, children, install, main, nacre,
-                     processes, run, state, wait_until)
+from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, User, alive, children, install, main,
+                     nacre, processes, run, state, wait_until)
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
@@ -272,6 +273,65 @@ class Podman(unittest.TestCase):
         (vm,) = run("systemctl", "list-units", "--plain", "--no-legend", "*.vm.scope").stdout.decode().splitlines()
         self.assertIn("active running nacre VM of libpod-", vm)
         self.assertEqual(podman.text("exec two hostname"), "pod\n")
+
+
+class UsersOwn(unittest.TestCase):
+    """The systemd of a user without privilege, and podman's default there."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.program = install()
+        cls.user = User()
+        run("systemd-run", f"--uid={User.UID}", "--property=Delegate=yes", f"--slice=user-{User.UID}.slice",
+            "--unit=users-own", "--setenv", f"XDG_RUNTIME_DIR={cls.user.runtime_dir}", "/lib/systemd/systemd", "--user")
+        wait_until(lambda: cls.user.run("systemctl", "--user", "is-active", "default.target").stdout == b"active\n",
+                   "the user's systemd is up")
+
+    @classmethod
+    def tearDownClass(cls):
+        run("systemctl", "stop", "users-own.service")
+
+    def nacre(self, *argv):
+        done = self.user.run(self.program, "--systemd-cgroup", *argv)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.decode()
+
+    def show(self, unit):
+        lines = self.user.run("systemctl", "--user", "show", "--no-pager", unit).stdout.decode().splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def test_a_container_is_a_unit(self):
+        bundle, config = self.user.bundle(self.program)
+        self.addCleanup(shutil.rmtree, bundle)
+        config["process"]["args"] = ["sleep", "1000"]
+        config["linux"]["resources"] = {"pids": {"limit": 30}}
+        with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        self.user.detach(self.program, "--systemd-cgroup", "run", "--detach", "--bundle", bundle, "x")
+        unit = self.show("nacre-x.scope")
+        self.assertEqual((unit["Slice"], unit["ActiveState"], unit["TasksMax"]), ("user.slice", "active", "30"))
+        self.assertEqual(read(f"/proc/{json.loads(self.nacre('state', 'x'))['pid']}/cgroup"), f"0::{unit['ControlGroup']}\n")
+        self.nacre("update", "--pids-limit", "40", "x")
+        self.assertEqual(self.show("nacre-x.scope")["TasksMax"], "40")
+        self.nacre("delete", "--force", "x")
+        self.assertEqual(self.show("nacre-x.scope")["LoadState"], "not-found")
+
+    def test_podman(self):
+        image = f"{self.user.home}/image.tar"
+        subprocess.run(["tar", "-C", BUSYBOX, "-cf", image, "."], check=True)
+
+        def podman(*argv):
+            done = self.user.run("podman", "--cgroup-manager", "systemd", "--runtime", self.program, *argv)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.decode()
+        podman("import", image, "busybox")
+        self.addCleanup(podman, "system", "reset", "--force")
+        podman("run", "--detach", "--name", "one", "--network", "none", "busybox", "sleep", "1000")
+        container = json.loads(podman("inspect", "one"))[0]
+        unit = self.show(f"libpod-{container['Id']}.scope")
+        self.assertEqual((unit["Slice"], unit["ActiveState"]), ("user.slice", "active"))
+        self.assertEqual(podman("exec", "one", "echo", "hello"), "hello\n")
+        podman("rm", "--force", "--time", "0", "one")
 
 
 def run_under_systemd():

@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/mountinfo.h"
 #include "base/user_namespace.h"
 #include "runtime/cgroup/version.h"
-#include "runtime/translate/mountinfo.h"
 
 namespace nacre::runtime {
 

@@ -13,11 +13,11 @@
 #include <sstream>
 
 #include "base/fd.h"
+#include "base/mountinfo.h"
 #include "runtime/cgroup/oom_kill.h"
 #include "runtime/cgroup/tree.h"
 #include "runtime/cgroup/v1_files.h"
 #include "runtime/cgroup/version.h"
-#include "runtime/translate/mountinfo.h"
 
 namespace nacre::runtime {
 

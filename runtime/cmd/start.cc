@@ -2,8 +2,8 @@
 
 #include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/lifecycle/create.h"
-#include "runtime/lifecycle/hooks.h"
 #include "runtime/oci/config.h"
 #include "runtime/state/store.h"
 

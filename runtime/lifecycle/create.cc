@@ -14,10 +14,9 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/files.h"
 #include "runtime/cgroup/unit_cgroup.h"
-#include "runtime/lifecycle/hooks.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/lifecycle/pidfd_socket.h"
 #include "runtime/lifecycle/shared_namespaces.h"
-#include "runtime/lifecycle/shared_vm.h"
 #include "runtime/oci/config.h"
 #include "runtime/oci/mappings.h"
 #include "runtime/resctrl/group.h"
@@ -27,6 +26,7 @@
 #include "runtime/translate/sizing.h"
 #include "runtime/translate/translate.h"
 #include "runtime/update/kept_resources.h"
+#include "runtime/update/shared_vm.h"
 
 namespace nacre::runtime {
 

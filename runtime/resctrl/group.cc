@@ -12,8 +12,8 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mountinfo.h"
 #include "runtime/oci/config.h"
-#include "runtime/translate/mountinfo.h"
 
 namespace nacre::resctrl {
 
@@ -75,7 +75,7 @@ std::string mount_point() {
   struct statfs info;
   if (::statfs(kUsualMountPoint, &info) < 0) return "";  // a kernel or a CPU without it
   if (info.f_type == RDTGROUP_SUPER_MAGIC) return kUsualMountPoint;
-  auto mounts = runtime::read_mountinfo();
+  auto mounts = read_mountinfo();
   if (!mounts) return "";
   for (const auto& mount : *mounts) {
     if (mount.type == "resctrl") return mount.point;

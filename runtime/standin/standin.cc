@@ -19,14 +19,14 @@
 #include "base/log.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/oom.h"
-#include "runtime/lifecycle/hooks.h"
-#include "runtime/lifecycle/shared_vm.h"
+#include "runtime/hooks/hooks.h"
 #include "runtime/standin/notify.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/title.h"
 #include "runtime/standin/vm.h"
 #include "runtime/state/vm_files.h"
 #include "runtime/translate/translate.h"
+#include "runtime/update/shared_vm.h"
 
 namespace nacre::runtime {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "runtime/translate/mountinfo.h"
+#include "base/mountinfo.h"
 #include "runtime/translate/translate.h"
 
 namespace nacre::runtime {

@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 
-namespace nacre::runtime {
+namespace nacre {
 
 struct MountInfo {
   uint64_t id = 0;
@@ -20,4 +20,4 @@ struct MountInfo {
 
 Result<std::vector<MountInfo>> read_mountinfo();
 
-}  // namespace nacre::runtime
+}  // namespace nacre

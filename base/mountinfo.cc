@@ -1,11 +1,11 @@
-#include "runtime/translate/mountinfo.h"
+#include "base/mountinfo.h"
 
 #include <sstream>
 #include <string_view>
 
 #include "base/fd.h"
 
-namespace nacre::runtime {
+namespace nacre {
 
 namespace {
 
@@ -54,4 +54,4 @@ Result<std::vector<MountInfo>> read_mountinfo() {
   return mounts;
 }
 
-}  // namespace nacre::runtime
+}  // namespace nacre

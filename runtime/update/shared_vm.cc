@@ -1,4 +1,4 @@
-#include "runtime/lifecycle/shared_vm.h"
+#include "runtime/update/shared_vm.h"
 
 #include <fcntl.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/lifecycle/hooks.h"
+#include "runtime/hooks/hooks.h"
 
 #include <climits>
 

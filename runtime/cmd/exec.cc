@@ -40,6 +40,7 @@ Result<Json> from_container(const Globals& globals, const ExecOptions& options) 
   if (view.status == runtime::Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
   std::string text = TRY(read_file(view.record.config));
   Json config = TRY(oci::parse_json(text, oci::kConfigName));
+  oci::normalize(config, oci::config_fields());
   Json process = config.is_object() ? config.value("process", Json::object()) : Json();
   if (!process.is_object()) return fail("config.json: process: must be an object", EINVAL);
   process["terminal"] = false;
@@ -96,11 +97,10 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
   if (!options.process.empty()) {
     name = options.process;
     process = TRY(oci::parse_json(TRY(read_file(options.process)), name));
-    oci::drop_nulls(process);
+    oci::normalize(process, oci::process_fields());
     TRY(oci::check_process(process, name));
   } else {
     process = TRY(from_container(globals, options));
-    oci::drop_nulls(process);
     TRY(oci::check_process(process, name));  // it may have changed since create
     TRY(apply(process, options));
     TRY(oci::check_process(process, name));

@@ -35,7 +35,7 @@ Result<Json> read_input(const UpdateOptions& options) {
   bool from_stdin = options.resources == "-";
   std::string text = TRY(from_stdin ? read_fd(STDIN_FILENO, kMaxInput) : read_file(options.resources, kMaxInput));
   Json resources = TRY(oci::parse_json(text, from_stdin ? "stdin" : options.resources));
-  oci::drop_nulls(resources);
+  oci::normalize(resources, oci::resources_fields());
   return resources;
 }
 

@@ -245,7 +245,7 @@ Result<Config> load_config(const std::string& bundle, const std::string& file) {
     return fail("JSON specification file config.json not found: no such file or directory in " + config.bundle, ENOENT);
   }
   config.json = TRY(parse_json(*text, kConfigName));
-  drop_nulls(config.json);
+  normalize(config.json, config_fields());
   Json& json = config.json;
   TRY_CONTEXT(check_object(json, config_fields(), ""), kConfigName);
   config.oci_version = json["ociVersion"].get<std::string>();

@@ -1,5 +1,8 @@
 #include "runtime/oci/schema.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include <nlohmann/json.hpp>
 
 namespace nacre::oci {
@@ -75,6 +78,52 @@ Result<void> check_value(const Json& value, const Field& field, const std::strin
   return {};
 }
 
+void drop_nulls(Json& json) {
+  if (json.is_object()) {
+    for (auto it = json.begin(); it != json.end();) {
+      if (it->is_null()) {
+        it = json.erase(it);
+      } else {
+        drop_nulls(*it);
+        ++it;
+      }
+    }
+  } else if (json.is_array()) {
+    for (auto& element : json) drop_nulls(element);
+  }
+}
+
+bool is_same_name(std::string_view one, std::string_view other) {
+  return std::ranges::equal(one, other,
+                            [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+}
+
+void match_name(Json& object, const Field& field) {
+  if (object.contains(field.name)) return;
+  for (auto it = object.begin(); it != object.end(); ++it) {
+    if (!is_same_name(it.key(), field.name)) continue;
+    Json value = std::move(*it);
+    object.erase(it);
+    object[std::string(field.name)] = std::move(value);
+    return;
+  }
+}
+
+void match_names(Json& object, std::span<const Field> fields) {
+  if (!object.is_object()) return;
+  for (const Field& field : fields) {
+    match_name(object, field);
+    auto found = object.find(field.name);
+    if (found == object.end()) continue;
+    if (field.kind == Kind::object) {
+      match_names(*found, field.fields);
+    } else if ((field.kind == Kind::objects && found->is_array()) ||
+               (field.kind == Kind::named_objects && found->is_object())) {
+      for (auto& element : *found) match_names(element, field.fields);
+    }
+  }
+}
+
 }  // namespace
 
 Result<void> check_object(const Json& object, std::span<const Field> fields, const std::string& path) {
@@ -91,19 +140,9 @@ Result<void> check_object(const Json& object, std::span<const Field> fields, con
   return {};
 }
 
-void drop_nulls(Json& json) {
-  if (json.is_object()) {
-    for (auto it = json.begin(); it != json.end();) {
-      if (it->is_null()) {
-        it = json.erase(it);
-      } else {
-        drop_nulls(*it);
-        ++it;
-      }
-    }
-  } else if (json.is_array()) {
-    for (auto& element : json) drop_nulls(element);
-  }
+void normalize(Json& object, std::span<const Field> fields) {
+  drop_nulls(object);
+  match_names(object, fields);
 }
 
 }  // namespace nacre::oci

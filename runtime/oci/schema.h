@@ -1,7 +1,7 @@
 // Checking JSON against constexpr tables: which fields an object may have, of what type and in what range.
 //
-// As the runtime specification wants, fields that no table names are let through. null counts as absent, as it does for
-// callers written in Go.
+// As the runtime specification wants, fields that no table names are let through. JSON is read as Go reads it, in which
+// callers and runc are written: null counts as absent, and a name in another case is the field's.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,9 @@ struct Field {
 // The error names the field: "process.user.uid: must be an integer from 0 to 4294967295".
 Result<void> check_object(const nlohmann::json& object, std::span<const Field> fields, const std::string& path);
 
-// Removes fields whose value is null, everywhere.
-void drop_nulls(nlohmann::json& json);
+// Before the check: removes fields whose value is null, everywhere, and gives the names of `fields` to what has them in
+// another case.
+void normalize(nlohmann::json& object, std::span<const Field> fields);
 
 // The tables of config.json, of its "process" and of its "linux.resources".
 std::span<const Field> config_fields();

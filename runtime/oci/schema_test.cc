@@ -149,3 +149,16 @@ BOOST_AUTO_TEST_CASE(each_field_is_checked_and_named) {
   BOOST_REQUIRE(!not_an_object);
   BOOST_TEST(not_an_object.error().message() == "config.json: must be an object");
 }
+
+BOOST_AUTO_TEST_CASE(names_are_read_in_any_case) {
+  Json config = Json::parse(R"({"OCIVersion": "1.0", "Process": {"ARGS": ["a"], "user": {"UID": 7}},
+                                "annotations": {"Key": "x"}, "Other": 1,
+                                "linux": {"Resources": {"hugepageLimits": [{"pagesize": "2MB", "limit": 1, "Limit": 2}]}}})");
+  oci::normalize(config, oci::config_fields());
+  BOOST_TEST(config == Json::parse(R"({"ociVersion": "1.0", "process": {"args": ["a"], "user": {"uid": 7}},
+                                "annotations": {"Key": "x"}, "Other": 1,
+                                "linux": {"resources": {"hugepageLimits": [{"pageSize": "2MB", "limit": 1, "Limit": 2}]}}})"));
+  Json odd = Json::parse(R"({"PROCESS": [{"ARGS": 1}], "mounts": {"Type": "x"}})");
+  oci::normalize(odd, oci::config_fields());
+  BOOST_TEST(odd == Json::parse(R"({"process": [{"ARGS": 1}], "mounts": {"Type": "x"}})"));
+}

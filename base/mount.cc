@@ -47,4 +47,11 @@ Result<Fd> make_filesystem(const std::string& type, const std::string& source, c
   return mount;
 }
 
+Result<Fd> clone_tree(int directory, const std::string& path, bool recursive) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u);
+  Fd tree(::open_tree(directory, path.c_str(), flags));
+  if (!tree) return fail_errno("bind " + path);
+  return tree;
+}
+
 }  // namespace nacre

@@ -15,4 +15,8 @@ namespace nacre {
 Result<Fd> make_filesystem(const std::string& type, const std::string& source, const std::vector<std::string>& options,
                            uint64_t attributes);
 
+// A detached copy of the mount at `path`, from there down: nothing above can be reached through it. "" is `directory`
+// itself.
+Result<Fd> clone_tree(int directory, const std::string& path, bool recursive);
+
 }  // namespace nacre

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <sstream>
 
@@ -37,7 +38,10 @@ Result<void> keep_capabilities_at_execve() {
   for (auto& part : data) part.inheritable = part.permitted;
   if (::syscall(SYS_capset, &header, data.data()) < 0) return fail_errno("capset");
   for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
-    (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+    // EINVAL: the kernel knows fewer than its headers.
+    if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0 && errno != EINVAL) {
+      return fail_errno("raise an ambient capability");
+    }
   }
   return {};
 }
@@ -48,7 +52,8 @@ bool is_host_root() {
   if (::geteuid() != 0) return false;
   auto map = read_file("/proc/self/uid_map");
   uint64_t inside = 0, outside = 0, count = 0;
-  return map && std::istringstream(*map) >> inside >> outside >> count && outside == 0 && count == UINT32_MAX;
+  if (!map) return true;  // no /proc, or a kernel without user namespaces
+  return std::istringstream(*map) >> inside >> outside >> count && outside == 0 && count == UINT32_MAX;
 }
 
 bool is_unprivileged() {

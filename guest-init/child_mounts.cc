@@ -32,13 +32,6 @@ Result<void> set_attributes(int mount, uint64_t set, uint64_t clear, bool recurs
 }
 
 // A detached copy of what is mounted at a path.
-Result<Fd> clone_tree(int directory, const char* path, bool recursive) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u);
-  int fd = ::open_tree(directory, path, flags);
-  if (fd < 0) return fail_errno(std::string("bind ") + path);
-  return Fd(fd);
-}
-
 Result<void> attach(int mount, int target) {
   if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
     return fail_errno("attach");
@@ -115,11 +108,19 @@ Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
 // Root of a user namespace that has no cgroup or network namespace of its own may not mount what shows them. It gets
 // the machine's, as runc gives it the host's cgroups, and as a bind of the host's /sys, which root there asks for,
 // would be.
-Fd machines_own(std::string_view type) {
+Fd bind_of_machine(std::string_view type) {
   auto tree = type == "cgroup2" ? clone_tree(AT_FDCWD, "/sys/fs/cgroup", false)
               : type == "sysfs" ? clone_tree(AT_FDCWD, "/sys", true)
                                 : Result<Fd>(Fd());
   return tree ? std::move(*tree) : Fd();
+}
+
+// The machine's cgroups are below its /sys, all of them, and a mount that came along cannot be taken off. The
+// configuration may mount the container's there.
+Result<void> cover_cgroups(int sysfs) {
+  Fd place = TRY(open_at(sysfs, "fs/cgroup", O_PATH | O_DIRECTORY));
+  Fd cover = TRY(make_filesystem("tmpfs", "tmpfs", {"ro", "mode=555"}, MOUNT_ATTR_RDONLY));
+  return attach(cover.get(), place.get());
 }
 
 // Gives the mount if it must become read-only later: mount points and devices are still to be made on a tmpfs.
@@ -134,6 +135,7 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
     late = attributes & MOUNT_ATTR_RDONLY;
     attributes &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
   }
+  bool covers_cgroups = false;
   Result<Fd> filesystem = Fd();
   if (shared) {
     TRY(set_attributes(shared.get(), attributes, 0, false));
@@ -143,14 +145,16 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
     filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
   }
   if (!filesystem && filesystem.error().code() == EPERM) {
-    if (Fd tree = machines_own(mount.type)) {
-      TRY(set_attributes(tree.get(), attributes, 0, true));
+    if (Fd tree = bind_of_machine(mount.type)) {
+      TRY(set_attributes(tree.get(), attributes, mount.clear & MOUNT_ATTR__ATIME, true));
+      covers_cgroups = mount.type == "sysfs";
       filesystem = std::move(tree);
     }
   }
   Fd made = TRY(std::move(filesystem));
   if (mount.type == "tmpfs" && existed) TRY(fill_tmpfs(mount, target.get(), made.get()));
   TRY(attach(made.get(), target.get()));
+  if (covers_cgroups) TRY(cover_cgroups(made.get()));
   for (uint64_t propagation : mount.propagation) {
     mount_attr change{};
     change.propagation = propagation & ~static_cast<uint64_t>(MS_REC);

@@ -60,8 +60,10 @@ Result<std::string> make_cgroup(const std::string& cgroups_path, const std::stri
   }
   auto made = version_one ? make_v1(cgroups_path, id, resources) : make_v2(cgroups_path, id, resources);
   if (made) return made;
-  if (is_host_root()) return std::unexpected(made.error());
-  log_debug("no cgroup for the container: " + made.error().message());
+  int code = made.error().code();
+  if (is_host_root() || (code != EACCES && code != EPERM && code != EROFS)) return std::unexpected(made.error());
+  std::string without = "no cgroup for the container: " + made.error().message();
+  cgroups_path.empty() ? log_debug(without) : log_warn(without);
   return "";
 }
 

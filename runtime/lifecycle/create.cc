@@ -177,10 +177,10 @@ Result<void> publish(const CreateRequest& request, const ContainerDir& dir, cons
 
 Result<CreatedContainer> create_container(const CreateRequest& request) {
   oci::Config config = TRY(oci::load_config(request.bundle, request.config));
+  TRY_CONTEXT(resolve_namespaces(config, request.root), oci::kConfigName);
   if (is_unprivileged()) {
     TRY_CONTEXT(oci::check_own_ids(config.json["linux"], ::geteuid(), ::getegid()), oci::kConfigName);
   }
-  TRY_CONTEXT(resolve_namespaces(config, request.root), oci::kConfigName);
   auto shared_mounts = keep_shared_memory_in_guest(config);
   keep_kernel_filesystems_in_guest(config);
   auto filesystems = keep_filesystems_on_host(config, request.root + "/" + request.id);

@@ -61,12 +61,9 @@ struct FileSystem::Request {
 
 Result<Mounted> mount() {
   Fd device = TRY(open_file("/dev/fuse", O_RDWR));
-  std::vector<std::string> options = {"fd=" + std::to_string(device.get()),
-                                      "rootmode=40000",
-                                      "user_id=0",
-                                      "group_id=0",
-                                      "allow_other",
-                                      "default_permissions"};
+  std::vector<std::string> options = {
+      "fd=" + std::to_string(device.get()),      "rootmode=40000", "user_id=" + std::to_string(::geteuid()),
+      "group_id=" + std::to_string(::getegid()), "allow_other",    "default_permissions"};
   Fd tree = TRY(make_filesystem("fuse", "proc", options,
                                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
   return Mounted{.device = std::move(device), .tree = std::move(tree)};

@@ -34,12 +34,6 @@ Result<void> join(const oci::Namespace& wanted, int flag) {
   return {};
 }
 
-Result<Fd> clone_tree(const std::string& path, bool recursive) {
-  Fd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u)));
-  if (!tree) return fail_errno(path);
-  return tree;
-}
-
 Result<void> make_readonly(const Fd& tree, bool below) {
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY;
@@ -63,7 +57,7 @@ void put(const Fd& tree, const Fd& place, const std::string& destination) {
 Result<void> show_mount(const Fd& root, const oci::Mount& mount) {
   auto place = open_in_root(root.get(), mount.destination, O_PATH);
   if (!place) return {};
-  Result<Fd> made = mount.bind ? clone_tree(mount.source, mount.recursive) : make_cover();
+  Result<Fd> made = mount.bind ? clone_tree(AT_FDCWD, mount.source, mount.recursive) : make_cover();
   Fd tree = TRY(std::move(made));
   if (mount.bind && mount.readonly) TRY(make_readonly(tree, mount.readonly_below));
   put(tree, *place, mount.destination);
@@ -85,6 +79,19 @@ std::optional<procfs::Mounted> show_proc(const Fd& root, const std::vector<oci::
     return std::move(*mounted);
   }
   return std::nullopt;
+}
+
+Result<void> follow_the_hosts_mounts() {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+    return fail_errno("make mounts slaves of the host's");
+  return {};
+}
+
+// A user's own, with the mounts of the host to come back to: he has no right to enter those of the host itself.
+Result<void> enter_own_namespaces() {
+  TRY_CONTEXT(enter_own_user_namespace(), "make a user namespace for the container");
+  if (::unshare(CLONE_NEWNS) < 0) return fail_errno("make a mount namespace");
+  return follow_the_hosts_mounts();
 }
 
 }  // namespace
@@ -112,12 +119,10 @@ Result<HostNamespaces> HostNamespaces::enter(const HostNamespacePlan& plan) {
       }
     }
   }
-  if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "make a user namespace for the container");
+  if (is_unprivileged()) TRY(enter_own_namespaces());
   if (fresh & CLONE_NEWNS) host.host_mounts_ = TRY(open_file("/proc/self/ns/mnt", O_RDONLY));
   if (::unshare(fresh) < 0) return fail_errno("make namespaces for the container");
-  if ((fresh & CLONE_NEWNS) && ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
-    return fail_errno("make mounts slaves of the host's");
-  }
+  if (fresh & CLONE_NEWNS) TRY(follow_the_hosts_mounts());
   if (fresh & CLONE_NEWUTS) {
     if (!plan.hostname.empty()) (void)::sethostname(plan.hostname.data(), plan.hostname.size());
     if (!plan.domainname.empty()) (void)::setdomainname(plan.domainname.data(), plan.domainname.size());
@@ -141,7 +146,7 @@ Result<void> HostNamespaces::mount_filesystems(const std::vector<HostFilesystem>
 
 Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostNamespacePlan& plan) const {
   if (!host_mounts_ || plan.rootfs == "/") return std::nullopt;
-  Fd root = TRY(clone_tree(plan.rootfs, true));
+  Fd root = TRY(clone_tree(AT_FDCWD, plan.rootfs, true));
   if (plan.rootfs_readonly) TRY(make_readonly(root, false));
   if (::move_mount(root.get(), "", AT_FDCWD, plan.rootfs.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {
     return fail_errno("mount " + plan.rootfs);
@@ -158,8 +163,9 @@ Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostNames
   return proc;
 }
 
-void HostNamespaces::leave_mounts() const {
-  if (host_mounts_ && ::setns(host_mounts_.get(), CLONE_NEWNS) < 0) log_warn("the host's mounts are out of reach");
+Result<void> HostNamespaces::leave_mounts() const {
+  if (host_mounts_ && ::setns(host_mounts_.get(), CLONE_NEWNS) < 0) return fail_errno("enter the host's mounts");
+  return {};
 }
 
 }  // namespace nacre::runtime

@@ -29,7 +29,8 @@ HostNamespacePlan plan_host_namespaces(const oci::Config& config);
 
 class HostNamespaces {
  public:
-  // Makes them, or joins those with a path. The mounts are the host's, and follow what the host mounts.
+  // Makes them, or joins those with a path. The mounts are the host's, and follow what the host mounts. A user without
+  // privilege is in a user namespace of his own then (base/user_namespace.h).
   static Result<HostNamespaces> enter(const HostNamespacePlan& plan);
 
   // Mounts what the guest is to find there. An error without a mount namespace of our own.
@@ -43,7 +44,7 @@ class HostNamespaces {
   Result<std::optional<procfs::Mounted>> show_root(const HostNamespacePlan& plan) const;
   // Back to the host's mounts. For the calling thread; with others, it must have its own working directory
   // (CLONE_FS).
-  void leave_mounts() const;
+  Result<void> leave_mounts() const;
 
  private:
   Fd host_mounts_;  // invalid: the container has no mount namespace of its own

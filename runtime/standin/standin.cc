@@ -132,8 +132,7 @@ void serve_proc(Container& container, const std::string& id, const ContainerDir&
   files->serve_one();  // the kernel's greeting
   auto serve = [files, &host = container.host] {
     // The guest is reached by a path of the host.
-    if (::unshare(CLONE_FS) == 0) {
-      host.leave_mounts();
+    if (::unshare(CLONE_FS) == 0 && host.leave_mounts()) {
       while (files->serve_one()) {
       }
     }
@@ -262,7 +261,11 @@ void run_standin(StandinPlan plan, ContainerDir& dir, Fd report) {
   auto reported = report_made(*container, plan, dir, report.get(), processes);
   if (!reported) {
     container->vm.kill();
-    container->host.leave_mounts();
+    // Paths of the host mean something else where the container's files are the root.
+    if (auto left = container->host.leave_mounts(); !left) {
+      log_warn("nothing is cleaned up: " + left.error().message());
+      ::_exit(EXIT_FAILURE);
+    }
     give_up(reported.error(), plan, dir, report.get());
   }
   report.reset();

@@ -36,22 +36,21 @@ std::unexpected<Error> does_not_exist(const std::string& id) {
 }
 
 // As runc: root of a user namespace may still be root for itself, if USER says so.
-bool is_some_user() {
+bool honours_runtime_dir() {
   if (is_host_root()) return false;
   const char* user = std::getenv("USER");
   return ::geteuid() != 0 || user == nullptr || std::string_view(user) != "root";
 }
 
-// mkdir -p. As runc: the directory of an unprivileged user gets the sticky bit, so that XDG cleaners leave it alone.
+// mkdir -p.
 Result<void> make_root(const std::string& root) {
   if (root == "/") return fail("the root directory cannot be /");
-  if (::mkdir(root.c_str(), 0700) == 0 || errno == EEXIST) return {};
   for (size_t slash = root.find('/', 1); slash != std::string::npos; slash = root.find('/', slash + 1)) {
     if (::mkdir(root.substr(0, slash).c_str(), 0711) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
   }
-  mode_t mode = is_host_root() ? 0700 : 01700;
   if (::mkdir(root.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
-  if (mode != 0700) ::chmod(root.c_str(), mode);
+  // As runc: the sticky bit tells cleaners of XDG_RUNTIME_DIR to leave it alone.
+  if (honours_runtime_dir() && root == default_root()) (void)::chmod(root.c_str(), 01700);
   return {};
 }
 
@@ -241,7 +240,8 @@ Result<void> ContainerDir::remove(int tries) {
 
 std::string default_root() {
   const char* runtime_dir = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime_dir != nullptr && *runtime_dir != '\0' && is_some_user()) return std::string(runtime_dir) + "/nacre";
+  if (runtime_dir != nullptr && *runtime_dir != '\0' && honours_runtime_dir())
+    return std::string(runtime_dir) + "/nacre";
   return "/run/nacre";
 }
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import BUSYBOX, User, copy_rootfs, install, main, processes, run, wait_until
+from support import BUSYBOX, User, children, install, main, processes, run, wait_until
 from vmm_test import make_initramfs
 
 def setUpModule():
@@ -55,7 +55,13 @@ class Plain(unittest.TestCase):
             self.assertEqual(done.returncode, status, done.stderr)
             return done.stdout.decode()
         self.user.detach(setUpModule.nacre, "run", "--detach", "--bundle", self.bundle, "x")
+        self.assertEqual(os.stat(f"{self.user.runtime_dir}/nacre").st_mode & 0o7777, 0o1700)
         self.assertRegex(nacre("list"), rf"x +\d+ +running .* {User.NAME}\n")
+        (vmm,) = children(json.loads(nacre("state", "x"))["pid"])
+        directories = [path for path in os.scandir(f"/proc/{vmm}/fd") if os.path.isdir(path)]
+        self.assertGreaterEqual(len(directories), 2)
+        for directory in directories:  # no way out of the jail but through files
+            self.assertEqual([name for name in os.listdir(f"{directory.path}/../../..") if name in ("version", "work")], [])
         self.assertEqual(nacre("exec", "x", "cat", "/proc/1/cmdline"), "sleep\0001000\0")
         nacre("exec", "x", "sh", "-c", "exit 5", status=5)
         self.assertIn("sleep 1000", nacre("ps", "x"))
@@ -146,6 +152,14 @@ class Podman(unittest.TestCase):
         self.assertIn("Up", self.podman("ps"))
         self.podman("exec", "one", "sh", "-c", "exit 3", status=3)
         self.podman("rm", "--force", "--time", "0", "one")
+
+    def test_a_pod_is_one_vm(self):
+        self.podman("pod", "create", "--name", "pod", "--share-parent=false", "--network", "none", "--infra-image",
+                    "busybox", "--infra-command", "sleep 1000")
+        self.podman("run", "--detach", "--pod", "pod", "--name", "two", "busybox", "sleep", "1000")
+        self.assertEqual(self.podman("exec", "two", "hostname"), "pod\n")
+        self.assertEqual(len(processes("vmm")), 1)
+        self.podman("pod", "rm", "--force", "--time", "0", "pod")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/user_namespace.h"
+#include "base/mount.h"
 #include "vmm/api/mount_copy.h"
 
 namespace nacre::vmm {
@@ -19,25 +19,15 @@ namespace {
 // Where the tree is put together: any directory that every host has. It is covered in our namespace only.
 constexpr const char* kAssembly = "/dev";
 
-// Of a procfs without other processes (subset=pid leaves out everything but processes, hidepid those of others).
-Result<Fd> make_own_proc() {
-  Fd context(::fsopen("proc", FSOPEN_CLOEXEC));
-  if (!context) return fail_errno("fsopen proc");
-  ::fsconfig(context.get(), FSCONFIG_SET_STRING, "hidepid", "invisible", 0);
-  if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "subset", "pid", 0) < 0 ||
-      ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
-    return fail_errno("fsconfig proc");
+// A copy of its mount: "/proc/self/fd/.." and the like do not lead out of it.
+Result<Fd> open_own_descriptors() {
+  Fd tree = TRY(clone_tree(AT_FDCWD, "/proc/self/fd", false));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0) {
+    return fail_errno("mount_setattr /proc/self/fd");
   }
-  Fd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
-  if (!mount) return fail_errno("fsmount proc");
-  return open_at(mount.get(), fmt::format("{}/fd", ::getpid()), O_PATH | O_DIRECTORY);
-}
-
-// A user who may make no procfs has his own part of the host's, as any process.
-Result<Fd> open_own_proc() {
-  auto own = make_own_proc();
-  if (own || own.error().code() != EPERM || is_host_root()) return own;
-  return open_file("/proc/self/fd", O_PATH | O_DIRECTORY);
+  return tree;
 }
 
 Result<void> make_parents(const std::string& path) {
@@ -117,7 +107,7 @@ Result<MountTree> enter_mount_tree(const Config& config) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make mounts private");
   MountTree tree;
   std::vector<Share> shares = TRY(copy_sources(config));
-  if (!config.fs.empty()) tree.proc_self_fd = TRY(open_own_proc());
+  if (!config.fs.empty()) tree.proc_self_fd = TRY(open_own_descriptors());
   if (::mount("nacre", kAssembly, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") < 0) {
     return fail_errno("mount the jail's root");
   }

@@ -6,8 +6,9 @@
 
 namespace nacre::vmm {
 
-// Enters a new user namespace that maps all ids to themselves and keeps only the file server's capabilities there; sets
-// no_new_privs. `host_proc` is a directory descriptor of the host's /proc. Single-threaded callers only.
+// Enters a new user namespace that maps all ids that there are to themselves and keeps only the file server's
+// capabilities there; sets no_new_privs. `host_proc` is a directory descriptor of the host's /proc. Single-threaded
+// callers only.
 Result<void> drop_privileges(const Fd& host_proc);
 
 // Gives up what drop_privileges() kept, for the calling thread: threads that serve no files have no use for it.

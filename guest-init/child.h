@@ -11,7 +11,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "guest-init/rootfs.h"
+#include "base/rootfs.h"
 #include "guest-init/spec.h"
 
 namespace nacre::guest {

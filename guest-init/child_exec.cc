@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
 #include <sched.h>
@@ -193,14 +194,16 @@ Result<void> take_and_report(const std::optional<Terminal>& terminal, const Chil
   ::_exit(kSetupFailed);
 }
 
-Result<void> check_program(const std::string& path) {
+Result<void> check_program(const ProcessSpec& process, const std::string& path) {
   struct stat status;
   if (::stat(path.c_str(), &status) < 0) return fail("stat " + path + ": " + describe_errno(errno), errno);
   if (S_ISDIR(status.st_mode)) return fail("is a directory: " + describe_errno(EACCES), EACCES);
   // Not faccessat(2) with AT_EACCESS, which is a system call that older seccomp profiles do not know. Our ids are all
-  // the same by now.
-  if (::access(path.c_str(), X_OK) < 0) return fail(describe_errno(errno), errno);
-  return {};
+  // the same by now, but access(2) does not count the capabilities of one that is not root.
+  if (::access(path.c_str(), X_OK) == 0) return {};
+  bool overrides = process.capabilities.effective >> CAP_DAC_OVERRIDE & 1;
+  if (errno == EACCES && overrides && (status.st_mode & 0111) != 0) return {};  // execve(2) will tell
+  return fail(describe_errno(errno), errno);
 }
 
 std::string environment_value(const ProcessSpec& process, std::string_view name) {
@@ -237,7 +240,7 @@ Result<std::string> find_program(const ProcessSpec& process) {
   const std::string& name = process.args[0];
   std::string quoted = "exec: \"" + name + "\"";
   if (name.find('/') != std::string::npos) {
-    TRY_CONTEXT(check_program(name), quoted);
+    TRY_CONTEXT(check_program(process, name), quoted);
     return name;
   }
   std::string path = environment_value(process, "PATH");
@@ -246,7 +249,7 @@ Result<std::string> find_program(const ProcessSpec& process) {
     std::string directory = path.substr(at, colon - at);
     at = colon + 1;
     std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
-    if (check_program(candidate)) return candidate;
+    if (check_program(process, candidate)) return candidate;
   }
   return fail(quoted + ": executable file not found in $PATH", ENOENT);
 }

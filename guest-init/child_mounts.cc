@@ -69,7 +69,11 @@ Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
 
 // `tree` is what is to be mounted, where guest-init has made it already.
 Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd tree) {
-  if (!tree) tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
+  if (!tree && mount.in_root) {
+    Fd source = TRY_CONTEXT(root.open(mount.source, O_PATH), "source");
+    tree = TRY(clone_tree(source.get(), "", mount.recursive));
+  }
+  if (!tree) tree = TRY(clone_tree(AT_FDCWD, mount.source, mount.recursive));
   struct stat status;
   if (::fstat(tree.get(), &status) < 0) return fail_errno("source " + mount.source);
   TRY(set_attributes(tree.get(), mount.set, mount.clear, false));

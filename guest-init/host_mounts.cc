@@ -5,8 +5,8 @@
 
 #include <ranges>
 
+#include "base/rootfs.h"
 #include "guest-init/protocol/mount_options.h"
-#include "guest-init/rootfs.h"
 
 namespace nacre::guest {
 

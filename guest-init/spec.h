@@ -87,6 +87,7 @@ struct MountSpec {
   std::string destination;
   std::string type;  // "bind" for both kinds of bind mount
   std::string source;
+  bool in_root = false;                   // the source of a bind mount: a path in the container's own root
   bool recursive = false;                 // rbind
   bool copy_up = false;                   // tmpcopyup: a tmpfs starts with what it covers
   uint64_t set = 0, clear = 0;            // MOUNT_ATTR_* of the mount itself

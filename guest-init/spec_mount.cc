@@ -78,6 +78,8 @@ Result<MountSpec> parse_mount(const Field& field) {
   }
   if (mount.type.empty() || mount.type == "none") return field.fails("has no type");
   if (mount.type == "bind" && mount.source.empty()) return field.fails("has no source");
+  mount.in_root = mount.type == "bind" && mount.source.starts_with(protocol::kInRoot);
+  if (mount.in_root) mount.source.erase(0, std::string_view(protocol::kInRoot).size());
   if (mount.ids && mount.type != "bind") return field.fails("has mapped ids, which only bind mounts can have");
   if (mount.type == "cgroup") mount.type = "cgroup2";  // the guest has no other
   return mount;

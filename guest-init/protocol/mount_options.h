@@ -55,6 +55,9 @@ inline constexpr std::string_view kCopyUpOption = "tmpcopyup";
 
 inline constexpr std::array<std::string_view, 2> kBindOptions = {"bind", "rbind"};
 
+// Before the source of a bind mount that is a path in the container's root, with the mounts so far.
+inline constexpr const char* kInRoot = "root:";
+
 // With or without the mounts below: the ids of the mount's mappings, or the container's.
 inline constexpr std::array<std::string_view, 2> kMappingOptions = {"idmap", "ridmap"};
 

@@ -20,10 +20,10 @@
 //             [, hostMounts: [...]] [, passed: ["r"|"w"|"rw", ...]] [, notify: bool]
 //             [, joins: {TYPE: ID, ...}] [, sharedMounts: {"N": KEY, ...}]}
 //            Builds the container and its first process up to just before execve. `config.root.path` and the sources
-//            of bind mounts are paths in the guest (under kShareMountPoint). A stream that is false is /dev/null.
-//            Where process.terminal is true the three fields do not count: the process has a terminal, and the reply
-//            names ports for stdin and stdout, its two directions. newlines: false for a terminal that leaves "\n"
-//            as it is; it may be absent. When the host ends either direction, the terminal hangs up; with
+//            of bind mounts are paths in the guest (under kShareMountPoint, or after kInRoot). A stream that is false
+//            is /dev/null. Where process.terminal is true the three fields do not count: the process has a terminal,
+//            and the reply names ports for stdin and stdout, its two directions. newlines: false for a terminal that
+//            leaves "\n" as it is; it may be absent. When the host ends either direction, the terminal hangs up; with
 //            hangsUp: false, which may be absent too, not when its input ends, which then was no terminal's.
 //            `seccomp` is linux.seccomp of the configuration, compiled, which is not in `config` then: 1 to 4096
 //            instructions, each the eight bytes of a struct sock_filter as one little-endian number, and the

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/help.h"
 #include "runtime/cmd/logging.h"
@@ -328,6 +329,9 @@ int main(int argc, char** argv) {
   if (auto opened = open_log(request.globals); !opened) {
     std::fprintf(stderr, "%s\n", opened.error().message().c_str());
     return request.failure;
+  }
+  for (const auto* command : app.get_subcommands()) {
+    log_debug("nacre " NACRE_VERSION " (" NACRE_COMMIT "): " + command->get_name());
   }
   Result<int> outcome = request.action();
   if (!outcome) {

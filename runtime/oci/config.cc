@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <set>
 
 #include "base/fd.h"
+#include "guest-init/protocol/mount_options.h"
 #include "runtime/oci/schema.h"
 
 namespace nacre::oci {
@@ -144,7 +146,34 @@ bool is_bind(const std::string& type, const Json& options) {
   return false;
 }
 
-Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, std::vector<std::string>& warnings) {
+Result<std::string> read_rootfs(const Json& config, const std::string& bundle) {
+  std::string path = config["root"]["path"].get<std::string>();
+  if (path.empty()) return wrong("root.path", "must not be empty");
+  if (path[0] != '/') path = bundle + "/" + path;
+  auto resolved = real_path(path);
+  if (!resolved) return std::unexpected(resolved.error().with_context("root.path: invalid rootfs"));
+  struct stat info;
+  if (::stat(resolved->c_str(), &info) < 0) return fail_errno("root.path: invalid rootfs: " + path);
+  if (!S_ISDIR(info.st_mode)) return wrong("root.path", "invalid rootfs: " + path + " is not a directory");
+  return resolved;
+}
+
+// What follows the root filesystem's path in `path`; "" if it is not below.
+std::string below(const std::string& rootfs, const std::string& path) {
+  std::string normal = std::filesystem::path(path).lexically_normal();
+  return rootfs != "/" && normal.starts_with(rootfs + "/") ? normal.substr(rootfs.size()) : "";
+}
+
+// Whether mounts so far are on the way to `path`, which may be "", or below it.
+bool is_mounted_over(const std::vector<Mount>& mounts, const std::string& path) {
+  return !path.empty() && std::ranges::any_of(mounts, [&path](const Mount& mount) {
+    std::string place = std::filesystem::path(mount.destination).lexically_normal();
+    return (path + "/").starts_with(place + "/") || place.starts_with(path + "/");
+  });
+}
+
+Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, const std::string& rootfs,
+                                       std::vector<std::string>& warnings) {
   std::vector<Mount> mounts;
   auto list = config.find("mounts");
   if (list == config.end()) return mounts;
@@ -163,6 +192,9 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
       mount.destination = "/" + mount.destination;
       json["destination"] = mount.destination;
     }
+    // As runc: some callers have the host's paths there.
+    if (auto within = below(rootfs, mount.destination); !within.empty())
+      json["destination"] = mount.destination = within;
     mount.bind = is_bind(mount.type, options);
     mount.recursive = last_of(options, "rbind", "bind");
     mount.readonly_below = last_of(options, "rro", "rrw");
@@ -170,6 +202,18 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
     if (mount.bind) {
       if (mount.source.empty()) return wrong(path + ".source", "is required for a bind mount");
       if (mount.source[0] != '/') mount.source = bundle + "/" + mount.source;
+      auto within = below(rootfs, mount.source);
+      if (is_mounted_over(mounts, within)) {
+        // What is there only the guest has.
+        if (json.contains("uidMappings") || last_of(options, "idmap", "") || last_of(options, "ridmap", "")) {
+          return wrong(path, "ids of a source within the root filesystem cannot be mapped");
+        }
+        json["source"] = protocol::kInRoot + within;
+        mount.bind = false;
+        mount.type = "";
+        mounts.push_back(std::move(mount));
+        continue;
+      }
       auto resolved = real_path(mount.source);
       if (!resolved) return std::unexpected(resolved.error().with_context(path + ".source"));
       mount.source = std::move(*resolved);
@@ -177,18 +221,6 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
     mounts.push_back(std::move(mount));
   }
   return mounts;
-}
-
-Result<std::string> read_rootfs(const Json& config, const std::string& bundle) {
-  std::string path = config["root"]["path"].get<std::string>();
-  if (path.empty()) return wrong("root.path", "must not be empty");
-  if (path[0] != '/') path = bundle + "/" + path;
-  auto resolved = real_path(path);
-  if (!resolved) return std::unexpected(resolved.error().with_context("root.path: invalid rootfs"));
-  struct stat info;
-  if (::stat(resolved->c_str(), &info) < 0) return fail_errno("root.path: invalid rootfs: " + path);
-  if (!S_ISDIR(info.st_mode)) return wrong("root.path", "invalid rootfs: " + path + " is not a directory");
-  return resolved;
 }
 
 Result<void> check_rlimits(const Json& process, const std::string& path) {
@@ -254,10 +286,10 @@ Result<Config> load_config(const std::string& bundle, const std::string& file) {
   TRY_CONTEXT(check_process(json["process"], "process"), kConfigName);
   config.namespaces = TRY_CONTEXT(read_namespaces(json), kConfigName);
   TRY_CONTEXT(check_sysctls(json), kConfigName);
-  config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.warnings), kConfigName);
+  config.rootfs = TRY(read_rootfs(json, config.bundle));
+  config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.rootfs, config.warnings), kConfigName);
   TRY_CONTEXT(restrict_config(json, config.warnings), kConfigName);
   config.hooks = TRY_CONTEXT(take_hooks(json), kConfigName);
-  config.rootfs = TRY(read_rootfs(json, config.bundle));
   config.rootfs_readonly = json["root"].value("readonly", false);
   if (json.contains("annotations")) json["annotations"].get_to(config.annotations);
   if (json.contains("linux")) config.cgroups_path = string_or(json["linux"], "cgroupsPath");

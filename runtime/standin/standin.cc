@@ -64,7 +64,12 @@ Result<void> let_hooks_run(const StandinPlan& plan, const ContainerDir& dir, int
   bool sent = send_report(report, {.ok = true, .processes = processes, .error = "", .code = 0}).has_value();
   char word;
   if (!sent || ::recv(report, &word, 1, 0) <= 0) return fail("given up by the caller", ECANCELED);
-  return run_hooks(plan.hooks, "createContainer", hook_state(plan.record, "creating", ::getpid()));
+  // As under runc they begin in the root filesystem.
+  Fd before = TRY(open_file(".", O_PATH | O_DIRECTORY));
+  if (::chdir(plan.host.rootfs.c_str()) < 0) return fail_errno("chdir " + plan.host.rootfs);
+  auto run = run_hooks(plan.hooks, "createContainer", hook_state(plan.record, "creating", ::getpid()));
+  if (::fchdir(before.get()) < 0) return fail_errno("chdir");
+  return run;
 }
 
 struct Container {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/rootfs.h"
 #include "runtime/translate/translate.h"
 
 namespace nacre::runtime {
@@ -25,24 +26,6 @@ std::vector<std::string> components(const std::string& path) {
     start = end + 1;
   }
   return result;
-}
-
-Result<void> make_mountpoint(int root, const std::string& destination, bool is_file) {
-  if (open_in_root(root, destination, O_PATH)) return {};
-  std::vector<std::string> parts = components(destination);
-  std::string done = "/";
-  for (size_t i = 0; i < parts.size(); i++) {
-    Fd parent = TRY(open_in_root(root, done, O_PATH | O_DIRECTORY));
-    bool file = is_file && i + 1 == parts.size();
-    if (file) {
-      Fd made(::openat(parent.get(), parts[i].c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755));
-      if (!made && errno != EEXIST) return fail_errno("create " + destination);
-    } else if (::mkdirat(parent.get(), parts[i].c_str(), 0755) < 0 && errno != EEXIST) {
-      return fail_errno("mkdir " + destination);
-    }
-    done += (i == 0 ? "" : "/") + parts[i];
-  }
-  return {};
 }
 
 bool is_below(const std::vector<std::string>& path, const std::vector<std::string>& parent) {
@@ -76,7 +59,7 @@ void keep_tmpfs_modes(const oci::Config& config, nlohmann::json& guest) {
 
 Result<void> make_mountpoints(const oci::Config& config) {
   if (!config.rootfs_readonly) return {};
-  Fd root = TRY(open_file(config.rootfs, O_PATH | O_DIRECTORY));
+  Rootfs root(TRY(open_file(config.rootfs, O_PATH | O_DIRECTORY)));
   std::vector<std::vector<std::string>> mounted;
   for (const oci::Mount& mount : config.mounts) {
     std::vector<std::string> path = components(mount.destination);
@@ -88,13 +71,14 @@ Result<void> make_mountpoints(const oci::Config& config) {
         is_file = ::stat(mount.source.c_str(), &info) == 0 && !S_ISDIR(info.st_mode);
       }
       std::string name = "mounts[" + std::to_string(mount.index) + "].destination";
-      TRY_CONTEXT(make_mountpoint(root.get(), mount.destination, is_file), name);
+      TRY_CONTEXT(is_file ? root.make_file(mount.destination) : root.make_directory(mount.destination), name);
     }
     mounted.push_back(std::move(path));
   }
   std::string cwd = config.json["process"]["cwd"];
   if (covers(mounted, components(cwd))) return {};
-  return make_mountpoint(root.get(), cwd, false);
+  TRY(root.make_directory(cwd));
+  return {};
 }
 
 }  // namespace nacre::runtime

@@ -51,6 +51,13 @@ class Hooks(ContainerTest):
         done = run("sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh", NACRE, "create", "--bundle", bundle.path, container)
         self.assertEqual(done.returncode, 0)
 
+    def test_create_container_hooks_begin_in_the_root_filesystem(self):
+        hooks = {"createContainer": [hook("echo it > ./from-hook", env=["PATH=/usr/bin:/bin"])]}
+        for program in ("runc", NACRE):
+            bundle = self.bundle_with(hooks, "cat", "/from-hook")
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"it\n", b""), program)
+
     def test_what_hooks_are_told_is_what_runc_tells_them(self):
         container, bundle = self.container(), self.bundle_with(self.noting_hooks(), "cat", "/where")
         theirs = run("runc", "run", "--bundle", bundle.path, container)

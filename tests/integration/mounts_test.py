@@ -53,6 +53,37 @@ class Binds(ContainerTest):
         self.assertIn("/r/sub/deep", theirs[1], theirs)
         self.assertEqual(ours, theirs)
 
+    def test_places_in_the_root_are_as_under_runc(self):
+        """Sources that an earlier mount has put there, host paths as destinations, and mount points through links that
+        lead nowhere yet, all with a read-only root."""
+        outcomes = []
+        for program in ("runc", NACRE):
+            bundle = self.bundle("sh", "-c", "cat /final/x/file /tmp/foo/bar /data/file; ls /final; echo x >/final/new; "
+                                 "echo x >/data/new; echo x >/new; cut -d' ' -f 2 /proc/mounts | grep '/final\\|/tmp\\|/data'",
+                                 copy=True)
+            root = f"{bundle.path}/rootfs"
+            for name in ("a/x", "b"):
+                os.makedirs(f"{bundle.path}/{name}")
+                with open(f"{bundle.path}/{name}/file", "w", encoding="utf-8") as file:
+                    file.write(f"of {name}\n")
+            for name in ("mnt", "stored", "final"):
+                os.mkdir(f"{root}/{name}")
+            shutil.copy(f"{bundle.path}/b/file", f"{root}/stored")
+            os.symlink("/tmp/foo/bar", f"{root}/etc/link")
+            bundle.config["root"]["readonly"] = True
+            bundle.config["mounts"] += [
+                {"destination": destination, "type": "bind", "source": source, "options": [kind]}
+                for destination, source, kind in (
+                    ("/mnt", f"{bundle.path}/a", "bind"), ("/mnt/x", f"{bundle.path}/b", "bind"),
+                    (f"{root}/final", f"{root}/mnt", "rbind"), ("/data", f"{root}/stored", "bind"),
+                    ("/etc/link", f"{bundle.path}/a/x/file", "bind"))]
+            bundle.write()
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
+        theirs, ours = outcomes
+        self.assertIn("of b\nof a/x\nof b\n", theirs[1], theirs)
+        self.assertEqual(ours, theirs)
+
     def test_mapped_ids_are_as_under_crun(self):
         """runc 1.1 knows no mapped mounts."""
         volume, below = "/srv/mapped", "/srv/mapped/below"

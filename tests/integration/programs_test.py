@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import stat
 
-from support import DEBIAN, ContainerTest, copy_rootfs, main
+from support import DEBIAN, NACRE, ContainerTest, copy_rootfs, main, run
 
 COMPILE = r"""
 cat > /tmp/hello.c <<'END'
@@ -73,6 +74,21 @@ class Programs(ContainerTest):
         self.assertEqual((done.returncode, done.stderr), (3, b""))
         self.assertTrue(done.stdout.startswith(b"hello from Linux "), done.stdout)
         self.assertNotIn(os.uname().release.encode(), done.stdout, "the kernel is the guest's own")
+
+    def test_the_right_to_execute_is_as_under_runc(self):
+        statuses = []
+        for program in ("runc", NACRE):
+            for capabilities in ([], ["CAP_DAC_OVERRIDE"]):
+                def change(config, sets=capabilities):
+                    config["process"]["user"] = {"uid": 1000, "gid": 100}
+                    config["process"]["capabilities"] = {kind: sets for kind in config["process"]["capabilities"]}
+                    config["process"]["capabilities"].update(inheritable=sets, ambient=sets)
+                bundle = self.bundle("/roots/true", copy=True, change=change)
+                os.mkdir(f"{bundle.path}/rootfs/roots")
+                shutil.copy(f"{bundle.path}/rootfs/bin/busybox", f"{bundle.path}/rootfs/roots/true")
+                os.chmod(f"{bundle.path}/rootfs/roots/true", 0o744)
+                statuses.append(run(program, "run", "--bundle", bundle.path, self.container()).returncode)
+        self.assertEqual(statuses, [1, 0, 1, 0])
 
     def test_python_workers_leave_the_right_files_on_the_host(self):
         done = self.run_in_debian("python3", "-c", WORKERS)

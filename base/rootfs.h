@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 
-namespace nacre::guest {
+namespace nacre {
 
 class Rootfs {
  public:
@@ -38,4 +38,4 @@ std::string clean_path(const std::string& path);
 std::string parent_path(const std::string& path);
 std::string base_name(const std::string& path);
 
-}  // namespace nacre::guest
+}  // namespace nacre

@@ -1,4 +1,4 @@
-#include "guest-init/rootfs.h"
+#include "base/rootfs.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,7 +9,7 @@
 #include <climits>
 #include <vector>
 
-namespace nacre::guest {
+namespace nacre {
 
 namespace {
 
@@ -118,4 +118,4 @@ Result<Fd> Rootfs::make_file(const std::string& path, int links_left) const {
   return make_file(link[0] == '/' ? link : parent_path(path) + "/" + link, links_left - 1);
 }
 
-}  // namespace nacre::guest
+}  // namespace nacre

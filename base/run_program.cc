@@ -3,15 +3,26 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <chrono>
 
 namespace nacre {
 
 namespace {
+
+// As Go has them, in whose words others read them: "bad system call".
+std::string signal_name(int signal) {
+  const char* known = ::sigdescr_np(signal);
+  if (known == nullptr) return "signal " + std::to_string(signal);
+  std::string name = known;
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
 
 using Clock = std::chrono::steady_clock;
 
@@ -54,7 +65,7 @@ Result<void> check_outcome(const RunOutcome& outcome, const RunOptions& options)
   if (outcome.succeeded()) return {};
   std::string how = outcome.timed_out
                         ? "ran longer than its timeout of " + std::to_string(options.timeout_ms / 1000) + " s"
-                    : outcome.exit.signal != 0 ? "killed by signal " + std::to_string(outcome.exit.signal)
+                    : outcome.exit.signal != 0 ? "signal: " + signal_name(outcome.exit.signal)
                                                : "exit status " + std::to_string(outcome.exit.status);
   return fail(how + ", stdout: " + outcome.out + ", stderr: " + outcome.err);
 }

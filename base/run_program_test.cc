@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(failures_in_words) {
   };
   BOOST_TEST(words(run("true")) == "");
   BOOST_TEST(words(run("echo no >&2; exit 2")) == "exit status 2, stdout: , stderr: no\n");
-  BOOST_TEST(words(run("echo a; kill $$")) == "killed by signal 15, stdout: a\n, stderr: ");
+  BOOST_TEST(words(run("echo a; kill $$")) == "signal: terminated, stdout: a\n, stderr: ");
   BOOST_TEST(words(run("exec sleep 9", "", 100)) == "ran longer than its timeout of 2 s, stdout: , stderr: ");
 }
 

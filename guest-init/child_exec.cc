@@ -183,10 +183,11 @@ Result<void> take_and_report(const std::optional<Terminal>& terminal, const Chil
   if (!program) give_up(plan, program.error());
   report_ready(plan.control);
   if (!wait_for_go(plan.control)) ::_exit(kSetupFailed);
-  if (auto run = run_start_hooks(hooks, env); !run) give_up(plan, run.error());
   if (process.seccomp && process.no_new_privileges) {
     if (auto installed = install_seccomp(*process.seccomp); !installed) give_up(plan, installed.error());
   }
+  // Under the filter, as under runc.
+  if (auto run = run_start_hooks(hooks, env); !run) give_up(plan, run.error());
   ::execve(program->c_str(), argv.data(), envp.data());
   // As under runc the container has started by now: who looks at its output is told.
   std::string line = "exec " + *program + ": " + describe_errno(errno) + "\n";

@@ -179,7 +179,10 @@ BOOST_AUTO_TEST_CASE(hooks_run_in_the_container_before_its_program) {
   config["process"]["env"].push_back("GREETING=hello");
   config["hooks"]["startContainer"] = {
       {{"path", "/bin/sh"}, {"args", {"sh", "-c", "cat > /tmp/log; echo; echo $GREETING $PPID >> /tmp/log"}}},
-      {{"path", "/bin/sh"}, {"args", {"sh", "-c", "echo $A. $GREETING. >> /tmp/log"}}, {"env", {"A=b"}}}};
+      {{"path", "/bin/sh"}, {"args", {"sh", "-c", "echo $A. $GREETING. >> /tmp/log"}}, {"env", {"A=b"}}},
+      // Under the filter.
+      {{"path", "/bin/sh"}, {"args", {"sh", "-c", "mkdir /tmp/d || echo refused >> /tmp/log"}}}};
+  config["process"]["noNewPrivileges"] = true;
   Json request{{"type", "create"}, {"container", "one"}, {"config", config}, {"stdin", false},
                {"stdout", true},   {"stderr", false},    {"bundle", "/b"},   {"seccomp", without(SYS_mkdir, EXDEV)}};
   Json created = client.ask(request);
@@ -188,7 +191,7 @@ BOOST_AUTO_TEST_CASE(hooks_run_in_the_container_before_its_program) {
   Fd out = machine.connect(created["streams"]["stdout"]);
   BOOST_TEST(client.start("one")["type"] == "ok");
   BOOST_TEST(read_to_end(out.get()) == R"({"bundle":"/b","id":"one","ociVersion":"1.2.0","pid":1,"status":"created"})"
-                                       "hello 1\nb. .\n");
+                                       "hello 1\nb. .\nrefused\n");
   client.event();
 }
 

@@ -79,9 +79,10 @@ std::vector<pid_t> pids_in(const std::string& directory) {
   return pids;
 }
 
-void warn_of_processes(const std::string& directory) {
+Result<void> check_empty(const std::string& directory) {
   long count = count_processes(directory);
-  if (count > 0) log_warn("container's cgroup is not empty: " + std::to_string(count) + " process(es) found");
+  if (count <= 0) return {};
+  return fail("container's cgroup is not empty: " + std::to_string(count) + " process(es) found", EBUSY);
 }
 
 void remove_directory(const std::string& directory) {

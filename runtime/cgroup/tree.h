@@ -28,8 +28,8 @@ void unmake(const std::vector<std::string>& made);
 // Pids, without those of cgroups below; none if there is no such cgroup.
 std::vector<pid_t> pids_in(const std::string& directory);
 
-// What runc says of a cgroup that others use.
-void warn_of_processes(const std::string& directory);
+// An error, in runc's words, for a cgroup that others use; none if there is no such cgroup.
+Result<void> check_empty(const std::string& directory);
 
 // With what is below it, and with patience: a process leaves its cgroup a moment after its end can be seen.
 void remove_directory(const std::string& directory);

@@ -136,7 +136,7 @@ Result<void> make_path(const std::string& directory, bool cpuset, const Json& re
 }
 
 Result<void> check_existing(const Directories& directories) {
-  if (auto devices = directories.find("devices"); devices != directories.end()) warn_of_processes(devices->second);
+  if (auto devices = directories.find("devices"); devices != directories.end()) TRY(check_empty(devices->second));
   auto freezer = directories.find("freezer");
   if (freezer == directories.end() || content_of(freezer->second + "/freezer.state") != "FROZEN") return {};
   return fail("container's cgroup unexpectedly frozen", EBUSY);

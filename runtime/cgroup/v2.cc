@@ -120,7 +120,7 @@ Result<std::string> cgroup_of(const std::string& process) {
 }
 
 Result<void> check_existing(const std::string& directory) {
-  warn_of_processes(directory);
+  TRY(check_empty(directory));
   if (content_of(directory + "/cgroup.freeze") == "1") return fail("container's cgroup unexpectedly frozen", EBUSY);
   return {};
 }

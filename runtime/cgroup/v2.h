@@ -16,7 +16,7 @@ Result<std::string> cgroup_directory(const std::string& cgroups_path, const std:
 // The directory of a process, "self" or a pid.
 Result<std::string> cgroup_of(const std::string& process);
 
-// An error, with runc's words, for one that is frozen; a warning for one that others use.
+// An error, with runc's words, for one that is frozen, or that others use.
 Result<void> check_existing(const std::string& directory);
 
 // With all controllers on the way to it. On an error nothing is left.

@@ -122,9 +122,8 @@ class HostCgroup(Limits):
         self.addCleanup(other.wait)
         self.addCleanup(other.kill)
         move_here("/nt/busy", other.pid)
-        container = self.started("sleep", "1000", path="/nt/busy")
-        self.assertIn("container's cgroup is not empty: 1 process(es) found", self.log)
-        self.ok("delete", "--force", container)
+        done = self.run_container("true", change=lambda config: config["linux"].update(cgroupsPath="/nt/busy"))
+        self.assert_one_line_error(done, "container's cgroup is not empty: 1 process(es) found")
         self.assertTrue(alive(other.pid))
         # Below one with processes there are no limits of memory.
         done = self.run_container("true", change=lambda config: config["linux"].update(

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import BUSYBOX, User, children, install, main, processes, run, wait_until
+from support import BUSYBOX, User, children, install, main, processes, wait_until
 from vmm_test import make_initramfs
 
 def setUpModule():

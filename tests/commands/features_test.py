@@ -45,7 +45,7 @@ class Features(CommandTest):
         self.assertIn("ro", ours["mountOptions"])
         self.assertIn("rslave", ours["mountOptions"])
         self.assertIn("idmap", ours["mountOptions"])
-        self.assertEqual(ours["potentiallyUnsafeConfigAnnotations"], ["nacre.vm."])
+        self.assertEqual(ours["potentiallyUnsafeConfigAnnotations"], ["nacre.vm.", "org.systemd.property."])
 
     def test_features_tell_the_truth(self):
         features = self.features()

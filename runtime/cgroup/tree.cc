@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
 #include <ranges>
 
 #include "base/directory.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/rootfs.h"
 
 namespace nacre::runtime {
 
@@ -39,10 +39,8 @@ bool remove_tree(const std::string& path) {
 }  // namespace
 
 std::string clean_path(const std::string& path) {
-  std::filesystem::path normal = std::filesystem::path("/" + path).lexically_normal();
-  std::string text = normal.string();
-  while (text.size() > 1 && text.ends_with('/')) text.pop_back();
-  return text == "/" ? "" : text;
+  std::string clean = nacre::clean_path(path);
+  return clean == "/" ? "" : clean;
 }
 
 std::string content_of(const std::string& path) {

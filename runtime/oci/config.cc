@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <set>
 
 #include "base/fd.h"
+#include "base/rootfs.h"
 #include "guest-init/protocol/mount_options.h"
 #include "runtime/oci/schema.h"
 
@@ -160,14 +160,14 @@ Result<std::string> read_rootfs(const Json& config, const std::string& bundle) {
 
 // What follows the root filesystem's path in `path`; "" if it is not below.
 std::string below(const std::string& rootfs, const std::string& path) {
-  std::string normal = std::filesystem::path(path).lexically_normal();
+  std::string normal = clean_path(path);
   return rootfs != "/" && normal.starts_with(rootfs + "/") ? normal.substr(rootfs.size()) : "";
 }
 
 // Whether mounts so far are on the way to `path`, which may be "", or below it.
 bool is_mounted_over(const std::vector<Mount>& mounts, const std::string& path) {
   return !path.empty() && std::ranges::any_of(mounts, [&path](const Mount& mount) {
-    std::string place = std::filesystem::path(mount.destination).lexically_normal();
+    std::string place = clean_path(mount.destination);
     return (path + "/").starts_with(place + "/") || place.starts_with(path + "/");
   });
 }

@@ -74,7 +74,7 @@ class Binds(ContainerTest):
             bundle.config["mounts"] += [
                 {"destination": destination, "type": "bind", "source": source, "options": [kind]}
                 for destination, source, kind in (
-                    ("/mnt", f"{bundle.path}/a", "bind"), ("/mnt/x", f"{bundle.path}/b", "bind"),
+                    ("/mnt/", f"{bundle.path}/a", "bind"), ("/mnt/x", f"{bundle.path}/b", "bind"),
                     (f"{root}/final", f"{root}/mnt", "rbind"), ("/data", f"{root}/stored", "bind"),
                     ("/etc/link", f"{bundle.path}/a/x/file", "bind"))]
             bundle.write()

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "guest-init/cgroup.h"
+#include "guest-init/cgroup_watch.h"
 #include "guest-init/device_node.h"
 #include "guest-init/freezer.h"
 #include "guest-init/host_mounts.h"
@@ -84,7 +85,8 @@ struct Container {
   std::map<size_t, std::shared_ptr<SharedMount>> shared_mounts;  // by the index of the mount
 
   // The steps after the first process's exit.
-  pid_t syncer = -1;  // flushes the file systems
+  std::unique_ptr<CgroupWatch> leaving;  // of cgroup.events, while there still are processes
+  pid_t syncer = -1;                     // flushes the file systems
   bool synced = false;
   bool reported = false;
   std::vector<ConnectionId> deleters;  // wait for the end

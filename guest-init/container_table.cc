@@ -230,9 +230,12 @@ bool ContainerTable::is_over(Container& container) {
   for (const auto& [name, process] : container.execs) {
     if (process->is_alive()) return false;
   }
-  // Not empty yet: some process takes its time to die, and its end brings us back here.
   if (container.ooms) container.ooms->check();  // what killed it may be told together with its end
-  if (!container.cgroup->try_remove()) return false;
+  if (!container.cgroup->try_remove()) {
+    watch_leaving(container);
+    return false;
+  }
+  container.leaving.reset();
   container.ooms.reset();
   if (container.first.setup_error) return true;
   if (!container.synced) {
@@ -240,6 +243,19 @@ bool ContainerTable::is_over(Container& container) {
     if (!container.synced) return false;
   }
   return container.reported || container.first.is_drained();
+}
+
+// Some process takes its time to die. It need not be a child of ours, in another container's pid namespace, nor does a
+// process that was reaped have to have left its cgroup (since Linux 6.19).
+void ContainerTable::watch_leaving(Container& container) {
+  if (container.leaving) return;
+  auto watch = CgroupWatch::create(loop_, container.cgroup->fd(), "cgroup.events",
+                                   [this, id = container.id](auto) { check_later(id); });
+  if (watch) {
+    container.leaving = std::move(*watch);
+  } else {
+    log_warn("the end of " + container.id + " may not be seen: " + watch.error().message());
+  }
 }
 
 // In a process of its own: the host may take long to write, and the loop must not wait for it.

@@ -94,6 +94,7 @@ class ContainerTable {
   void check_execs(Container& container);
   bool was_short_of_memory(const std::string& container);
   bool is_over(Container& container);
+  void watch_leaving(Container& container);
   void report_exit(Process& process);
   void keep_streams(Process& process);
   void start_sync(Container& container);

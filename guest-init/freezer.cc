@@ -4,8 +4,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <array>
-#include <string_view>
+#include <utility>
 
 namespace nacre::guest {
 
@@ -16,7 +15,6 @@ constexpr time_t kPatienceSeconds = 10;  // runc's
 }  // namespace
 
 Freezer::~Freezer() {
-  if (events_) loop_.remove(events_.get());
   if (timer_) loop_.remove(timer_.get());
 }
 
@@ -29,17 +27,12 @@ void Freezer::freeze(Done done) {
   if (state_ == State::freezing) return;
   state_ = State::freezing;
   auto begun = begin();
-  if (begun) {
-    check();
-  } else {
-    give_up(begun.error());
-  }
+  if (!begun) give_up(begun.error());
 }
 
 Result<void> Freezer::begin() {
-  events_ = TRY(open_at(cgroup_, "cgroup.events", O_RDONLY));
-  // EPOLLPRI: the file has changed since it was read.
-  TRY(loop_.add(events_.get(), EPOLLPRI, [this](uint32_t) { check(); }));
+  events_ = TRY(CgroupWatch::create(loop_, cgroup_, "cgroup.events",
+                                    [this](std::optional<std::string_view> text) { check(text); }));
   timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_) return fail_errno("timerfd");
   itimerspec patience{.it_interval = {}, .it_value = {.tv_sec = kPatienceSeconds, .tv_nsec = 0}};
@@ -50,12 +43,10 @@ Result<void> Freezer::begin() {
   return write("1");
 }
 
-void Freezer::check() {
-  std::array<char, 256> text;
-  ssize_t length = ::pread(events_.get(), text.data(), text.size(), 0);
-  if (length < 0) {  // the cgroup is gone, and the container with it
+void Freezer::check(std::optional<std::string_view> events) {
+  if (!events) {  // the cgroup is gone, and the container with it
     give_up(Error("container not running", ESRCH));
-  } else if (std::string_view(text.data(), static_cast<size_t>(length)).find("frozen 1") != std::string_view::npos) {
+  } else if (events->find("frozen 1") != std::string_view::npos) {
     state_ = State::frozen;
     finish({});
   }
@@ -68,10 +59,9 @@ void Freezer::give_up(const Error& error) {
 }
 
 void Freezer::finish(const Result<void>& outcome) {
-  for (Fd* fd : {&events_, &timer_}) {
-    if (*fd) loop_.remove(fd->get());
-    fd->reset();
-  }
+  events_.reset();
+  if (timer_) loop_.remove(timer_.get());
+  timer_.reset();
   for (const Done& done : std::exchange(waiting_, {})) done(outcome);
 }
 

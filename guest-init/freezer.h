@@ -2,11 +2,15 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "guest-init/cgroup_watch.h"
 
 namespace nacre::guest {
 
@@ -32,7 +36,7 @@ class Freezer {
   enum class State { thawed, freezing, frozen };
 
   Result<void> begin();
-  void check();
+  void check(std::optional<std::string_view> events);
   void give_up(const Error& error);
   void finish(const Result<void>& outcome);
   Result<void> write(const char* value) const;
@@ -41,7 +45,7 @@ class Freezer {
   const int cgroup_;
   State state_ = State::thawed;
   std::vector<Done> waiting_;
-  Fd events_;  // cgroup.events, which says when all stand still
+  std::unique_ptr<CgroupWatch> events_;  // of cgroup.events, which says when all stand still
   Fd timer_;
 };
 

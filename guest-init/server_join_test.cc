@@ -75,6 +75,18 @@ BOOST_AUTO_TEST_CASE(namespaces_are_joined) {
   remove("first");
 }
 
+// Orphans in another container's pid namespace are not children of guest-init, which so does not see them go.
+BOOST_AUTO_TEST_CASE(a_container_ends_that_leaves_processes_in_a_joined_namespace) {
+  output_of(request("first", machine.config(shell("echo done; sleep 1000")), nullptr), false);
+  Json left = request("second", machine.config(shell("for i in $(seq 1 100); do sleep 1000 & done; echo done")),
+                      {{"pid", "first"}});
+  output_of(left, false);
+  BOOST_TEST(client.event()["container"] == "second");
+  BOOST_TEST(!machine.has_cgroup("second"));
+  remove("second");
+  remove("first");
+}
+
 BOOST_AUTO_TEST_CASE(a_user_namespace_is_joined) {
   auto mapped = [&](const std::string& script) {
     Json config = machine.config(shell(script));

@@ -2,13 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdlib>
-#include <optional>
 #include <string>
-#include <string_view>
 
 namespace nacre::guest {
 
@@ -22,12 +18,11 @@ constexpr const char* kFiles[] = {
 };
 constexpr size_t kMaxFile = 64 << 10;
 
-std::optional<unsigned long long> oom_kills(int events) {
-  std::array<char, 1024> text{};
-  if (::pread(events, text.data(), text.size() - 1, 0) < 0) return std::nullopt;
+unsigned long long oom_kills(std::string_view events) {
   constexpr std::string_view kKey = "oom_kill ";  // "oom_group_kill" does not contain it
-  size_t at = std::string_view(text.data()).find(kKey);
-  return at == std::string_view::npos ? 0 : std::strtoull(text.data() + at + kKey.size(), nullptr, 10);
+  size_t at = events.find(kKey);
+  if (at == std::string_view::npos) return 0;
+  return std::strtoull(std::string(events.substr(at + kKey.size())).c_str(), nullptr, 10);
 }
 
 void add_file(int cgroup, const std::string& name, nlohmann::json& files) {
@@ -58,28 +53,18 @@ nlohmann::json read_statistics(int cgroup) {
 }
 
 Result<std::unique_ptr<OomWatch>> OomWatch::create(EventLoop& loop, int cgroup, std::function<void()> on_kill) {
-  Fd events = TRY(open_at(cgroup, "memory.events", O_RDONLY));
-  int fd = events.get();
-  std::unique_ptr<OomWatch> watch(new OomWatch(loop, std::move(events), std::move(on_kill)));
-  watch->seen_ = oom_kills(fd).value_or(0);
-  TRY(loop.add(fd, EPOLLPRI, [raw = watch.get()](uint32_t) { raw->check(); }));
+  std::unique_ptr<OomWatch> watch(new OomWatch(std::move(on_kill)));
+  watch->events_ =
+      TRY(CgroupWatch::create(loop, cgroup, "memory.events",
+                              [raw = watch.get()](std::optional<std::string_view> events) { raw->count(events); }));
   return watch;
 }
 
-OomWatch::~OomWatch() {
-  if (events_) loop_.remove(events_.get());
-}
-
-void OomWatch::check() {
-  if (!events_) return;
-  auto now = oom_kills(events_.get());
-  if (!now) {  // a file that is gone is ready for ever
-    loop_.remove(events_.get());
-    events_.reset();
-  } else if (*now > seen_) {
-    seen_ = *now;
-    on_kill_();
-  }
+void OomWatch::count(std::optional<std::string_view> events) {
+  unsigned long long now = events ? oom_kills(*events) : 0;
+  if (now <= seen_) return;
+  seen_ = now;
+  on_kill_();
 }
 
 }  // namespace nacre::guest

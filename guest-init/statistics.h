@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include "base/event_loop.h"
-#include "base/fd.h"
 #include "base/result.h"
+#include "guest-init/cgroup_watch.h"
 
 namespace nacre::guest {
 
@@ -19,20 +21,18 @@ nlohmann::json read_statistics(int cgroup);
 class OomWatch {
  public:
   static Result<std::unique_ptr<OomWatch>> create(EventLoop& loop, int cgroup, std::function<void()> on_kill);
-  ~OomWatch();
   OomWatch(const OomWatch&) = delete;
   OomWatch& operator=(const OomWatch&) = delete;
 
   // Looks now, before the cgroup goes.
-  void check();
+  void check() { events_->look(); }
   bool saw_kill() const { return seen_ > 0; }
 
  private:
-  OomWatch(EventLoop& loop, Fd events, std::function<void()> on_kill)
-      : loop_(loop), events_(std::move(events)), on_kill_(std::move(on_kill)) {}
+  explicit OomWatch(std::function<void()> on_kill) : on_kill_(std::move(on_kill)) {}
+  void count(std::optional<std::string_view> events);
 
-  EventLoop& loop_;
-  Fd events_;  // memory.events; none once the cgroup is gone
+  std::unique_ptr<CgroupWatch> events_;  // of memory.events
   std::function<void()> on_kill_;
   unsigned long long seen_ = 0;
 };

@@ -20,15 +20,13 @@
 
 #include "base/fd.h"
 #include "runtime/cgroup/oom_kill.h"
+#include "runtime/cgroup/tree.h"
 
 namespace nacre::runtime {
 
 namespace {
 
 constexpr size_t kStack = 64 << 10;
-
-constexpr int kRemoveAttempts = 50;
-constexpr useconds_t kRemovePauseUs = 2'000;
 
 // A cgroup for a moment.
 class Scratch {
@@ -40,10 +38,7 @@ class Scratch {
   Scratch(Scratch&& other) noexcept : parent_(other.parent_), name_(std::exchange(other.name_, "")) {}
   ~Scratch() {
     if (name_.empty()) return;
-    // A process leaves its cgroup a moment after its end can be seen.
-    for (int i = 0; i < kRemoveAttempts && ::unlinkat(parent_, name_.c_str(), AT_REMOVEDIR) < 0; i++) {
-      ::usleep(kRemovePauseUs);
-    }
+    remove_patiently([this] { return ::unlinkat(parent_, name_.c_str(), AT_REMOVEDIR) == 0; });
   }
 
  private:

@@ -18,7 +18,7 @@ namespace nacre::runtime {
 
 namespace {
 
-constexpr int kRemoveAttempts = 50;
+constexpr int kRemoveAttempts = 1'000;
 constexpr useconds_t kRemovePauseUs = 2'000;
 
 long count_processes(const std::string& directory) {
@@ -83,11 +83,18 @@ Result<void> check_empty(const std::string& directory) {
   return fail("container's cgroup is not empty: " + std::to_string(count) + " process(es) found", EBUSY);
 }
 
-void remove_directory(const std::string& directory) {
+bool remove_patiently(const std::function<bool()>& remove) {
   for (int attempt = 0; attempt < kRemoveAttempts; attempt++) {
-    if (remove_tree(directory) || errno != EBUSY) return;
+    if (remove()) return true;
+    if (errno != EBUSY) return false;
     ::usleep(kRemovePauseUs);
   }
+  errno = EBUSY;
+  return false;
+}
+
+void remove_directory(const std::string& directory) {
+  if (remove_patiently([&directory] { return remove_tree(directory); }) || errno != EBUSY) return;
   log_warn("cgroup " + directory + " is busy and stays");
 }
 

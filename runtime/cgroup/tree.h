@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,11 @@ std::vector<pid_t> pids_in(const std::string& directory);
 // An error, in runc's words, for a cgroup that others use; none if there is no such cgroup.
 Result<void> check_empty(const std::string& directory);
 
-// With what is below it, and with patience: a process leaves its cgroup a moment after its end can be seen.
+// Calls `remove`, which does as rmdir(2) does, while a cgroup is busy, for two seconds at most: a process leaves its
+// cgroup a moment after its end can be seen, and on a busy host a long one. False: it failed, as errno says.
+bool remove_patiently(const std::function<bool()>& remove);
+
+// With what is below it, and with patience.
 void remove_directory(const std::string& directory);
 
 }  // namespace nacre::runtime

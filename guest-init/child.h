@@ -27,6 +27,10 @@ struct ChildPlan {
   uint64_t namespaces = 0;
 };
 
+// Closes what guest-init had open, but for what the plan names and `others`: it belongs to other containers, and a copy
+// of the writing end of another's stdin would keep that from ending.
+void close_others(const ChildPlan& plan, const std::vector<int>& others = {});
+
 // Builds the container and becomes its first process. Already in its namespaces, but for a new one of cgroups and
 // another's mount namespace, and in its cgroup.
 [[noreturn]] void run_first_process(const ContainerSpec& spec, ChildPlan plan);

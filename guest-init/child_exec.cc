@@ -23,23 +23,6 @@ namespace {
 
 constexpr int kSetupFailed = 1;
 
-// Everything else that guest-init had open belongs to other containers: a copy of the writing end of another's stdin
-// would keep that from ending.
-void close_others(const ChildPlan& plan) {
-  std::vector<int> kept = {plan.control, plan.init_pidfd};
-  kept.insert(kept.end(), plan.descriptors.begin(), plan.descriptors.end());
-  kept.insert(kept.end(), plan.trees.begin(), plan.trees.end());
-  kept.insert(kept.end(), plan.nodes.begin(), plan.nodes.end());
-  std::sort(kept.begin(), kept.end());
-  unsigned next = 3;
-  for (int fd : kept) {
-    if (fd < static_cast<int>(next)) continue;
-    if (static_cast<unsigned>(fd) > next) ::close_range(next, static_cast<unsigned>(fd) - 1, 0);
-    next = static_cast<unsigned>(fd) + 1;
-  }
-  ::close_range(next, ~0u, 0);
-}
-
 // What is open moves above the numbers that the process is to have.
 Result<void> make_room(ChildPlan& plan) {
   int limit = static_cast<int>(plan.descriptors.size());
@@ -236,6 +219,22 @@ std::string home_of(uid_t uid) {
 }
 
 }  // namespace
+
+void close_others(const ChildPlan& plan, const std::vector<int>& others) {
+  std::vector<int> kept = others;
+  kept.insert(kept.end(), {plan.control, plan.init_pidfd});
+  for (const auto* list : {&plan.descriptors, &plan.trees, &plan.nodes}) {
+    kept.insert(kept.end(), list->begin(), list->end());
+  }
+  std::sort(kept.begin(), kept.end());
+  unsigned next = 3;
+  for (int fd : kept) {
+    if (fd < static_cast<int>(next)) continue;
+    if (static_cast<unsigned>(fd) > next) ::close_range(next, static_cast<unsigned>(fd) - 1, 0);
+    next = static_cast<unsigned>(fd) + 1;
+  }
+  ::close_range(next, ~0u, 0);
+}
 
 Result<std::string> find_program(const ProcessSpec& process) {
   const std::string& name = process.args[0];

@@ -91,7 +91,8 @@ Result<void> ContainerTable::listen_for_readiness(Container& container, Connecti
 Result<void> ContainerTable::watch_for(Container& container, ConnectionId connection) {
   if (!container.ooms) {
     container.ooms = TRY(OomWatch::create(loop_, container.cgroup->fd(), [this, &container] {
-      for (ConnectionId watcher : container.watchers) {
+      // A copy: a watcher that is found to be gone leaves the set.
+      for (auto watchers = container.watchers; ConnectionId watcher : watchers) {
         outlet_.event(watcher, {{"type", "oom"}, {"container", container.id}});
       }
     }));

@@ -77,6 +77,9 @@ void ContainerTable::take_messages(Process& process) {
     } else if (message->ready && process.state == Process::State::setting_up) {
       process.state = Process::State::created;
       Json streams = Json::object();
+      for (auto& stream : process.streams) {
+        if (stream) stream->expect_connection();
+      }
       constexpr const char* kNames[] = {"stdin", "stdout", "stderr"};
       for (size_t i = 0; i < 3; i++) {
         if (process.streams[i]) streams[kNames[i]] = process.streams[i]->port();
@@ -242,7 +245,7 @@ bool ContainerTable::is_over(Container& container) {
     if (container.syncer < 0) start_sync(container);
     if (!container.synced) return false;
   }
-  return container.reported || container.first.is_drained();
+  return container.reported || !container.deleters.empty() || container.first.is_drained();
 }
 
 // Some process takes its time to die. It need not be a child of ours, in another container's pid namespace, nor does a

@@ -28,6 +28,7 @@ struct TableConfig {
   std::string sync_path = protocol::kShareMountPoint;  // the file system to flush when a container ends
   std::string notify_directory = protocol::kNotifyDirectory;
   std::string shared_directory = "/run/nacre/shared";  // where shared_mounts.h mounts them
+  unsigned helper_seconds = 30;                        // how long a helper may take; the host gives up later
 };
 
 // Where later replies and events go. Ones for a connection that is gone are dropped.
@@ -103,7 +104,7 @@ class ContainerTable {
   Transport& transport_;
   const TableConfig config_;
   const Outlet outlet_;
-  Helpers helpers_{loop_};
+  Helpers helpers_{loop_, config_.helper_seconds};
   SharedMounts shared_mounts_{config_.shared_directory};
   std::map<std::string, std::unique_ptr<Container>> containers_;
   // Of exec'ed processes that are gone, where a process of theirs may still write.

@@ -11,15 +11,12 @@ namespace {
 
 constexpr size_t kMaxRunning = 32;
 constexpr int kPipe = 3;  // in the helper
-// A helper that hangs goes after this time, by SIGALRM, which ends the kernel's killable waits too. The host gives up
-// later.
-constexpr unsigned kMaxSeconds = 30;
 
-[[noreturn]] void run_helper(int pipe, const Helpers::Work& work) {
+[[noreturn]] void run_helper(int pipe, const Helpers::Work& work, unsigned max_seconds) {
   // Ends of pipes that others wait for.
   if (pipe != kPipe && ::dup2(pipe, kPipe) < 0) ::_exit(1);
   ::close_range(kPipe + 1, ~0u, 0);
-  ::alarm(kMaxSeconds);
+  ::alarm(max_seconds);  // SIGALRM ends the kernel's killable waits too
   std::string text = work().dump(-1, ' ', false, Helpers::Json::error_handler_t::replace);
   ::_exit(write_all(kPipe, text) ? 0 : 1);
 }
@@ -43,7 +40,7 @@ Result<void> Helpers::start(const Work& work, Done done) {
   int fd = pipe.read.get();
   TRY(loop_.add(fd, EPOLLIN, [this, fd](uint32_t) { read_from(fd); }));
   pid_t pid = ::fork();
-  if (pid == 0) run_helper(pipe.write.get(), work);
+  if (pid == 0) run_helper(pipe.write.get(), work, max_seconds_);
   if (pid < 0) {
     int code = errno;
     loop_.remove(fd);

@@ -22,7 +22,8 @@ class Helpers {
   // Called from the loop with that reply, or with an error where there is none.
   using Done = std::function<void(const Json& reply)>;
 
-  explicit Helpers(EventLoop& loop) : loop_(loop) {}
+  // A helper that hangs goes after `max_seconds`.
+  Helpers(EventLoop& loop, unsigned max_seconds) : loop_(loop), max_seconds_(max_seconds) {}
   ~Helpers();
   Helpers(const Helpers&) = delete;
   Helpers& operator=(const Helpers&) = delete;
@@ -39,6 +40,7 @@ class Helpers {
   void read_from(int pipe);
 
   EventLoop& loop_;
+  const unsigned max_seconds_;
   std::map<int, Running> running_;  // by the descriptor of the pipe
 };
 

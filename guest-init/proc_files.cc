@@ -2,13 +2,16 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -89,18 +92,50 @@ Result<Json> read_all_processes() {
   return Json{{"type", "procfs"}, {"machine", std::move(machine)}, {"processes", std::move(processes)}};
 }
 
-// Only a child of ours is in the namespace.
+constexpr int kReply = STDERR_FILENO + 1;
+
+void answer(const Result<Json>& read) {
+  Json reply = read ? *read : protocol::error_message(read.error().message(), read.error().code());
+  (void)write_all(kReply, reply.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+// Only a child can be in the namespace, where the container's processes can stop it before its first step, or try to
+// take hold of it. So it has nothing open but the pipe of its reply, and whoever makes it ends it in time.
+[[noreturn]] void look_from_inside(pid_t pid, int pipe, unsigned seconds) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  auto entered = [pid]() -> Result<void> {
+    Fd target = TRY(open_file("/proc/" + std::to_string(pid) + "/ns/pid", O_RDONLY));
+    if (::setns(target.get(), CLONE_NEWPID) < 0) return fail_errno("join the container's pid namespace");
+    return {};
+  }();
+  ::dup2(pipe, kReply);
+  ::close_range(kReply + 1, ~0u, 0);
+  if (!entered) {
+    answer(std::unexpected(entered.error()));
+    ::_exit(1);
+  }
+  pid_t child = ::fork();
+  if (child == 0) {
+    answer(read_all_processes());
+    ::_exit(0);
+  }
+  if (child < 0) answer(fail_errno("fork"));
+  ::close(kReply);
+  auto pidfd = open_pidfd(child);
+  pollfd end{.fd = pidfd ? pidfd->get() : -1, .events = POLLIN, .revents = 0};
+  if (pidfd && ::poll(&end, 1, static_cast<int>(seconds) * 1000) == 0) (void)signal_pidfd(pidfd->get(), SIGKILL);
+  ::_exit(0);
+}
+
 Result<std::string> read_inside(pid_t pid) {
-  Fd target = TRY(open_file("/proc/" + std::to_string(pid) + "/ns/pid", O_RDONLY));
-  if (::setns(target.get(), CLONE_NEWPID) < 0) return fail_errno("join the container's pid namespace");
+  // A second less than we have ourselves.
+  unsigned seconds = ::alarm(0);
+  ::alarm(seconds);
   Pipe pipe = TRY(make_pipe());
   pid_t child = ::fork();
   if (child < 0) return fail_errno("fork");
-  if (child == 0) {
-    auto read = read_all_processes();
-    Json reply = read ? std::move(*read) : protocol::error_message(read.error().message(), read.error().code());
-    ::_exit(write_all(pipe.write.get(), reply.dump(-1, ' ', false, Json::error_handler_t::replace)) ? 0 : 1);
-  }
+  if (child == 0) look_from_inside(pid, pipe.write.get(), seconds > 1 ? seconds - 1 : 1);
   pipe.write.reset();
   auto text = read_fd(pipe.read.get());
   TRY(wait_for(child));

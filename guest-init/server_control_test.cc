@@ -1,5 +1,6 @@
 // Requests about a running container: pause, processes, statistics, update.
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -52,6 +53,49 @@ BOOST_AUTO_TEST_CASE(a_paused_container_stands_still_until_it_is_resumed) {
   BOOST_TEST(client.event()["status"] == 5);
   BOOST_TEST(about("pause")["message"] == "container not running");
   BOOST_TEST(about("resume")["code"] == ESRCH);
+}
+
+// What is frozen before its first step has nothing of others open.
+BOOST_AUTO_TEST_CASE(an_exec_that_is_frozen_keeps_no_other_from_its_end) {
+  client.create("ice", machine.config({"sleep", "1000"}), false, false);
+  client.start("ice");
+  Client second(machine), patient(machine);
+  Json created = second.create("cat", machine.config({"cat"}), true);
+  Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
+  second.start("cat");
+  client.ask({{"type", "pause"}, {"container", "ice"}});
+  patient.send({{"type", "exec"},
+                {"container", "ice"},
+                {"exec", "patient"},
+                {"process", machine.process({"true"})},
+                {"ignorePaused", true},
+                {"stdin", false},
+                {"stdout", false},
+                {"stderr", false}});
+  BOOST_REQUIRE(comes_true([&] {
+    return !machine.cgroup_file("ice", "cgroup.procs").empty() &&
+           client.ask({{"type", "state"}, {"container", "ice"}})["status"] == "paused";
+  }));
+  BOOST_TEST(write_all(in.get(), "x\n").has_value());
+  ::shutdown(in.get(), SHUT_WR);
+  BOOST_TEST(read_to_end(out.get()) == "x\n");
+  BOOST_TEST(second.event()["status"] == 0);
+  client.ask({{"type", "resume"}, {"container", "ice"}});
+  BOOST_TEST(patient.reply()["type"] == "created");
+}
+
+BOOST_AUTO_TEST_CASE(a_look_at_proc_that_a_container_stops_ends) {
+  Json config = machine.config(shell(
+      "while :; do for p in /proc/[0-9]*; do read c < $p/comm && case $c in server_test*) kill -STOP ${p#/proc/};;"
+      " esac; done; done 2> /dev/null"));
+  client.create("hostile", config, false, false);
+  client.start("hostile");
+  Json reply;
+  BOOST_REQUIRE(comes_true([&] {
+    reply = client.ask({{"type", "procfs"}, {"container", "hostile"}});
+    return reply["type"] != "procfs";
+  }));
+  BOOST_TEST(reply["message"] == "the guest could not do this in time");
 }
 
 BOOST_AUTO_TEST_CASE(a_paused_container_can_be_killed_and_deleted) {

@@ -1,4 +1,6 @@
 // Streams, terminals and passed descriptors, of first processes and of exec.
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -6,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <thread>
+#include <utility>
 
 #include "guest-init/server_fixture.h"
 
@@ -144,6 +147,38 @@ BOOST_AUTO_TEST_CASE(an_exec_may_leave_a_process_that_writes_on) {
   client.ask({{"type", "release"}, {"container", "base"}, {"exec", "left"}});
   BOOST_TEST(client.event()["sent"]["stdout"] == 4);
   BOOST_TEST(read_to_end(out.get()) == "now\nlater\n");
+}
+
+BOOST_AUTO_TEST_CASE(an_exec_ends_though_its_input_was_not_read) {
+  client.create("base", machine.config({"sleep", "1000"}), false, false);
+  client.start("base");
+  Json created = client.ask({{"type", "exec"},
+                             {"container", "base"},
+                             {"exec", "unread"},
+                             {"process", machine.process(shell("exec 3<&0; sleep 1000 <&3 & sleep 1; exit 4"))},
+                             {"stdin", true},
+                             {"stdout", false},
+                             {"stderr", false}});
+  Fd in = machine.connect(created["streams"]["stdin"]);
+  client.ask({{"type", "release"}, {"container", "base"}, {"exec", "unread"}});
+  // Until nobody takes more.
+  std::string much(1 << 20, 'x');
+  pollfd room{.fd = in.get(), .events = POLLOUT, .revents = 0};
+  while (::poll(&room, 1, 200) > 0 && ::send(in.get(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
+  }
+  BOOST_TEST(client.event()["status"] == 4);
+}
+
+BOOST_AUTO_TEST_CASE(a_container_is_deleted_whose_output_nobody_takes) {
+  Json created = client.create("full", machine.config({"dd", "if=/dev/zero", "bs=1024", "count=100000"}));
+  Fd out = machine.connect(created["streams"]["stdout"]);
+  client.start("full");
+  int waiting = 0, before = -1;
+  BOOST_REQUIRE(comes_true([&] {
+    before = std::exchange(waiting, 0);
+    return ::ioctl(out.get(), FIONREAD, &waiting) == 0 && waiting > 0 && waiting == before;
+  }));
+  BOOST_TEST(client.ask({{"type", "delete"}, {"container", "full"}})["type"] == "ok");
 }
 
 BOOST_AUTO_TEST_CASE(an_exec_ends_with_its_connection) {

@@ -24,6 +24,8 @@ namespace {
 
 // Not in glibc 2.36's header with the others.
 constexpr uint64_t kCloneIntoCgroup = CLONE_INTO_CGROUP;
+// A mount namespace is joined later, by the process itself.
+constexpr uint64_t kNotBeforeClone = CLONE_NEWNS;
 
 struct Ends {
   std::vector<Fd> child;  // by the number that each has in the process
@@ -103,7 +105,7 @@ Result<pid_t> clone_process(uint64_t flags, int cgroup, Fd& pidfd) {
   clone_args args{};
   args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | kCloneIntoCgroup;
   args.pidfd = reinterpret_cast<uint64_t>(&fd);
-  args.exit_signal = SIGCHLD;
+  args.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD;  // the helper's own
   args.cgroup = static_cast<uint64_t>(cgroup);
   long pid = ::syscall(SYS_clone3, &args, sizeof(args));
   if (pid < 0) return fail_errno("clone");
@@ -126,35 +128,61 @@ int pidfd_of(const std::vector<NamespaceJoin>& joins, uint64_t flag) {
   return -1;
 }
 
-// Namespaces belong to the user namespace of who makes them, and root of another has no rights over them. So where that
-// is to be another container's, a helper of ours joins it first, and the process is the helper's sibling. 0 in the
-// child.
-Result<pid_t> clone_in_user_namespace(int target, uint64_t flags, int cgroup, Fd& pidfd) {
+enum class CloneStep { join, clone };
+
+struct CloneOutcome {
+  CloneStep step;
+  int code;
+};
+
+// In the helper.
+Result<void> enter_joins(const std::vector<NamespaceJoin>& joins) {
+  // Namespaces belong to the user namespace of who makes them, and root of another has no rights over them: that last.
+  for (uint64_t mask : {~(kNotBeforeClone | CLONE_NEWUSER), uint64_t{CLONE_NEWUSER}}) {
+    for (const NamespaceJoin& join : joins) {
+      uint64_t flags = join.flags & mask;
+      if (flags != 0 && ::setns(join.pidfd, static_cast<int>(flags)) < 0) return fail_errno("join");
+    }
+  }
+  return {};
+}
+
+// In namespaces of a container that is there already somebody could stop the process, or freeze it with its cgroup,
+// while it is still a copy of guest-init with all that is open there. So a helper of ours, in our own namespaces and
+// cgroup, closes that first; then it joins, and the process is its sibling. 0 in the child.
+Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<NamespaceJoin>& joins, uint64_t flags,
+                              int cgroup, Fd& pidfd) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
-  Fd helper_pidfd;
-  pid_t helper = TRY(clone_process(0, cgroup, helper_pidfd));
+  pid_t helper = ::fork();
+  if (helper < 0) return fail_errno("fork");
   if (helper > 0) {
-    theirs.reset();
-    int code = 0;
-    auto received = receive_with_fds(ours.get(), std::as_writable_bytes(std::span(&code, 1)));
     ::waitpid(helper, nullptr, 0);
-    if (!received || received->size != sizeof(code)) return fail("process died while it was made", ECHILD);
-    if (received->fds.empty()) return fail_errno("join the user namespace", code);
+    CloneOutcome outcome{};
+    auto received = receive_with_fds(ours.get(), std::as_writable_bytes(std::span(&outcome, 1)), MSG_DONTWAIT);
+    if (!received || received->size != sizeof(outcome)) return fail("process died while it was made", ECHILD);
+    if (received->fds.empty()) {
+      return fail_errno(outcome.step == CloneStep::join ? "join another container's namespaces" : "clone",
+                        outcome.code);
+    }
     pidfd = std::move(received->fds.front());
     return pid_of(pidfd);
   }
-  int child = -1, fd = -1;
-  // Root of that namespace could otherwise take hold of us, and of the sibling, while they are copies of guest-init.
+  // Root of a user namespace that we join could otherwise take hold of us.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  if (::setns(target, CLONE_NEWUSER) == 0) {
-    clone_args args{};
-    args.flags = flags | CLONE_PARENT | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
-    args.pidfd = reinterpret_cast<uint64_t>(&fd);
-    child = static_cast<int>(::syscall(SYS_clone3, &args, sizeof(args)));
+  std::vector<int> needed = {theirs.get(), cgroup};
+  for (const NamespaceJoin& join : joins) needed.push_back(join.pidfd);
+  close_others(plan, needed);
+  CloneOutcome outcome{.step = CloneStep::join, .code = 0};
+  Fd made;
+  if (auto joined = enter_joins(joins); !joined) {
+    outcome.code = joined.error().code();
+  } else {
+    auto pid = clone_process(flags | CLONE_PARENT, cgroup, made);
+    if (pid && *pid == 0) return 0;
+    outcome = {.step = CloneStep::clone, .code = pid ? 0 : pid.error().code()};
   }
-  if (child == 0) return 0;
-  int code = errno;
-  (void)send_with_fds(theirs.get(), std::as_bytes(std::span(&code, 1)), std::span(&fd, child > 0 ? 1u : 0u));
+  int fd = made.get();
+  (void)send_with_fds(theirs.get(), std::as_bytes(std::span(&outcome, 1)), std::span(&fd, made ? 1u : 0u));
   ::_exit(0);
 }
 
@@ -205,14 +233,11 @@ Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>&
   plan.nodes = TRY(make_nodes(container));
   // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
   uint64_t flags = container.spec.own_namespaces() & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
-  plan.init_pidfd = pidfd_of(joins, CLONE_NEWNS);
-  int users = pidfd_of(joins, CLONE_NEWUSER), cgroup = container.cgroup->fd();
-  {
-    auto guard = TRY(NamespaceGuard::enter(joins));
-    process.pid = TRY(users < 0 ? clone_process(flags, cgroup, process.pidfd)
-                                : clone_in_user_namespace(users, flags, cgroup, process.pidfd));
-    if (process.pid == 0) run_first_process(container.spec, plan);
-  }
+  plan.init_pidfd = pidfd_of(joins, kNotBeforeClone);
+  int cgroup = container.cgroup->fd();
+  process.pid = TRY(joins.empty() ? clone_process(flags, cgroup, process.pidfd)
+                                  : clone_by_helper(plan, joins, flags, cgroup, process.pidfd));
+  if (process.pid == 0) run_first_process(container.spec, plan);
   if (container.spec.namespaces & CLONE_NEWUSER) {
     auto prepared = prepare_user_namespace(process, container.spec);
     if (!prepared) {
@@ -229,13 +254,16 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
   Fd chosen;
   if (sub_cgroup && !sub_cgroup->empty()) chosen = TRY_CONTEXT(container.cgroup->open_below(*sub_cgroup), kJoining);
   Ends ends = TRY(make_ends(container, process, spec, stdio, context));
-  auto guard = TRY(NamespaceGuard::enter({{.flags = CLONE_NEWPID, .pidfd = container.first.pidfd.get()}}));
-  auto pid = clone_process(0, chosen ? chosen.get() : container.cgroup->fd(), process.pidfd);
+  ChildPlan plan = plan_of(ends);
+  plan.init_pidfd = container.first.pidfd.get();
+  plan.namespaces = container.spec.namespaces;
+  const std::vector<NamespaceJoin> joins = {{.flags = CLONE_NEWPID, .pidfd = plan.init_pidfd}};
+  auto pid = clone_by_helper(plan, joins, 0, chosen ? chosen.get() : container.cgroup->fd(), process.pidfd);
   if (!pid && pid.error().code() == EBUSY && sub_cgroup) return std::unexpected(pid.error().with_context(kJoining));
   if (!pid && pid.error().code() == EBUSY) {
     // The container has divided its cgroup: where its first process is, there is room.
     Fd cgroup = TRY(Cgroup::of_process(context.cgroup_mount, container.first.pid));
-    pid = clone_process(0, cgroup.get(), process.pidfd);
+    pid = clone_by_helper(plan, joins, 0, cgroup.get(), process.pidfd);
   }
   if (!pid) {
     // A pid namespace whose first process has died takes no more.
@@ -243,12 +271,7 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
     return std::unexpected(pid.error());
   }
   process.pid = *pid;
-  if (process.pid == 0) {
-    ChildPlan plan = plan_of(ends);
-    plan.init_pidfd = container.first.pidfd.get();
-    plan.namespaces = container.spec.namespaces;
-    run_exec_process(spec, plan);
-  }
+  if (process.pid == 0) run_exec_process(spec, plan);
   return {};
 }
 

@@ -59,9 +59,15 @@ Result<std::unique_ptr<Stream>> Stream::create(EventLoop& loop, Transport& trans
 
 Result<void> Stream::open_port() {
   listener_ = TRY(transport_.listen(0));
-  TRY(loop_.add(listener_.fd.get(), EPOLLIN, [this](uint32_t) { on_listener(); }));
-  timer_ = TRY(make_timer(kConnectSeconds));
-  return loop_.add(timer_.get(), EPOLLIN, [this](uint32_t) { finish(); });
+  return loop_.add(listener_.fd.get(), EPOLLIN, [this](uint32_t) { on_listener(); });
+}
+
+void Stream::expect_connection() {
+  auto limit = [this]() -> Result<void> {
+    timer_ = TRY(make_timer(kConnectSeconds));
+    return loop_.add(timer_.get(), EPOLLIN, [this](uint32_t) { finish(); });
+  };
+  if (!finished_ && !connection_ && !limit()) finish();
 }
 
 void Stream::close_listener() {
@@ -191,14 +197,18 @@ void Stream::take_rest() {
 }
 
 void Stream::process_exited() {
-  if (terminal_ && !finished_ && direction_ == Direction::from_process) {
+  if (direction_ == Direction::to_process) {
+    drain_target_ = 0;  // what it has not read nobody waits for
+    return;
+  }
+  if (terminal_ && !finished_) {
     take_rest();
     drain_target_ = sent_ + pending_.size();
     if (connection_) update_watches();
     return;
   }
   int waiting = 0;
-  if (finished_ || direction_ == Direction::to_process || ::ioctl(pipe_.get(), FIONREAD, &waiting) < 0) waiting = 0;
+  if (finished_ || ::ioctl(pipe_.get(), FIONREAD, &waiting) < 0) waiting = 0;
   drain_target_ = sent_ + pending_.size() + static_cast<uint64_t>(waiting);
 }
 

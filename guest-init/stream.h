@@ -31,6 +31,8 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   uint32_t port() const { return listener_.port; }
+  // The host has been told the port: it has a minute to connect.
+  void expect_connection();
   // Bytes given to the connection so far.
   uint64_t sent() const { return sent_; }
 

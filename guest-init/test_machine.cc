@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,7 @@ void TestMachine::serve(int primary, Fd ready) const {
   config.sync_path = directory_;
   config.notify_directory = notify_directory();
   config.shared_directory = directory_ + "/shared";
+  config.helper_seconds = 2;
   if (::mount("cgroup2", config.cgroup_mount.c_str(), "cgroup2", 0, nullptr) < 0) die("cgroup2");
   if (::mkdir(config.cgroup_parent.c_str(), 0755) < 0) die("cgroup");
   bool clean = true;
@@ -181,6 +183,8 @@ std::string TestMachine::cgroup_file(const std::string& container, const std::st
 
 Fd TestMachine::connect(uint32_t port) const {
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  timeval patience{.tv_sec = 60, .tv_usec = 0};
+  if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0) die("SO_RCVTIMEO");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::string path = directory_ + "/sockets/" + std::to_string(port);

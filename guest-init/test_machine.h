@@ -22,6 +22,7 @@ class TestMachine {
   const std::string& directory() const { return directory_; }
   std::string rootfs() const { return directory_ + "/rootfs"; }
   std::string notify_directory() const { return directory_ + "/notify"; }
+  // What is waited for in vain for a minute is an error.
   Fd connect(uint32_t port) const;
   // A container of `args` with the mounts that every caller asks for.
   protocol::Json config(const std::vector<std::string>& args) const;

@@ -137,10 +137,14 @@ Result<nlohmann::json> unwrap(nlohmann::json reply) {
   return fail(std::move(message), static_cast<int>(code));
 }
 
-Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
+Result<nlohmann::json> exchange(int directory, const nlohmann::json& request, int timeout_ms) {
   Fd control = TRY(connect_control(directory, timeout_ms));
   TRY(protocol::send(control.get(), request));
-  return unwrap(TRY_CONTEXT(receive_within(control.get(), timeout_ms), "the guest's answer"));
+  return TRY_CONTEXT(receive_within(control.get(), timeout_ms), "the guest's answer");
+}
+
+Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
+  return unwrap(TRY(exchange(directory, request, timeout_ms)));
 }
 
 Result<Fd> connect_running(int directory, int timeout_ms) {

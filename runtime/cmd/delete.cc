@@ -20,7 +20,8 @@ constexpr int kGuestKillMs = 5'000;
 void kill_gently(const ContainerDir& dir, const Record& record) {
   auto answer = runtime::ask(dir.fd(), {{"type", "kill"}, {"container", record.id}, {"signal", SIGKILL}, {"all", true}},
                              kGuestKillMs);
-  if (!answer || !runtime::wait_for_end(record.standin, kGuestKillMs)) log_debug("the guest did not end in time");
+  bool ends = answer || answer.error().code() == ESRCH;  // which it does already
+  if (!ends || !runtime::wait_for_end(record.standin, kGuestKillMs)) log_debug("the guest did not end in time");
 }
 
 }  // namespace

@@ -14,6 +14,8 @@ namespace {
 
 // A guest that does not kill within this time is killed itself.
 constexpr int kKillTimeoutMs = 10'000;
+// A VM that refuses connections is about to end, or is asked too much.
+constexpr int kEndMs = 1'000;
 
 }  // namespace
 
@@ -34,14 +36,16 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
       runtime::ask(dir.fd(), {{"type", "kill"}, {"container", options.id}, {"signal", signal}, {"all", options.all}},
                    signal == SIGKILL ? kKillTimeoutMs : runtime::kRequestTimeoutMs);
   if (answer) return 0;
+  int code = answer.error().code();
+  // Its process has ended, and the stand-in still takes its output and its files.
+  if (code == ESRCH) return not_running();
   if (signal == SIGKILL) {
     auto standin = runtime::open_process(record.standin);
     if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return not_running();
     return 0;
   }
-  int code = answer.error().code();
-  bool gone = code == ESRCH || code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
-  if (gone) return not_running();
+  bool refused = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
+  if (refused && runtime::wait_for_end(record.standin, kEndMs)) return not_running();
   return std::unexpected(answer.error());
 }
 

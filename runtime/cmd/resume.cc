@@ -11,9 +11,12 @@ Result<int> resume(const Globals& globals, const std::string& id) {
   ContainerDir dir = TRY(ContainerDir::open(globals.root, id));
   runtime::Record record = TRY(dir.read_record());
   Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
-  if (dir.status(record) != Status::paused) return fail("container not paused", EINVAL);
-  TRY(runtime::ask_running(dir.fd(), {{"type", "resume"}, {"container", id}}));
+  if (dir.status(record) == Status::stopped) return fail("container not paused", EINVAL);
+  // The guest knows: a command that was killed before this one may have left a mark that is not true.
+  auto resumed = runtime::ask_running(dir.fd(), {{"type", "resume"}, {"container", id}});
+  if (!resumed && resumed.error().code() != EINVAL) return std::unexpected(resumed.error());
   TRY(dir.mark_paused(false));
+  if (!resumed) return std::unexpected(resumed.error());
   return 0;
 }
 

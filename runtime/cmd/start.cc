@@ -13,19 +13,24 @@ Result<int> start(const Globals& globals, const std::string& id) {
   using runtime::ContainerDir, runtime::Status;
   ContainerDir dir = TRY(ContainerDir::lock(globals.root, id));
   runtime::Record record = TRY(dir.read_record());
-  switch (dir.status(record)) {
+  Status status = dir.status(record);
+  switch (status) {
     case Status::created:
+    case Status::running:  // the guest knows whether it really runs
       break;
-    case Status::running:
-      return fail("cannot start an already running container");
     case Status::paused:
       return fail("cannot start a container in the paused state");
     case Status::stopped:
       return fail("cannot start a container that has stopped");
   }
   nlohmann::json hooks = TRY(oci::parse_json(record.hooks, "hooks"));
-  TRY(runtime::ask(dir.fd(), {{"type", "start"}, {"container", id}}, runtime::start_timeout_ms(hooks)));
+  // Before the guest is asked: if we are killed meanwhile, or it does not answer in time, the program may run.
   TRY(dir.mark_started());
+  auto reply =
+      TRY(runtime::exchange(dir.fd(), {{"type", "start"}, {"container", id}}, runtime::start_timeout_ms(hooks)));
+  auto started = runtime::unwrap(std::move(reply));
+  if (!started && status == Status::created) TRY(dir.mark_started(false));
+  if (!started) return std::unexpected(started.error());
   dir.forget_lock();
   TRY(runtime::run_poststart_hooks(record));
   return 0;

@@ -179,9 +179,17 @@ Processes ContainerDir::read_processes() const {
   return read;
 }
 
-Result<void> ContainerDir::mark_started() const {
-  TRY(open_at(fd(), kStartedName, O_WRONLY | O_CREAT, 0600));
+Result<void> ContainerDir::mark(const char* name, bool set) const {
+  if (set) {
+    TRY(open_at(fd(), name, O_WRONLY | O_CREAT, 0600));
+  } else if (::unlinkat(fd(), name, 0) < 0 && errno != ENOENT) {
+    return fail_errno("unlink " + file(name));
+  }
   return {};
+}
+
+Result<void> ContainerDir::mark_started(bool started) const {
+  return mark(kStartedName, started);
 }
 
 bool ContainerDir::is_started() const {
@@ -189,12 +197,7 @@ bool ContainerDir::is_started() const {
 }
 
 Result<void> ContainerDir::mark_paused(bool paused) const {
-  if (paused) {
-    TRY(open_at(fd(), kPausedName, O_WRONLY | O_CREAT, 0600));
-  } else if (::unlinkat(fd(), kPausedName, 0) < 0 && errno != ENOENT) {
-    return fail_errno("unlink " + file(kPausedName));
-  }
-  return {};
+  return mark(kPausedName, paused);
 }
 
 Result<Fd> ContainerDir::lock_named(const char* name) const {

@@ -80,7 +80,7 @@ class ContainerDir {
   Result<Record> read_record() const;
   Result<void> write_processes(const Processes& processes) const;
   Processes read_processes() const;  // zeros where there is nothing to read
-  Result<void> mark_started() const;
+  Result<void> mark_started(bool started = true) const;
   bool is_started() const;
   Result<void> mark_paused(bool paused) const;
 
@@ -100,6 +100,7 @@ class ContainerDir {
   ContainerDir(std::string path, Fd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
 
   Result<void> remove(int tries);
+  Result<void> mark(const char* name, bool set) const;
 
   std::string path_;
   Fd directory_;

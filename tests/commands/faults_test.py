@@ -55,6 +55,76 @@ class Faults(CommandTest):
             self.assert_gone(pid)
         self.wait_until(lambda: not os.listdir(self.root), "the state directory is gone")
 
+    def hold(self, what):
+        """From the next container on: the VM's answers to such a request, or its news of an end, wait for let_go()."""
+        self.holds = os.path.join(self.scratch, "holds")
+        os.makedirs(self.holds, exist_ok=True)
+        self.environment["FAKE_VMM_HOLDS"] = self.holds
+        with open(os.path.join(self.holds, what), "w"):
+            pass
+
+    def let_go(self):
+        for name in os.listdir(self.holds):
+            os.unlink(os.path.join(self.holds, name))
+
+    def killed(self, *args, when):
+        process = self.start_nacre(*args)
+        self.wait_until(when, "the VM was asked")
+        process.kill()
+        process.wait()
+        self.let_go()
+
+    def test_start_killed_while_the_guest_answers(self):
+        ran = os.path.join(self.scratch, "ran")
+        self.write("sh", "-c", f"touch {ran}; exec sleep 60")
+        self.hold("start")
+        self.create("a")
+        self.killed("start", "a", when=lambda: os.path.exists(ran))
+        self.assertEqual(self.state("a")["status"], "running")
+        result = self.nacre("delete", "a", check=False)
+        self.assertIn(b"that is not stopped: running", result.stderr)
+        result = self.nacre("start", "a", check=False)
+        self.assertIn(b"cannot start an already running container", result.stderr)
+
+    def test_start_killed_before_the_guest_was_asked(self):
+        self.write("sleep", "60")
+        self.create("a")
+        with open(os.path.join(self.root, "a", "started"), "w"):  # as it then leaves it
+            pass
+        self.nacre("start", "a")
+        self.assertEqual(self.state("a")["status"], "running")
+
+    def test_resume_killed_while_the_guest_answers(self):
+        self.write("sleep", "60")
+        self.hold("resume")
+        self.nacre("run", "-d", "-b", self.bundle, "a", env={"FAKE_VMM_LOG": self.scratch + "/log"})
+        self.nacre("pause", "a")
+        self.killed("resume", "a", when=lambda: '"resume"' in open(self.scratch + "/log").read())
+        self.assertEqual(self.state("a")["status"], "paused")
+        result = self.nacre("resume", "a", check=False)
+        self.assertIn(b"container not paused", result.stderr)
+        self.assertEqual(self.state("a")["status"], "running")
+
+    def test_pause_killed_while_the_guest_answers(self):
+        self.write("sleep", "60")
+        self.hold("pause")
+        self.nacre("run", "-d", "-b", self.bundle, "a", env={"FAKE_VMM_LOG": self.scratch + "/log"})
+        self.killed("pause", "a", when=lambda: '"pause"' in open(self.scratch + "/log").read())
+        self.nacre("resume", "a")
+        self.assertEqual(self.state("a")["status"], "running")
+
+    def test_kill_of_a_process_that_has_ended(self):
+        self.write("sh", "-c", "exit 3")
+        self.hold("exited")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        pid = self.record("a")["standin"]["pid"]
+        # The guest says so while it writes back what it has; the status is the process's own.
+        said = lambda: self.nacre("kill", "a", "TERM", check=False).stderr
+        self.wait_until(lambda: b"container not running" in said(), "the process has ended")
+        self.assertIn(b"container not running", self.nacre("kill", "a", "KILL", check=False).stderr)
+        self.let_go()
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 3)
+
     def test_broken_state_file(self):
         self.write("sleep", "60")
         self.nacre("run", "-d", "-b", self.bundle, "a")

@@ -24,6 +24,7 @@ ports = {}  # port -> (event, [fd])
 processes = {}  # "" or exec name -> Process
 next_port = 5000
 watchers = []  # connections that hear of OOM events
+paused = threading.Event()
 # Memory limits with a meaning of their own here.
 REFUSED_LIMIT, OOM_LIMIT = 666, 4096
 
@@ -46,6 +47,12 @@ def receive(sock):
 def send(sock, message):
     body = json.dumps(message).encode()
     sock.sendall(struct.pack("<I", len(body)) + body)
+
+
+def hold(what):
+    """Waits while a test wants this answer, or the news of an end, to come late."""
+    while os.path.exists(os.path.join(os.environ.get("FAKE_VMM_HOLDS", "/nonexistent"), what)):
+        time.sleep(0.01)
 
 
 class Process:
@@ -79,6 +86,7 @@ class Process:
 
     def report(self):
         code = self.child.wait()
+        hold("exited")
         event = {"type": "exited", "container": self.request["container"], "status": max(code, 0),
                  "signal": max(-code, 0), "sent": {"stdout": 0, "stderr": 0}}
         if "exec" in self.request:
@@ -99,6 +107,8 @@ def answer(sock, request):
         process = processes[name] = Process(sock, request, spec)
         return {"type": "created", "pid": 1, "streams": process.streams}
     if kind in ("start", "release"):
+        if processes[name].child is not None:
+            raise OSError(22, "cannot start an already running container")
         return {"type": "ok"}
     if kind == "kill":
         process = processes.get(name)
@@ -109,6 +119,9 @@ def answer(sock, request):
         os.kill(process.child.pid, request["signal"])
         return {"type": "ok"}
     if kind in ("pause", "resume"):
+        if kind == "resume" and not paused.is_set():
+            raise OSError(22, "container not paused")
+        paused.set() if kind == "pause" else paused.clear()
         for process in processes.values():
             if process.child is not None and process.child.poll() is None:
                 os.killpg(process.child.pid, signal.SIGSTOP if kind == "pause" else signal.SIGCONT)
@@ -152,6 +165,7 @@ def serve(sock):
             except OSError as error:
                 reply = {"type": "error", "message": error.strerror, "code": error.errno}
                 started = None
+            hold(request["type"])
             send(sock, reply)
             if started:  # and its end is told after that
                 started.watch()

@@ -184,7 +184,8 @@ class DirectoryCover {
 
 Result<void> mask_path(const Rootfs& root, const std::string& path, DirectoryCover& directories) {
   auto target = root.open(path, O_PATH);
-  if (!target) return {};  // nothing there to be hidden
+  if (!target && target.error().code() == ENOENT) return {};  // nothing there to be hidden
+  if (!target) return std::unexpected(target.error());
   struct stat status;
   if (::fstat(target->get(), &status) < 0) return fail_errno("stat");
   Fd cover = S_ISDIR(status.st_mode) ? TRY(directories.another()) : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
@@ -202,7 +203,8 @@ Result<void> mask_paths(const Rootfs& root, const std::vector<std::string>& path
 
 Result<void> make_path_readonly(const Rootfs& root, const std::string& path) {
   auto target = root.open(path, O_PATH);
-  if (!target) return {};
+  if (!target && target.error().code() == ENOENT) return {};
+  if (!target) return std::unexpected(target.error());
   Fd tree = TRY(clone_tree(target->get(), "", true));
   // As runc: what the configuration mounts below it is as the configuration says.
   TRY(set_attributes(tree.get(), MOUNT_ATTR_RDONLY, 0, false));

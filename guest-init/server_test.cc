@@ -121,6 +121,12 @@ BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
   config["root"]["path"] = "/no/root";
   BOOST_TEST(message_of(config).starts_with("root file system: "));
   config = machine.config({"true"});
+  config["linux"]["maskedPaths"] = {"/no/thing", "/etc/passwd/x"};  // as runc: the first is nothing to hide
+  BOOST_TEST(message_of(config) == "mask /etc/passwd/x: open /etc/passwd/x: not a directory");
+  config["linux"]["maskedPaths"] = nullptr;
+  config["linux"]["readonlyPaths"] = {"/no/thing", "/etc/passwd/x"};
+  BOOST_TEST(message_of(config) == "make /etc/passwd/x read-only: open /etc/passwd/x: not a directory");
+  config["linux"]["readonlyPaths"] = nullptr;
   config["linux"]["sysctl"]["no.such"] = "1";
   BOOST_TEST(message_of(config).starts_with("sysctl no/such: "));
   config["linux"]["sysctl"] = nullptr;

@@ -96,6 +96,9 @@ class Stopped {
 [[noreturn]] void run_victim(int proc, uint64_t limit) {
   if (!become_victim(proc)) ::_exit(1);
   ::signal(SIGALRM, SIG_DFL);
+  sigset_t none;  // the stand-in has all signals blocked
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::alarm(kOomPatienceMs / 1000);
   size_t size = limit + kRoom;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -113,6 +116,9 @@ class OomKillV1 : public OomKill {
   Result<void> show_one() const override {
     if (!memory_) return fail("the host's cgroup has no memory controller", ENOENT);
     TRY(check_no_panic(proc_.get()));
+    if (TRY(read_at(memory_.get(), "memory.oom_control")).starts_with("oom_kill_disable 1")) {
+      return fail("the host's kernel is to kill nothing", EPERM);
+    }
     // Otherwise it would be vmm that goes out to the disk, and vmm that is killed.
     std::optional<Stopped> stopped;
     std::optional<Setting> score;

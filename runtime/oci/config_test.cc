@@ -208,6 +208,10 @@ BOOST_AUTO_TEST_CASE(what_is_left_out_is_said) {
   auto config = bundle.load();
   BOOST_REQUIRE_MESSAGE(config, config.error().message());
   BOOST_TEST(config->warnings.size() == 3u);
+  bundle.json["linux"]["netDevices"] = Json::object();
+  BOOST_TEST(bundle.load()->warnings.size() == 3u);
+  bundle.json["linux"]["netDevices"]["eth0"] = Json::object();
+  BOOST_TEST(bundle.load()->warnings.size() == 4u);
   BOOST_TEST(!config->json["linux"].contains("mountLabel"));
   BOOST_TEST(!config->json["process"].contains("apparmorProfile"));
   BOOST_TEST(config->json["mounts"][0]["destination"] == "/proc");

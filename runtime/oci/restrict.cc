@@ -29,7 +29,6 @@ constexpr std::array kDroppedOfProcess = {
 };
 constexpr std::array kDroppedOfLinux = {
     Dropped{"mountLabel", "the guest kernel has no SELinux"},
-    Dropped{"netDevices", "not applied by this version"},
 };
 constexpr std::array kDroppedOfResources = {
     Dropped{"network", "cgroup v2 has no classes and priorities of networks"},
@@ -147,6 +146,11 @@ Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
   TRY(check_user_namespace(linux, warnings));
   TRY(restrict_devices(linux, warnings));
   drop(linux, kDroppedOfLinux, "linux", warnings);
+  // The names alone say what is wanted.
+  if (auto devices = linux.find("netDevices"); devices != linux.end()) {
+    if (!devices->empty()) warnings.emplace_back("linux.netDevices: not applied by this version");
+    linux.erase(devices);
+  }
   if (linux.contains("resources")) {
     restrict_resources(linux["resources"], "linux.resources", warnings);
   }

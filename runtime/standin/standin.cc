@@ -171,6 +171,7 @@ Result<void> report_made(Container& container, const StandinPlan& plan, const Co
 void remove_abandoned(const StandinPlan& plan, ContainerDir& dir) {
   if (vm_is_shared(dir)) leave_shared_vm(dir, plan.id);
   if (!plan.cgroup.empty()) leave_and_remove_cgroup(plan.cgroup);
+  if (plan.resctrl) resctrl::remove(*plan.resctrl);
   if (auto locked = dir.relock(); locked && *locked) (void)dir.remove();
   run_late_hooks(plan.hooks, "poststop", hook_state(plan.record, "stopped", 0));
 }

@@ -153,7 +153,10 @@ void Vm::kill() {
 
 std::string Vm::explain_end() {
   pollfd end{pidfd_.get(), POLLIN, 0};
-  if (::poll(&end, 1, kEndMs) == 0) (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  if (::poll(&end, 1, kEndMs) == 0) {
+    if (vm_is_shared(*dir_)) return "the VM, which containers share, does not answer this one";
+    (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  }
   auto exit = wait_for_exit();
   if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
   std::string said;

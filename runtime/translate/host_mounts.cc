@@ -22,7 +22,11 @@ uint64_t mount_at(const std::string& path) {
 }
 
 Json describe(const MountInfo& mount, const std::string& target) {
-  return {{"path", target}, {"options", mount.options}};
+  std::vector<std::string> options = mount.options;
+  // mountinfo has no word for it.
+  auto has = [&](const char* option) { return std::ranges::find(options, option) != options.end(); };
+  if (!has("relatime") && !has("noatime")) options.push_back("strictatime");
+  return {{"path", target}, {"options", std::move(options)}};
 }
 
 }  // namespace

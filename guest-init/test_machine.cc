@@ -139,7 +139,7 @@ void TestMachine::serve(int primary, Fd ready) const {
   config.sync_path = directory_;
   config.notify_directory = notify_directory();
   config.shared_directory = directory_ + "/shared";
-  config.helper_seconds = 2;
+  config.helper_seconds = 5;
   if (::mount("cgroup2", config.cgroup_mount.c_str(), "cgroup2", 0, nullptr) < 0) die("cgroup2");
   if (::mkdir(config.cgroup_parent.c_str(), 0755) < 0) die("cgroup");
   bool clean = true;

@@ -14,6 +14,17 @@ using namespace nacre;
 using namespace nacre::guest;
 using protocol::Json;
 
+namespace {
+
+// Into "ice", even if it is paused.
+Json patient_exec() {
+  return {
+      {"type", "exec"},       {"container", "ice"}, {"exec", "patient"}, {"process", TestMachine::process({"true"})},
+      {"ignorePaused", true}, {"stdin", false},     {"stdout", false},   {"stderr", false}};
+}
+
+}  // namespace
+
 BOOST_FIXTURE_TEST_SUITE(server, Fixture)
 
 BOOST_AUTO_TEST_CASE(a_paused_container_stands_still_until_it_is_resumed) {
@@ -37,14 +48,7 @@ BOOST_AUTO_TEST_CASE(a_paused_container_stands_still_until_it_is_resumed) {
   BOOST_TEST(refused["message"] == "cannot exec in a paused container (use --ignore-paused to override)");
   // One that insists is answered later.
   Client other(machine);
-  other.send({{"type", "exec"},
-              {"container", "ice"},
-              {"exec", "patient"},
-              {"process", machine.process({"true"})},
-              {"ignorePaused", true},
-              {"stdin", false},
-              {"stdout", false},
-              {"stderr", false}});
+  other.send(patient_exec());
   BOOST_TEST(client.ask({{"type", "kill"}, {"container", "ice"}, {"signal", SIGTERM}, {"all", false}})["type"] == "ok");
   BOOST_TEST(about("processes")["processes"].size() >= 2u);
   BOOST_TEST(about("state")["status"] == "paused");
@@ -64,14 +68,7 @@ BOOST_AUTO_TEST_CASE(an_exec_that_is_frozen_keeps_no_other_from_its_end) {
   Fd in = machine.connect(created["streams"]["stdin"]), out = machine.connect(created["streams"]["stdout"]);
   second.start("cat");
   client.ask({{"type", "pause"}, {"container", "ice"}});
-  patient.send({{"type", "exec"},
-                {"container", "ice"},
-                {"exec", "patient"},
-                {"process", machine.process({"true"})},
-                {"ignorePaused", true},
-                {"stdin", false},
-                {"stdout", false},
-                {"stderr", false}});
+  patient.send(patient_exec());
   BOOST_REQUIRE(comes_true([&] {
     return !machine.cgroup_file("ice", "cgroup.procs").empty() &&
            client.ask({{"type", "state"}, {"container", "ice"}})["status"] == "paused";

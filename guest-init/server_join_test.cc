@@ -112,6 +112,12 @@ BOOST_AUTO_TEST_CASE(a_user_namespace_is_joined) {
   BOOST_REQUIRE_EQUAL(second.size(), 8u);
   BOOST_TEST(second[0] == first[0]);
   BOOST_TEST(second[7] != "1");
+  // One that owns its cgroup: who comes out of another user namespace would have no right to put a process there.
+  Json owner = mapped("grep ^0: /proc/self/cgroup");
+  for (Json& mount : owner["mounts"]) {
+    if (mount["type"] == "cgroup") mount["options"] = {"nosuid", "noexec", "nodev", "rw"};
+  }
+  BOOST_TEST(output_of(request("second", owner, {{"user", "first"}})) == "0::/\n");
   remove("first");
 }
 

@@ -99,11 +99,11 @@ ChildPlan plan_of(const Ends& ends) {
   return plan;
 }
 
-// 0 in the child.
+// `cgroup` -1: our own. 0 in the child.
 Result<pid_t> clone_process(uint64_t flags, int cgroup, Fd& pidfd) {
   int fd = -1;
   clone_args args{};
-  args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | kCloneIntoCgroup;
+  args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (cgroup < 0 ? 0 : kCloneIntoCgroup);
   args.pidfd = reinterpret_cast<uint64_t>(&fd);
   args.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD;  // the helper's own
   args.cgroup = static_cast<uint64_t>(cgroup);
@@ -136,7 +136,11 @@ struct CloneOutcome {
 };
 
 // In the helper.
-Result<void> enter_joins(const std::vector<NamespaceJoin>& joins) {
+Result<void> enter(const std::vector<NamespaceJoin>& joins, int cgroup) {
+  if (cgroup >= 0) {
+    Fd processes = TRY(open_at(cgroup, "cgroup.procs", O_WRONLY));
+    TRY(write_all(processes.get(), "0"));
+  }
   // Namespaces belong to the user namespace of who makes them, and root of another has no rights over them: that last.
   for (uint64_t mask : {~(kNotBeforeClone | CLONE_NEWUSER), uint64_t{CLONE_NEWUSER}}) {
     for (const NamespaceJoin& join : joins) {
@@ -174,10 +178,12 @@ Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<Namespace
   close_others(plan, needed);
   CloneOutcome outcome{.step = CloneStep::join, .code = 0};
   Fd made;
-  if (auto joined = enter_joins(joins); !joined) {
-    outcome.code = joined.error().code();
+  // Root of another user namespace may have no right to put a process into the cgroup; it is our first step then.
+  bool foreign = pidfd_of(joins, CLONE_NEWUSER) >= 0;
+  if (auto entered = enter(joins, foreign ? cgroup : -1); !entered) {
+    outcome.code = entered.error().code();
   } else {
-    auto pid = clone_process(flags | CLONE_PARENT, cgroup, made);
+    auto pid = clone_process(flags | CLONE_PARENT, foreign ? -1 : cgroup, made);
     if (pid && *pid == 0) return 0;
     outcome = {.step = CloneStep::clone, .code = pid ? 0 : pid.error().code()};
   }

@@ -22,4 +22,8 @@ struct NamespaceJoin {
   int pidfd = -1;      // of the container's first process; not owned
 };
 
+// The calling process, which has one thread, or its children (pid, time). Not mount namespaces, which a container's
+// process joins itself, when it has what it needs of our own.
+Result<void> enter_namespaces(const std::vector<NamespaceJoin>& joins);
+
 }  // namespace nacre::guest

@@ -24,8 +24,6 @@ namespace {
 
 // Not in glibc 2.36's header with the others.
 constexpr uint64_t kCloneIntoCgroup = CLONE_INTO_CGROUP;
-// A mount namespace is joined later, by the process itself.
-constexpr uint64_t kNotBeforeClone = CLONE_NEWNS;
 
 struct Ends {
   std::vector<Fd> child;  // by the number that each has in the process
@@ -135,20 +133,10 @@ struct CloneOutcome {
   int code;
 };
 
-// In the helper.
-Result<void> enter(const std::vector<NamespaceJoin>& joins, int cgroup) {
-  if (cgroup >= 0) {
-    Fd processes = TRY(open_at(cgroup, "cgroup.procs", O_WRONLY));
-    TRY(write_all(processes.get(), "0"));
-  }
-  // Namespaces belong to the user namespace of who makes them, and root of another has no rights over them: that last.
-  for (uint64_t mask : {~(kNotBeforeClone | CLONE_NEWUSER), uint64_t{CLONE_NEWUSER}}) {
-    for (const NamespaceJoin& join : joins) {
-      uint64_t flags = join.flags & mask;
-      if (flags != 0 && ::setns(join.pidfd, static_cast<int>(flags)) < 0) return fail_errno("join");
-    }
-  }
-  return {};
+// The calling process.
+Result<void> enter_cgroup(int cgroup) {
+  Fd processes = TRY(open_at(cgroup, "cgroup.procs", O_WRONLY));
+  return write_all(processes.get(), "0");
 }
 
 // In namespaces of a container that is there already somebody could stop the process, or freeze it with its cgroup,
@@ -180,7 +168,9 @@ Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<Namespace
   Fd made;
   // Root of another user namespace may have no right to put a process into the cgroup; it is our first step then.
   bool foreign = pidfd_of(joins, CLONE_NEWUSER) >= 0;
-  if (auto entered = enter(joins, foreign ? cgroup : -1); !entered) {
+  auto entered = foreign ? enter_cgroup(cgroup) : Result<void>();
+  if (entered) entered = enter_namespaces(joins);
+  if (!entered) {
     outcome.code = entered.error().code();
   } else {
     auto pid = clone_process(flags | CLONE_PARENT, foreign ? -1 : cgroup, made);
@@ -239,7 +229,7 @@ Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>&
   plan.nodes = TRY(make_nodes(container));
   // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
   uint64_t flags = container.spec.own_namespaces() & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
-  plan.init_pidfd = pidfd_of(joins, kNotBeforeClone);
+  plan.init_pidfd = pidfd_of(joins, CLONE_NEWNS);
   int cgroup = container.cgroup->fd();
   process.pid = TRY(joins.empty() ? clone_process(flags, cgroup, process.pidfd)
                                   : clone_by_helper(plan, joins, flags, cgroup, process.pidfd));

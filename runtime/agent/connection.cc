@@ -137,14 +137,14 @@ Result<nlohmann::json> unwrap(nlohmann::json reply) {
   return fail(std::move(message), static_cast<int>(code));
 }
 
-Result<nlohmann::json> exchange(int directory, const nlohmann::json& request, int timeout_ms) {
-  Fd control = TRY(connect_control(directory, timeout_ms));
-  TRY(protocol::send(control.get(), request));
-  return TRY_CONTEXT(receive_within(control.get(), timeout_ms), "the guest's answer");
+Result<nlohmann::json> exchange(int control, const nlohmann::json& request, int timeout_ms) {
+  TRY(protocol::send(control, request));
+  return TRY_CONTEXT(receive_within(control, timeout_ms), "the guest's answer");
 }
 
 Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
-  return unwrap(TRY(exchange(directory, request, timeout_ms)));
+  Fd control = TRY(connect_control(directory, timeout_ms));
+  return unwrap(TRY(exchange(control.get(), request, timeout_ms)));
 }
 
 Result<Fd> connect_running(int directory, int timeout_ms) {
@@ -157,15 +157,12 @@ Result<Fd> connect_running(int directory, int timeout_ms) {
 
 Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms) {
   Fd control = TRY(connect_running(directory, timeout_ms));
-  auto reply = [&]() -> Result<nlohmann::json> {
-    TRY(protocol::send(control.get(), request));
-    return receive_within(control.get(), timeout_ms);
-  }();
+  auto reply = exchange(control.get(), request, timeout_ms);
   if (reply) return unwrap(std::move(*reply));
   int code = reply.error().code();
   if (code == 0 || code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);  // 0: an end of file
   if (code == EAGAIN) return fail("the guest did not answer in time", ETIMEDOUT);
-  return std::unexpected(reply.error().with_context("the guest's answer"));
+  return std::unexpected(reply.error());
 }
 
 Result<Stream> Stream::attach(int directory, uint32_t port, Direction direction, int stdio) {

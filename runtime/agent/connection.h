@@ -35,8 +35,8 @@ Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 
 // One request on a connection of its own. An "error" reply is an Error with the guest's text and errno.
 Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
-// The same, with a reply that may be the guest's error: for who must know whether it answered.
-Result<nlohmann::json> exchange(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
+// One on a connection that is there, with a reply that may be an "error": for who must know whether the guest answered.
+Result<nlohmann::json> exchange(int control, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
 
 // The error (ESRCH) of commands that need a running container: callers look for these words.
 inline constexpr const char* kNotRunning = "container not running";

@@ -24,10 +24,11 @@ Result<int> start(const Globals& globals, const std::string& id) {
       return fail("cannot start a container that has stopped");
   }
   nlohmann::json hooks = TRY(oci::parse_json(record.hooks, "hooks"));
+  int timeout_ms = runtime::start_timeout_ms(hooks);
+  Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
   // Before the guest is asked: if we are killed meanwhile, or it does not answer in time, the program may run.
   TRY(dir.mark_started());
-  auto reply =
-      TRY(runtime::exchange(dir.fd(), {{"type", "start"}, {"container", id}}, runtime::start_timeout_ms(hooks)));
+  auto reply = TRY(runtime::exchange(control.get(), {{"type", "start"}, {"container", id}}, timeout_ms));
   auto started = runtime::unwrap(std::move(reply));
   if (!started && status == Status::created) TRY(dir.mark_started(false));
   if (!started) return std::unexpected(started.error());

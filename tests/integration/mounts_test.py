@@ -30,7 +30,7 @@ class Binds(ContainerTest):
         for program in ("runc", NACRE):
             top = "/srv/top dir"
             self.addCleanup(run, "umount", "-n", "--recursive", top)
-            for path, options in ((top, "rw"), (f"{top}/sub", "nosuid,noexec"), (f"{top}/sub/deep", "ro,nodev")):
+            for path, options in ((top, "rw"), (f"{top}/sub", "nosuid,noexec,strictatime"), (f"{top}/sub/deep", "ro,nodev")):
                 os.makedirs(path, exist_ok=True)
                 mounted = run("mount", "-n", "-t", "tmpfs", "-o", options.replace("ro,", "mode=777,"), "t", path)
                 self.assertEqual(mounted.returncode, 0)

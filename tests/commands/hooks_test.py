@@ -110,6 +110,7 @@ class Hooks(CommandTest):
     def test_an_interrupt_of_the_terminal_while_a_hook_runs(self):
         hooks = self.noting_hooks()
         hooks["createRuntime"].append(self.hook(f"echo > {self.scratch}/hook; exec sleep 1000"))
+        hooks["poststop"].insert(0, self.hook("sleep 0.2"))
         self.config["process"]["terminal"] = True
         self.write("sleep", "60", hooks=hooks)
         pid, master = pty.fork()
@@ -119,7 +120,9 @@ class Hooks(CommandTest):
         os.write(master, b"\x03")
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
         os.close(master)
-        self.wait_until(lambda: not os.listdir(self.root), "the state directory is gone")
+        self.assert_gone(self.noted()[0][1]["pid"])
+        self.assertEqual([kind for kind, _ in self.noted()], ["prestart", "createRuntime", "poststop"])
+        self.assertEqual(os.listdir(self.root), [])
 
     def test_create_killed_while_a_hook_runs(self):
         hooks = self.noting_hooks()

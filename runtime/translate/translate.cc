@@ -98,6 +98,15 @@ void inherit_hostname(Json& config, bool joins_uts) {
   config["hostname"] = name.data();
 }
 
+// Some process of the container may: it has the capability, over the machine and not a user namespace alone.
+bool may_make_device_nodes(const oci::Config& config) {
+  const Json::json_pointer kBounding("/process/capabilities/bounding"), kNamespaces("/linux/namespaces");
+  if (!config.json.contains(kBounding)) return false;
+  auto is_user = [](const Json& entry) { return entry["type"] == "user"; };
+  if (config.json.contains(kNamespaces) && std::ranges::any_of(config.json[kNamespaces], is_user)) return false;
+  return std::ranges::find(config.json[kBounding], "CAP_MKNOD") != config.json[kBounding].end();
+}
+
 }  // namespace
 
 Result<Parts> find_parts() {
@@ -136,7 +145,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
   }
   vm.fs.push_back(std::move(share));
   vm.vsock = vmm::Vsock{};
-  vm.jail.enabled = true;
+  vm.jail = {.enabled = true, .device_nodes = may_make_device_nodes(config)};
   return vm;
 }
 

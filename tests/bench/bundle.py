@@ -9,7 +9,8 @@ NACRE = os.environ.get("NACRE_BIN", "nacre")
 BUSYBOX = os.environ["NACRE_BUSYBOX_ROOTFS"]
 
 
-def make_bundle(*args):
+def make_bundle(*args, capabilities=()):
+    """`capabilities`: in addition to the default ones."""
     bundle = tempfile.mkdtemp(prefix="bench-")
     subprocess.run(["cp", "-a", BUSYBOX, f"{bundle}/rootfs"], check=True)
     subprocess.run([NACRE, "spec", "--bundle", bundle], check=True)
@@ -18,6 +19,8 @@ def make_bundle(*args):
     config["ociVersion"] = "1.0.2"  # older peers refuse a newer one
     config["process"]["terminal"] = False
     config["process"]["args"] = list(args)
+    for kind in ("bounding", "effective", "permitted"):
+        config["process"]["capabilities"][kind] += capabilities
     with open(f"{bundle}/config.json", "w", encoding="utf-8") as file:
         json.dump(config, file)
     return bundle

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-from support import BUSYBOX, Client, install, main, processes, run, wait_until
+from support import BUSYBOX, Client, install, machines, main, processes, run, wait_until
 
 IMAGE = "busybox"
 docker = Client("/usr/bin/docker")  # Debian's, which is of the daemon's version
@@ -119,10 +119,10 @@ class Run(unittest.TestCase):
                "echo shared > /dev/shm/file; exec sleep 1000")
         self.addCleanup(docker, "rm", "--force", "one")
         wait_until(lambda: docker.text("exec one ls /dev/shm") == "file\n", "written")
-        vms = processes("vmm")
+        vms = machines()
         docker("run --detach --name two --ipc container:one --network none busybox sleep 1000")
         self.addCleanup(docker, "rm", "--force", "two")
-        self.assertEqual(processes("vmm"), vms)
+        self.assertEqual(machines(), vms)
         both = "readlink /proc/self/ns/ipc; cat /dev/shm/file"
         self.assertEqual(docker.text("exec two sh -c", both), docker.text("exec one sh -c", both))
         output = docker.run_once("--pid container:two busybox sh -c", "readlink /proc/self/ns/ipc; ps")
@@ -146,13 +146,14 @@ class Run(unittest.TestCase):
         with tempfile.TemporaryDirectory() as context:
             with open(f"{context}/Dockerfile", "w", encoding="utf-8") as file:
                 file.write(
-                    f"FROM {IMAGE}\nRUN uname -r >/kernel && id -u >>/kernel\nRUN cat /kernel\nCMD cat /kernel\n"
+                    f"FROM {IMAGE}\nRUN uname -r >/kernel && id -u >>/kernel\nRUN cat /kernel\n"
+                    "RUN mknod /zero c 1 5\nCMD cat /kernel; head -c 1 /zero | od -A n -b\n"
                 )
             docker("build --network none --tag built", context, env={**os.environ, "DOCKER_BUILDKIT": "0"})
         self.addCleanup(docker, "rmi", "built")
-        kernel, user = docker.run_once("built").splitlines()
+        kernel, user, zero = docker.run_once("built").splitlines()
         self.assertTrue(kernel.endswith("-nacre"), "the RUN steps ran in a VM")
-        self.assertEqual(user, "0")
+        self.assertEqual((user, zero), ("0", " 000"))
 
 
 class Life(unittest.TestCase):

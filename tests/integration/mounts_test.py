@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 
-from support import NACRE, ContainerTest, main, run
+from support import NACRE, ContainerTest, main, nacre, node_makers, run
 
 EVERYTHING = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "CAP_NET_ADMIN",
               "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN"]
@@ -124,6 +126,85 @@ class Binds(ContainerTest):
         # What is mounted below is not there at all under crun 1.8.
         self.assertEqual([ours[1], ours[3]], [theirs[1], theirs[3]])
         self.assertIn("/n/below/c 5\n/r/below/c 1005\n", ours[2])
+
+
+NODES = r"""
+mknod -m 640 /null c 1 3; mknod /zero c 1 5; mknod /disk b 7 0; mknod /large c 240 70000; mknod /null c 1 3
+(umask 027; mknod /masked c 1 3); mkdir -m 2777 /set; chgrp 9 /set; mknod /set/null c 1 3
+chown 5:6 /null; chmod 4751 /zero; mv /zero /moved; ln /null /hard; touch -d '2020-01-01 12:00:07' /null
+head -c 3 /moved | od -c; echo x > /null && echo written; head -c 1 /disk; rm /masked
+tar c -C / moved disk | tar x -C /set; mknod /volume/null c 1 3; mknod /readonly/null c 1 3
+stat -c '%n %F %a %u %g %t %T %h' /null /moved /disk /large /set/* /volume/*; stat -c %Y /null
+"""
+
+
+class DeviceNodes(ContainerTest):
+    """On file systems of the host."""
+
+    def nodes(self, script, change=None):
+        bundle = self.bundle("sh", "-c", script, copy=True)
+        bundle.config["process"]["capabilities"] = {
+            kind: list(EVERYTHING) for kind in ("bounding", "effective", "permitted")}
+        for name in ("volume", "readonly"):
+            os.mkdir(f"{bundle.path}/{name}")
+            bundle.config["mounts"].append({"destination": f"/{name}", "type": "bind", "source": f"{bundle.path}/{name}",
+                                            "options": ["bind", "ro"] if name == "readonly" else ["bind"]})
+        bundle.config["root"]["readonly"] = False
+        if change:
+            change(bundle.config)
+        bundle.write()
+        return bundle
+
+    def start(self, change=None):
+        name = self.container()
+        bundle = self.nodes("exec sleep 1000", change)
+        subprocess.run([NACRE, "run", "--detach", "--bundle", bundle.path, name], check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return name
+
+    def test_they_are_made_as_under_runc(self):
+        outcomes = []
+        for program in ("runc", NACRE):
+            bundle = self.nodes(NODES)
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            found = run("find", bundle.path, "-type", "b,c", "-printf", "%P %y %m %U %G\n").stdout.decode()
+            disk = os.lstat(f"{bundle.path}/rootfs/large").st_rdev
+            outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode(), sorted(found.splitlines()), disk))
+        theirs, ours = outcomes
+        self.assertIn("/null character special file 640 5 6 1 3 2\n", theirs[1])
+        self.assertEqual(ours, theirs)
+
+    def test_who_may_not(self):
+        def without(config):
+            for kind in config["process"]["capabilities"].values():
+                kind.remove("CAP_MKNOD")
+
+        def in_a_user_namespace(config):
+            config["linux"]["namespaces"].append({"type": "user"})
+            ids = [{"containerID": 0, "hostID": 0, "size": 1000}]
+            config["linux"].update(uidMappings=ids, gidMappings=ids)
+        for change in (without, in_a_user_namespace):
+            with self.subTest(change=change.__name__):
+                name = self.start(change)
+                self.assertEqual(node_makers(), [])
+                self.assertIn(b"/null: Operation not permitted", nacre("exec", name, "mknod", "/null", "c", "1", "3").stderr)
+                nacre("delete", "--force", name)
+
+    def test_their_maker(self):
+        """It can nothing else, and goes with its vmm; without it there is an error, and the container lives on."""
+        name = self.start()
+        (maker,) = node_makers()
+        with open(f"/proc/{maker}/status", encoding="utf-8") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines())
+        # chown, dac_override, fsetid, setgid, setuid, setpcap, mknod
+        self.assertEqual([status["CapPrm"], status["CapEff"], status["NoNewPrivs"]],
+                         [f"{1 << 0 | 1 << 1 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 27:016x}"] * 2 + ["1"])
+        self.assertEqual(len(os.listdir(f"/proc/{maker}/fd")), 2)
+        self.assertEqual(nacre("exec", name, "mknod", "/one", "c", "1", "3").returncode, 0)
+        os.kill(maker, signal.SIGKILL)
+        done = nacre("exec", name, "mknod", "/two", "c", "1", "3")
+        self.assertEqual((done.returncode, done.stderr.decode()), (1, "mknod: /two: Input/output error\n"))
+        self.assertEqual(nacre("exec", name, "ls", "/one").returncode, 0)
 
 
 class HostFilesystems(ContainerTest):

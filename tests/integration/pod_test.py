@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from support import NACRE, PATIENCE, ContainerTest, alive, main, nacre, processes, run, state, wait_until
+from support import NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre, run, state, wait_until
 
 FILES = {"network": "net", "mount": "mnt"}
 NAMESPACES = "for n in pid ipc uts cgroup mnt net user; do readlink /proc/self/ns/$n; done"
@@ -86,13 +86,13 @@ class Pods(ContainerTest):
 
     def test_each_lives_its_own_life(self):
         first, second = self.pair("ipc", "pid")
-        self.assertEqual(len(processes("vmm")), 1)
-        vmm = processes("vmm")[0]
+        self.assertEqual(len(machines()), 1)
+        vmm = machines()[0]
         third_bundle = self.bundle("sleep", "1000")
         join(third_bundle.config, pid_of(second), "ipc")  # of one that shares it itself
         third_bundle.write()
         third = self.start(third_bundle)
-        self.assertEqual(processes("vmm"), [vmm])
+        self.assertEqual(machines(), [vmm])
         # What ends: the process by itself, by `kill`, with its stand-in. What stays: everybody else.
         nacre("kill", second, "KILL")
         wait_until(lambda: state(second)["status"] == "stopped", "second killed")
@@ -113,7 +113,7 @@ class Pods(ContainerTest):
     def test_the_end_of_the_vm_is_everybodys(self):
         first, second = self.pair("ipc")
         standins = [pid_of(first), pid_of(second)]
-        os.kill(processes("vmm")[0], signal.SIGKILL)
+        os.kill(machines()[0], signal.SIGKILL)
         wait_until(lambda: not any(alive(pid) for pid in standins), "both ended")
         for container in (second, first):
             self.assertEqual(state(container)["status"], "stopped")
@@ -141,7 +141,8 @@ class Pods(ContainerTest):
                 self.assertEqual(file.read(), f"{number}\nmore\n")
             bundle.remove()
         # Nothing of the host's files is held any more.
-        held = [os.readlink(f"/proc/{processes('vmm')[0]}/fd/{fd}") for fd in os.listdir(f"/proc/{processes('vmm')[0]}/fd")]
+        files = f"/proc/{machines()[0]}/fd"
+        held = [os.readlink(f"{files}/{fd}") for fd in os.listdir(files)]
         self.assertEqual([path for path in held if path.endswith("/number")], [])
 
     def test_shared_memory(self):
@@ -228,7 +229,7 @@ class Pods(ContainerTest):
         grown = int(self.look(first, memory)[0])
         self.assertGreater(grown, total + 240 * 1024)
         # None of the two host cgroups pays for the VM: it has its own beside them.
-        vmm = processes("vmm")[0]
+        vmm = machines()[0]
         self.assertEqual(cgroup_of(vmm), cgroup_of(pid_of(first)) + ".vm")
         self.assertNotEqual(cgroup_of(pid_of(second)), cgroup_of(pid_of(first)))
         self.assertEqual(nacre("delete", "--force", second).returncode, 0)

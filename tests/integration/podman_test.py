@@ -5,7 +5,7 @@ import os
 import subprocess
 import unittest
 
-from support import BUSYBOX, Client, Surroundings, install, main, processes, wait_until
+from support import BUSYBOX, Client, Surroundings, install, machines, main, wait_until
 
 IMAGE = "busybox"
 podman = Client("podman", "--cgroup-manager", "cgroupfs", "--runtime", install())
@@ -114,10 +114,10 @@ class Run(unittest.TestCase):
         output = podman.text("run --rm --pod pod busybox sh -c", f"{both}; readlink /proc/self/ns/pid")
         self.assertEqual(output.splitlines()[:4], podman.text("exec one sh -c", both).splitlines())
         self.assertNotIn(podman.text("exec one readlink /proc/self/ns/pid"), output)
-        self.assertEqual(len(processes("vmm")), 1)
+        self.assertEqual(len(machines()), 1)
         podman("rm --force --time 0 one")
         self.assertEqual(podman.text("run --rm --pod pod busybox cat /dev/shm/file"), "shared\n")
-        self.assertEqual(len(processes("vmm")), 1)
+        self.assertEqual(len(machines()), 1)
 
     def test_privileged(self):
         output = podman.run_once(

@@ -210,6 +210,20 @@ def processes(name):
     return found
 
 
+def command(pid):
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        return file.read().rstrip()
+
+
+def node_makers():
+    """The processes beside a vmm that make device nodes for it."""
+    return [pid for pid in processes("vmm") if command(pid) == "vmm-nodes"]
+
+
+def machines():
+    return [pid for pid in processes("vmm") if command(pid) != "vmm-nodes"]
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
         return [int(child) for child in file.read().split()]

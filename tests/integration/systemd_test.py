@@ -11,8 +11,8 @@ import sys
 import unittest
 from unittest import mock
 
-from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, User, alive, children, install, main,
-                     nacre, processes, run, state, wait_until)
+from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, User, alive, children, install,
+                     machines, main, nacre, run, state, wait_until)
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
@@ -269,7 +269,7 @@ class Podman(unittest.TestCase):
                "sleep 1000")
         self.addCleanup(podman, "pod", "rm", "--force", "--time", "0", "pod")
         podman("run --detach --pod pod --name two busybox sleep 1000")
-        self.assertEqual(len(processes("vmm")), 1)
+        self.assertEqual(len(machines()), 1)
         (vm,) = run("systemctl", "list-units", "--plain", "--no-legend", "*.vm.scope").stdout.decode().splitlines()
         self.assertIn("active running nacre VM of libpod-", vm)
         self.assertEqual(podman.text("exec two hostname"), "pod\n")

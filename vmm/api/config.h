@@ -67,6 +67,9 @@ struct Control {
 // [jail]: where present, vmm locks itself in before the guest runs.
 struct Jail {
   bool enabled = false;
+  // The guest's device nodes in shares that it may write are made on the host, where vmm was started by its root.
+  // Without this, making one fails with EPERM. vmm itself opens none of them.
+  bool device_nodes = false;
 };
 
 struct Config {

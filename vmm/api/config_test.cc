@@ -26,7 +26,7 @@ Config full_config() {
   config.max_memory = 4ull << 30;
   config.max_cpus = 8;
   config.control = Control{"/run/c.sock", 11};
-  config.jail.enabled = true;
+  config.jail = Jail{true, true};
   return config;
 }
 
@@ -47,6 +47,7 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(read->max_memory == 4ull << 30);
   BOOST_TEST(read->max_cpus == 8u);
   BOOST_TEST(read->control->listen_fd == 11);
+  BOOST_TEST(read->jail.device_nodes);
   BOOST_TEST(read->initrd == "/boot/init\"rd");
   BOOST_TEST(bool(check(*read)));
 }

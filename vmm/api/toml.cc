@@ -170,7 +170,10 @@ Result<Config> read_config(Table& table) {
     config.nets.push_back(std::move(net));
     return {};
   }));
-  TRY(table.one("jail", [&](Table& entry) { return entry.get("enabled", config.jail.enabled); }));
+  TRY(table.one("jail", [&](Table& entry) -> Result<void> {
+    TRY(entry.get("enabled", config.jail.enabled));
+    return entry.get("device_nodes", config.jail.device_nodes);
+  }));
   TRY(table.finish());
   return config;
 }
@@ -234,7 +237,9 @@ std::string to_toml(const Config& config) {
     table.insert("control",
                  toml::table{{"path", config.control->path}, {"listen_fd", int64_t{config.control->listen_fd}}});
   }
-  if (config.jail.enabled) table.insert("jail", toml::table{{"enabled", true}});
+  if (config.jail.enabled) {
+    table.insert("jail", toml::table{{"enabled", true}, {"device_nodes", config.jail.device_nodes}});
+  }
   std::ostringstream out;
   out << table << '\n';
   return out.str();

@@ -4,16 +4,20 @@
 
 #include "base/user_namespace.h"
 #include "vmm/jail/mount_tree.h"
+#include "vmm/jail/node_maker.h"
 #include "vmm/jail/privileges.h"
 
 namespace nacre::vmm {
 
 Result<void> enter_jail(const Config& config, HostFiles& files) {
   if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "jail");
+  // Nobody else could make any.
+  bool device_nodes = config.jail.device_nodes && is_host_root();
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
-  TRY_CONTEXT(drop_privileges(host_proc), "jail");
+  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, device_nodes), "jail");
+  if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));
   files.fs_roots = std::move(tree.fs_roots);
   files.proc_self_fd = std::move(tree.proc_self_fd);
   return {};

@@ -5,9 +5,9 @@
 //   * A mount namespace whose root is a read-only tmpfs with "/fs/N" for each share. Binds are made from descriptors of
 //     the host's tree, nosuid and nodev; "readonly" is a property of the mount, so no guest can get round it.
 //   * A user namespace that maps every id that there is to itself. In it vmm keeps the few capabilities that a file
-//   server
-//     needs to give files their owners; over the host it has none. The mount namespace belongs to the user namespace
-//     above, so nothing in the jail can mount or unmount.
+//     server needs to give files their owners; over the host it has none. The mount namespace belongs to the user
+//     namespace above, so nothing in the jail can mount or unmount.
+//   * Where the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
 //   * /proc is not in the tree. Files are re-opened through a mount of nothing but its own descriptors.
 //   * Where a user without privilege starts it, his supplementary groups.
 // Filters for system calls will be installed by each thread as its first act; nothing here needs to change for that.
@@ -19,7 +19,7 @@
 
 namespace nacre::vmm {
 
-// Single-threaded callers only. Fills files.fs_roots and files.proc_self_fd. A user without privilege
+// Single-threaded callers only. Fills files.fs_roots, files.proc_self_fd and files.node_maker. A user without privilege
 // has one id there.
 Result<void> enter_jail(const Config& config, HostFiles& files);
 

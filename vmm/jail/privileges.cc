@@ -2,19 +2,22 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
+#include <climits>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "base/fd.h"
 #include "base/user_namespace.h"
+#include "vmm/jail/node_maker.h"
 
 namespace nacre::vmm {
 
@@ -23,34 +26,51 @@ namespace {
 // What a file server needs to act for any user of the guest, within the jail's user namespace.
 constexpr std::array kKept = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
 
-// A child in a new user namespace, there only to hold it open until we have joined it. The id maps must be written by
-// somebody outside with privilege over the ids: us.
-Result<pid_t> start_namespace_holder(const Pipe& hold) {
-  clone_args arguments{};
-  arguments.flags = CLONE_NEWUSER;
-  arguments.exit_signal = SIGCHLD;
-  long pid = ::syscall(SYS_clone3, &arguments, sizeof(arguments));
-  if (pid < 0) return fail_errno("clone a user namespace");
-  if (pid == 0) {
-    ::close(hold.write.get());
-    char byte;
-    [[maybe_unused]] ssize_t n = ::read(hold.read.get(), &byte, 1);
-    ::_exit(0);
-  }
-  return static_cast<pid_t>(pid);
-}
-
 Result<void> write_proc(const Fd& proc, pid_t pid, const char* file, const std::string& content) {
   Fd fd = TRY(open_at(proc.get(), std::to_string(pid) + "/" + file, O_WRONLY));
   TRY_CONTEXT(write_all(fd.get(), content), file);
   return {};
 }
 
-Result<Fd> open_mapped_namespace(const Fd& proc, pid_t pid) {
+Result<void> write_id_maps(const Fd& proc, pid_t pid) {
   IdMaps maps = TRY(identity_maps(proc));
   TRY(write_proc(proc, pid, "uid_map", maps.uids));
-  TRY(write_proc(proc, pid, "gid_map", maps.gids));
-  return open_at(proc.get(), std::to_string(pid) + "/ns/user", O_RDONLY);
+  return write_proc(proc, pid, "gid_map", maps.gids);
+}
+
+// What vmm says when it is in its namespace, and the helper when that has its ids; any other answer is an error's text.
+constexpr std::string_view kReady = "ready";
+
+// Nothing of the machine's is for the helper: whoever waits for vmm's end of a descriptor would wait for this one too.
+void close_all_but(const Fd& kept) {
+  auto number = static_cast<unsigned>(kept.get());
+  if (number > 0) ::close_range(0, number - 1, 0);
+  ::close_range(number + 1, UINT_MAX, 0);
+}
+
+[[noreturn]] void run_helper(const Fd& host_proc, pid_t vmm, const Fd& socket, bool makes_nodes) {
+  std::array<std::byte, kReady.size()> word;
+  if (!read_all(socket.get(), word)) ::_exit(EXIT_FAILURE);
+  Result<void> written = write_id_maps(host_proc, vmm);
+  if (!write_all(socket.get(), written ? kReady : written.error().message())) ::_exit(EXIT_FAILURE);
+  if (!written || !makes_nodes) ::_exit(EXIT_SUCCESS);
+  close_all_but(socket);
+  ::prctl(PR_SET_NAME, "vmm-nodes", 0, 0, 0);
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  Result<Fd> root = open_file("/", O_PATH | O_DIRECTORY);
+  if (root) (void)serve_node_requests(socket, *root);
+  ::_exit(EXIT_SUCCESS);
+}
+
+Result<void> enter_user_namespace(const Fd& helper) {
+  if (::unshare(CLONE_NEWUSER) < 0) return fail_errno("unshare the user namespace");
+  TRY(write_all(helper.get(), kReady));
+  std::array<char, 256> answer;
+  ssize_t size = ::read(helper.get(), answer.data(), answer.size());
+  if (size <= 0) return fail("the helper that writes the id maps has ended");
+  std::string_view text(answer.data(), static_cast<size_t>(size));
+  if (text != kReady) return fail(std::string(text));
+  return {};
 }
 
 Result<void> set_capabilities(uint64_t mask) {
@@ -76,19 +96,24 @@ Result<void> keep_capabilities() {
 
 }  // namespace
 
-Result<void> drop_privileges(const Fd& host_proc) {
-  Pipe hold = TRY(make_pipe());
-  pid_t holder = TRY(start_namespace_holder(hold));
-  Result<Fd> name_space = open_mapped_namespace(host_proc, holder);
-  Result<void> joined;
-  if (name_space && ::setns(name_space->get(), CLONE_NEWUSER) < 0) joined = fail_errno("join the user namespace");
-  hold.write.reset();
-  ::waitpid(holder, nullptr, 0);
-  TRY(std::move(name_space));
-  TRY(std::move(joined));
+Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes) {
+  auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
+  pid_t vmm = ::getpid(), helper = ::fork();
+  if (helper < 0) return fail_errno("fork");
+  if (helper == 0) {
+    ours.reset();
+    run_helper(host_proc, vmm, theirs, device_nodes);
+  }
+  theirs.reset();
+  Result<void> entered = enter_user_namespace(ours);
+  if (!entered || !device_nodes) {
+    ours.reset();
+    ::waitpid(helper, nullptr, 0);
+  }
+  TRY(std::move(entered));
   TRY(keep_capabilities());
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
-  return {};
+  return std::move(ours);
 }
 
 void drop_thread_capabilities() {

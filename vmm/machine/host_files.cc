@@ -62,7 +62,7 @@ Result<HostFiles> open_host_files(const Config& config) {
   Fd kernel = TRY_CONTEXT(open_file(config.kernel, O_RDONLY), "kernel");
   Fd initrd;
   if (!config.initrd.empty()) initrd = TRY_CONTEXT(open_file(config.initrd, O_RDONLY), "initrd");
-  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}};
+  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}, {}};
   if (config.vsock) TRY(open_vsock(*config.vsock, files));
   if (config.lifeline_fd >= 0) files.lifeline = TRY(inherit(config.lifeline_fd, "lifeline_fd"));
   if (config.control) files.control = TRY(open_control(*config.control));

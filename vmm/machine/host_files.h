@@ -1,10 +1,12 @@
 // Everything of the host that a machine uses, opened before vmm locks itself in.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "devices/virtio/fs/node_maker.h"
 #include "vmm/api/config.h"
 #include "vmm/kvm/kvm.h"
 
@@ -23,6 +25,7 @@ struct HostFiles {
   // the jail these are opened here, with it by enter_jail(), within the new tree.
   std::vector<Fd> fs_roots;
   Fd proc_self_fd;
+  std::unique_ptr<virtio::fs::NodeMaker> node_maker;  // of the jail; none: the file servers make nodes, if they may
 };
 
 // Errors are in words for the user and name the file. Inherited descriptors are taken over (close-on-exec).

@@ -124,6 +124,7 @@ Result<void> Machine::create_fs(const Config& config, HostFiles& files) {
     options.root = std::move(files.fs_roots[i]);
     options.readonly = config.fs[i].readonly;
     options.proc_self_fd = files.proc_self_fd.get();
+    options.node_maker = files.node_maker.get();
     auto device = TRY_CONTEXT(virtio::FsDevice::create(std::move(options)), "fs " + config.fs[i].tag);
     sharers_.add_device(config.fs[i].tag, *device);
     TRY(plug(std::move(device)));

@@ -58,7 +58,8 @@ class FsDevice::Worker {
                                        .negative_timeout = options.negative_timeout,
                                        .host_locks = options.host_locks,
                                        .posix_acl = options.posix_acl,
-                                       .proc_self_fd = options.proc_self_fd};
+                                       .proc_self_fd = options.proc_self_fd,
+                                       .node_maker = options.node_maker};
     worker->session_ = TRY(fs::Session::create(
         TRY(options.root.dup()), session_options,
         [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "devices/virtio/device.h"
+#include "devices/virtio/fs/node_maker.h"
 
 namespace nacre::virtio {
 
@@ -31,6 +32,8 @@ struct FsOptions {
   // A descriptor of this process's /proc/self/fd, opened before /proc went away; it must stay open as long as the
   // device lives. -1: the device opens its own.
   int proc_self_fd = -1;
+  // Makes the guest's device nodes, for as long as the device lives. None: mknod(2) does, which takes CAP_MKNOD.
+  fs::NodeMaker* node_maker = nullptr;
 };
 
 // One worker thread serves all queues: its system calls block on the disk, and its credentials change with the caller.

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <climits>
@@ -19,6 +20,11 @@ namespace {
 void set_timeout(std::chrono::nanoseconds timeout, uint64_t& seconds, uint32_t& nanoseconds) {
   seconds = static_cast<uint64_t>(timeout.count() / 1'000'000'000);
   nanoseconds = static_cast<uint32_t>(timeout.count() % 1'000'000'000);
+}
+
+// A device node, but for the one that stands for a removed file in an overlay's upper layer.
+bool takes_privilege(mode_t mode, dev_t device) {
+  return S_ISBLK(mode) || (S_ISCHR(mode) && device != makedev(0, 0));
 }
 
 }  // namespace
@@ -93,9 +99,14 @@ OrErrno<void> Session::mknod(Request& request, Reply& reply) {
   const Inode* parent = TRY(inodes_.find_directory(request.nodeid()));
   auto in = TRY(request.take<wire::MknodIn>());
   const char* name = TRY(request.take_name());
-  {
-    auto as_caller = TRY(credentials_.as_caller(request.header().uid, request.header().gid, in.umask));
-    TRY(check(::mknodat(parent->path.get(), name, in.mode, decode_device(in.rdev))));
+  const wire::InHeader& caller = request.header();
+  dev_t device = decode_device(in.rdev);
+  if (options_.node_maker != nullptr && takes_privilege(in.mode, device)) {
+    const DeviceNode node{.mode = in.mode, .device = device, .uid = caller.uid, .gid = caller.gid, .umask = in.umask};
+    TRY(options_.node_maker->make(parent->path.get(), name, node));
+  } else {
+    auto as_caller = TRY(credentials_.as_caller(caller.uid, caller.gid, in.umask));
+    TRY(check(::mknodat(parent->path.get(), name, in.mode, device)));
   }
   return reply.put(TRY(look_up(*parent, name)));
 }

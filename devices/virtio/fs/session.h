@@ -28,6 +28,7 @@
 #include "devices/virtio/fs/handle_table.h"
 #include "devices/virtio/fs/inode_table.h"
 #include "devices/virtio/fs/lock_table.h"
+#include "devices/virtio/fs/node_maker.h"
 #include "devices/virtio/fs/request.h"
 
 namespace nacre::virtio::fs {
@@ -43,7 +44,8 @@ struct SessionOptions {
   // keeps its locks to itself, which is faster, and its blocking calls can be interrupted.
   bool host_locks = true;
   bool posix_acl = true;
-  int proc_self_fd = -1;  // a descriptor of /proc/self/fd; not owned
+  int proc_self_fd = -1;            // a descriptor of /proc/self/fd; not owned
+  NodeMaker* node_maker = nullptr;  // makes device nodes; none: mknod(2) does
 };
 
 // Used by one thread, which has called enter_thread().

@@ -1,5 +1,7 @@
 #include "base/mountinfo.h"
 
+#include <unistd.h>
+
 #include <sstream>
 #include <string_view>
 
@@ -32,10 +34,8 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-}  // namespace
-
-Result<std::vector<MountInfo>> read_mountinfo() {
-  std::istringstream lines(TRY(read_file("/proc/self/mountinfo", kMaxMountInfo)));
+std::vector<MountInfo> parse(const std::string& text) {
+  std::istringstream lines(text);
   std::vector<MountInfo> mounts;
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
@@ -52,6 +52,17 @@ Result<std::vector<MountInfo>> read_mountinfo() {
     mounts.push_back(std::move(mount));
   }
   return mounts;
+}
+
+}  // namespace
+
+Result<std::vector<MountInfo>> read_mountinfo() {
+  return parse(TRY(read_file("/proc/self/mountinfo", kMaxMountInfo)));
+}
+
+Result<std::vector<MountInfo>> read_mountinfo(int fd) {
+  if (::lseek(fd, 0, SEEK_SET) < 0) return fail_errno("lseek mountinfo");
+  return parse(TRY(read_fd(fd, kMaxMountInfo)));
 }
 
 }  // namespace nacre

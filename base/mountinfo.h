@@ -19,5 +19,7 @@ struct MountInfo {
 };
 
 Result<std::vector<MountInfo>> read_mountinfo();
+// As an open /proc/PID/mountinfo has it now: the mounts of the namespace that PID was in when it was opened.
+Result<std::vector<MountInfo>> read_mountinfo(int fd);
 
 }  // namespace nacre

@@ -224,6 +224,19 @@ Result<void> enter_root(const Rootfs& root, const ContainerSpec& spec) {
   return {};
 }
 
+// Where the root is to be shared, binds are as under runc of the group of what they show: mounts come and go both ways.
+// So they are taken before "/" is cut off from the machine's.
+Result<std::vector<Fd>> take_shared_binds(const ContainerSpec& spec) {
+  std::vector<Fd> trees(spec.mounts.size());
+  if (!(spec.root_propagation & MS_SHARED)) return trees;
+  for (size_t i = 0; i < trees.size(); i++) {
+    const MountSpec& mount = spec.mounts[i];
+    if (mount.type != "bind" || mount.in_root) continue;
+    trees[i] = TRY_CONTEXT(clone_tree(AT_FDCWD, mount.source, mount.recursive), "mount " + mount.source);
+  }
+  return trees;
+}
+
 Result<Rootfs> mount_root(const ContainerSpec& spec) {
   // Nothing of what follows may show outside. As under runc, mounts of the machine have it as their master, if the
   // caller does not want otherwise for one of them, or for the root once that is the container's: "shared" is that and
@@ -251,12 +264,14 @@ Result<Fd> make_mapped_tree(const MountSpec& mount) {
 
 Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const ChildPlan& plan) {
   ::umask(0);
+  std::vector<Fd> shared_binds = TRY(take_shared_binds(spec));
   Rootfs root = TRY(mount_root(spec));
   std::vector<Fd> readonly_later;
   bool own_dev = true;
   for (size_t i = 0; i < spec.mounts.size(); i++) {
     const MountSpec& mount = spec.mounts[i];
     Fd tree(i < plan.trees.size() ? plan.trees[i] : -1);
+    if (!tree) tree = std::move(shared_binds[i]);
     std::string step = "mount " + (mount.type == "bind" ? mount.source : mount.type) + " on " + mount.destination;
     if (mount.type == "bind") {
       TRY_CONTEXT(mount_bind(root, mount, std::move(tree)), step);

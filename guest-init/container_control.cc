@@ -137,4 +137,25 @@ ContainerTable::Answer ContainerTable::update(ConnectionId connection, const Jso
   return std::nullopt;
 }
 
+ContainerTable::Answer ContainerTable::mount(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  HostMount mount = TRY(parse_host_mount(Field(&request, "mount")));
+  container.host_mounts.add(mount.path);  // also if it fails half-way
+  auto attached = [this, connection, id = container.id, path = mount.path](const Json& reply) {
+    if (!containers_.contains(id)) (void)detach_host_mount(config_.sync_path, path);
+    outlet_.reply(connection, reply);
+  };
+  TRY(helpers_.start([this, &mount] { return to_reply(attach_host_mount(config_.sync_path, mount)); }, attached));
+  return std::nullopt;
+}
+
+ContainerTable::Answer ContainerTable::unmount(ConnectionId connection, const Json& request) {
+  Container& container = *TRY(find_running(request));
+  std::string path = TRY(protocol::string_field(request, "path"));
+  container.host_mounts.remove(path);
+  TRY(helpers_.start([this, &path] { return to_reply(detach_host_mount(config_.sync_path, path)); },
+                     [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  return std::nullopt;
+}
+
 }  // namespace nacre::guest

@@ -59,6 +59,8 @@ class ContainerTable {
   Answer statistics(ConnectionId connection, const Json& request);
   Answer watch(ConnectionId connection, const Json& request);
   Answer update(ConnectionId connection, const Json& request);
+  Answer mount(ConnectionId connection, const Json& request);
+  Answer unmount(ConnectionId connection, const Json& request);
 
   // A process of ours, or an orphan of a container's, has ended; it is still to be reaped.
   void on_exit(pid_t pid, ExitStatus exit);

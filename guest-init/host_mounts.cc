@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <ranges>
 
 #include "base/rootfs.h"
@@ -20,7 +21,8 @@ constexpr uint64_t kAttributes = [] {
 
 Result<void> make_mount(const Rootfs& share, const HostMount& mount) {
   Fd place = TRY(share.open(mount.path, O_PATH));
-  Fd tree(::open_tree(place.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  Fd source = mount.source.empty() ? TRY(place.dup()) : TRY(share.open(mount.source, O_PATH));
+  Fd tree(::open_tree(source.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
   if (!tree) return fail_errno("bind");
   // The copy is of the same group as the mount that it lies in, where what is mounted in the one appears in the other:
   // it gets one of its own.
@@ -41,36 +43,51 @@ Result<void> make_mount(const Rootfs& share, const HostMount& mount) {
 
 }  // namespace
 
+Result<HostMount> parse_host_mount(const Field& entry) {
+  HostMount mount;
+  mount.path = TRY(TRY(entry.member("path")).string());
+  mount.source = TRY(TRY(entry.member("source")).string(""));
+  for (const std::string& option : TRY(TRY(entry.member("options")).strings())) {
+    for (const auto& attribute : protocol::kMountAttributes) {
+      if (attribute.name == option) mount.attributes |= attribute.set;
+    }
+  }
+  return mount;
+}
+
 Result<std::vector<HostMount>> parse_host_mounts(const Field& list) {
   std::vector<HostMount> mounts;
-  for (const Field& entry : TRY(list.list())) {
-    HostMount mount;
-    mount.path = TRY(TRY(entry.member("path")).string());
-    for (const std::string& option : TRY(TRY(entry.member("options")).strings())) {
-      for (const auto& attribute : protocol::kMountAttributes) {
-        if (attribute.name == option) mount.attributes |= attribute.set;
-      }
-    }
-    mounts.push_back(std::move(mount));
-  }
+  for (const Field& entry : TRY(list.list())) mounts.push_back(TRY(parse_host_mount(entry)));
   return mounts;
 }
 
-Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<HostMount>& mounts) {
-  HostMounts made;
-  if (mounts.empty()) return made;
+Result<void> attach_host_mount(const std::string& share, const HostMount& mount) {
   Rootfs root(TRY(open_file(share, O_PATH | O_DIRECTORY)));
+  TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
+  return {};
+}
+
+Result<void> detach_host_mount(const std::string& share, const std::string& path) {
+  if (::umount2((share + "/" + path).c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0) return fail_errno("unmount " + path);
+  return {};
+}
+
+Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<HostMount>& mounts) {
+  HostMounts made(share);
   for (const HostMount& mount : mounts) {
-    TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
-    made.paths_.push_back(share + "/" + mount.path);
+    TRY(attach_host_mount(share, mount));
+    made.add(mount.path);
   }
   return made;
 }
 
+void HostMounts::remove(const std::string& path) {
+  auto last = std::find(paths_.rbegin(), paths_.rend(), path);
+  if (last != paths_.rend()) paths_.erase(std::next(last).base());
+}
+
 HostMounts::~HostMounts() {
-  for (const std::string& path : std::views::reverse(paths_)) {
-    ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
-  }
+  for (const std::string& path : std::views::reverse(paths_)) (void)detach_host_mount(share_, path);
 }
 
 }  // namespace nacre::guest

@@ -33,6 +33,8 @@ constexpr RequestEntry kRequests[] = {
     {"statistics", &ContainerTable::statistics},
     {"watch", &ContainerTable::watch},
     {"update", &ContainerTable::update},
+    {"mount", &ContainerTable::mount},
+    {"unmount", &ContainerTable::unmount},
 };
 
 const RequestEntry* find_request(std::string_view type) {

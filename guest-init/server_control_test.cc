@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <set>
 
 #include "guest-init/server_fixture.h"
@@ -186,6 +188,46 @@ BOOST_AUTO_TEST_CASE(a_container_says_once_that_it_is_ready) {
   BOOST_TEST(client.event()["type"] == "exited");  // and nothing in between
   client.ask({{"type", "delete"}, {"container", "ready"}});
   BOOST_TEST(!machine.notify("ready", "READY=1"));
+}
+
+BOOST_AUTO_TEST_CASE(mounts_of_the_host_come_and_go) {
+  namespace fs = std::filesystem;
+  for (const char* name : {"served/sub", "other"}) fs::create_directories(machine.directory() + "/" + name);
+  *replace_file(machine.directory() + "/other/file", "of the other\n");
+  Json config = machine.config({"sh", "-c",
+                                "until [ -e /m/sub/file ]; do sleep 0.02; done; echo x >/m/sub/new; cat /m/sub/file; "
+                                "while [ -e /m/sub/file ]; do sleep 0.02; done; echo gone"});
+  config["mounts"].push_back(
+      {{"destination", "/m"}, {"type", "bind"}, {"source", machine.directory() + "/served"}, {"options", {"rbind"}}});
+  Json request = {{"type", "create"}, {"container", "later"}, {"stdin", false},
+                  {"stdout", true},   {"stderr", true},       {"config", config}};
+  request["hostMounts"] = {{{"path", "served"}, {"options", {"rw"}}}};
+  Json created = client.ask(request);
+  BOOST_REQUIRE_EQUAL(created["type"], "created");
+  Fd out = machine.connect(created["streams"]["stdout"]), err = machine.connect(created["streams"]["stderr"]);
+  client.start("later");
+
+  Json mount = {{"type", "mount"}, {"container", "later"}, {"path", "served/sub"}, {"options", {"ro"}}};
+  mount["source"] = "none";
+  BOOST_TEST(client.ask(mount)["code"] == ENOENT);
+  mount["source"] = 5;
+  BOOST_TEST(client.ask(mount)["message"] == "mount.source is not a string");
+  mount["source"] = "other";
+  mount["path"] = "none";
+  BOOST_TEST(client.ask(mount)["code"] == ENOENT);
+  mount["path"] = "served/sub";
+  BOOST_TEST(client.ask(mount)["type"] == "ok");
+  std::array<std::byte, 13> text;
+  BOOST_REQUIRE(read_all(out.get(), text));
+  BOOST_TEST(std::string(reinterpret_cast<const char*>(text.data()), text.size()) == "of the other\n");
+  Json unmount = {{"type", "unmount"}, {"container", "later"}, {"path", "served/sub"}};
+  BOOST_TEST(client.ask(unmount)["type"] == "ok");
+  BOOST_TEST(client.ask(unmount)["code"] == EINVAL);
+  BOOST_TEST(read_to_end(out.get()) == "gone\n");
+  BOOST_TEST(read_to_end(err.get()).contains("Read-only file system"));
+  BOOST_TEST(client.event()["type"] == "exited");
+  BOOST_TEST(client.ask(mount)["code"] == ESRCH);
+  client.ask({{"type", "delete"}, {"container", "later"}});
 }
 
 BOOST_AUTO_TEST_CASE(statistics_and_updates) {

@@ -72,6 +72,10 @@
 //   update   {container: ID, resources: OCI linux.resources, cpus: N?}
 //            cpus: how many of the machine's CPUs are online
 //            Sets what is in `resources` and not zero or empty; on an error nothing is changed.  -> ok
+//   mount    {container: ID, path, source: PATH in the share, options}  -> ok
+//            What the host has mounted since: an entry of `hostMounts`, with what is to be seen there. It appears in
+//            the mounts of the container that follow the share's.
+//   unmount  {container: ID, path}               what is mounted there       -> ok
 // A request that fails is answered by
 //   error    {message: TEXT, code: ERRNO}        e.g. ESRCH "container not running"
 //

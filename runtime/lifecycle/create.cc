@@ -210,6 +210,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
                    .hooks = config.hooks,
                    .record = {},
                    .host = plan_host_namespaces(config),
+                   .served = served_mounts(config, prefix),
                    .filesystems = std::move(filesystems),
                    .memory_policy = std::move(policy),
                    .passed_fds = passed.fds,

@@ -172,6 +172,17 @@ bool is_mounted_over(const std::vector<Mount>& mounts, const std::string& path) 
   });
 }
 
+// As under runc, whose root is a slave of the host's, for all that is not said to be private.
+bool follows_host(const Json& options) {
+  bool follows = true;
+  for (const Json& option : options) {
+    if (option == "shared" || option == "rshared" || option == "slave" || option == "rslave") follows = true;
+    if (option == "private" || option == "rprivate" || option == "unbindable" || option == "runbindable")
+      follows = false;
+  }
+  return follows;
+}
+
 Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, const std::string& rootfs,
                                        std::vector<std::string>& warnings) {
   std::vector<Mount> mounts;
@@ -199,6 +210,7 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
     mount.recursive = last_of(options, "rbind", "bind");
     mount.readonly_below = last_of(options, "rro", "rrw");
     mount.readonly = mount.readonly_below || last_of(options, "ro", "rw");
+    mount.follows = mount.bind && follows_host(options);
     if (mount.bind) {
       if (mount.source.empty()) return wrong(path + ".source", "is required for a bind mount");
       if (mount.source[0] != '/') mount.source = bundle + "/" + mount.source;

@@ -29,6 +29,7 @@ struct Mount {
   bool recursive = false;       // of a bind mount: with what is mounted below its source
   bool readonly = false;        // the mount itself
   bool readonly_below = false;  // and what is below it
+  bool follows = false;         // of a bind mount: what the host mounts below its source later appears below it
 };
 
 // An entry of linux.namespaces.

@@ -236,7 +236,9 @@ BOOST_AUTO_TEST_CASE(bind_mounts_are_found) {
     {"destination": "/a", "source": "data", "type": "bind"},
     {"destination": "/b", "source": "data", "type": "none", "options": ["rbind", "ro"]},
     {"destination": "/c", "source": "data", "options": ["bind", "ro", "rw"]},
-    {"destination": "/d", "source": "tmpfs", "type": "tmpfs", "options": ["ro"]}])");
+    {"destination": "/d", "source": "tmpfs", "type": "tmpfs", "options": ["ro"]},
+    {"destination": "/e", "source": "data", "options": ["bind", "rslave", "rprivate"]},
+    {"destination": "/f", "source": "data", "options": ["bind", "private", "shared"]}])");
   auto config = bundle.load();
   BOOST_REQUIRE_MESSAGE(config, config.error().message());
   std::string data = std::filesystem::canonical(bundle.path() + "/data").string();
@@ -251,4 +253,8 @@ BOOST_AUTO_TEST_CASE(bind_mounts_are_found) {
   BOOST_TEST(config->mounts[2].bind);
   BOOST_TEST(!config->mounts[2].readonly);
   BOOST_TEST(!config->mounts[3].bind);
+  BOOST_TEST(config->mounts[0].follows);
+  BOOST_TEST(!config->mounts[3].follows);
+  BOOST_TEST(!config->mounts[4].follows);
+  BOOST_TEST(config->mounts[5].follows);
 }

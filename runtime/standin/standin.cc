@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/oom.h"
 #include "runtime/hooks/hooks.h"
+#include "runtime/standin/late_mounts.h"
 #include "runtime/standin/notify.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/title.h"
@@ -153,13 +155,28 @@ void serve_proc(Container& container, const std::string& id, const ContainerDir&
   });
 }
 
+// A container that has no more of it than that is still a container.
+void follow_late_mounts(Container& container, const StandinPlan& plan, const ContainerDir& dir, const Fd& host_proc) {
+  auto late = LateMounts::watch({.id = plan.id, .dir = &dir, .host = &container.host}, plan.served, host_proc);
+  if (!late) return log_warn("later mounts of the host do not come into the container: " + late.error().message());
+  try {
+    std::thread([late = std::make_shared<LateMounts>(std::move(*late))] { late->follow(); }).detach();
+  } catch (const std::system_error& error) {
+    log_warn("later mounts of the host do not come into the container: " + describe_errno(error.code().value()));
+  }
+}
+
 // Takes the container's mounts, and tells the caller that it is there. Its program does not run before: it could put a
 // link in the place of a bind mount's source that lies in another volume of its.
 Result<void> report_made(Container& container, const StandinPlan& plan, const ContainerDir& dir, int report,
                          const Processes& processes) {
   const Report made{.ok = true, .processes = processes, .error = "", .code = 0};
+  Fd host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   auto proc = TRY(container.host.show_root(plan.host));
   if (proc) serve_proc(container, plan.id, dir, std::move(*proc));
+  if (std::ranges::any_of(plan.served, &ServedMount::follows) && container.host.has_mounts()) {
+    follow_late_mounts(container, plan, dir, host_proc);
+  }
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
   if (!plan.held) return {};
   TRY(start_when_told(container, plan, report));

@@ -19,6 +19,7 @@
 #include "runtime/standin/terminal.h"
 #include "runtime/state/store.h"
 #include "runtime/translate/memory_policy.h"
+#include "runtime/translate/translate.h"
 #include "vmm/api/config.h"
 
 namespace nacre::runtime {
@@ -38,6 +39,7 @@ struct StandinPlan {
   nlohmann::json hooks;  // "hooks" of config.json
   Record record;         // what hooks are told
   HostNamespacePlan host;
+  std::vector<ServedMount> served;  // the bind mounts
   std::vector<HostFilesystem> filesystems;
   std::optional<MemoryPolicy> memory_policy;
   std::optional<resctrl::Group> resctrl = {};

@@ -22,14 +22,17 @@ uint64_t mount_at(const std::string& path) {
 }
 
 Json describe(const MountInfo& mount, const std::string& target) {
-  std::vector<std::string> options = mount.options;
-  // mountinfo has no word for it.
-  auto has = [&](const char* option) { return std::ranges::find(options, option) != options.end(); };
-  if (!has("relatime") && !has("noatime")) options.push_back("strictatime");
-  return {{"path", target}, {"options", std::move(options)}};
+  return {{"path", target}, {"options", attribute_words(mount)}};
 }
 
 }  // namespace
+
+Json attribute_words(const MountInfo& mount) {
+  std::vector<std::string> options = mount.options;
+  auto has = [&](const char* option) { return std::ranges::find(options, option) != options.end(); };
+  if (!has("relatime") && !has("noatime")) options.push_back("strictatime");
+  return options;
+}
 
 Result<Json> to_host_mounts(const vmm::Config& vm) {
   std::vector<MountInfo> mounts = TRY(read_mountinfo());

@@ -160,6 +160,16 @@ void inherit_rlimits(Json& process) {
   }
 }
 
+std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix) {
+  std::vector<ServedMount> served;
+  for (const oci::Mount& mount : config.mounts) {
+    if (!mount.bind) continue;
+    served.push_back(
+        {.destination = mount.destination, .target = prefix + mount_target(served.size()), .follows = mount.follows});
+  }
+  return served;
+}
+
 Json to_guest(const oci::Config& config, const std::string& prefix) {
   Json json = config.json;
   std::string share = std::string(protocol::kShareMountPoint) + "/" + prefix;

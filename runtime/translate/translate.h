@@ -2,9 +2,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "base/mountinfo.h"
 #include "base/result.h"
 #include "runtime/oci/config.h"
 #include "vmm/api/config.h"
@@ -69,6 +71,17 @@ nlohmann::json unbound_options(const nlohmann::json& mount);
 // The host's mounts that `vm` serves, as the guest is to show them ("hostMounts" of protocol.h): their attributes, and
 // where one lies below another.
 Result<nlohmann::json> to_host_mounts(const vmm::Config& vm);
+
+// The words for a mount's attributes, of which mountinfo lacks one.
+nlohmann::json attribute_words(const MountInfo& mount);
+
+// A bind mount, and where the share has it ("hostMounts" of protocol.h).
+struct ServedMount {
+  std::string destination;  // in the container
+  std::string target;       // in the share
+  bool follows = false;     // oci::Mount
+};
+std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix = "");
 
 // A process has its caller's limits where the configuration has none, as under runc.
 void inherit_rlimits(nlohmann::json& process);

@@ -60,6 +60,9 @@ BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
   BOOST_REQUIRE(vm);
   BOOST_TEST(vm->fs[0].mounts[2].target == "7:mount-1");
   BOOST_TEST(runtime::to_guest(config, "7:")["mounts"][2]["source"] == "/run/nacre/share/7:mount-1");
+  auto served = runtime::served_mounts(config, "7:");
+  BOOST_REQUIRE(served.size() == 2u);
+  BOOST_TEST((served[1].destination == "/b" && served[1].target == "7:mount-1"));
 }
 
 BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {
@@ -83,6 +86,19 @@ BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {
     std::string text = std::string(R"({"mode": "MPOL_BIND", "nodes": ")") + nodes + "\"}";
     BOOST_TEST(policy(text.c_str()) == std::string("invalid memory policy nodes \"") + nodes + "\"");
   }
+}
+
+BOOST_AUTO_TEST_CASE(who_may_make_device_nodes) {
+  auto may = [](const char* bounding, const char* namespaces) {
+    oci::Config config = config_with("{}");
+    config.json["process"]["capabilities"] = Json::parse(bounding);
+    config.json["linux"]["namespaces"] = Json::parse(namespaces);
+    return runtime::to_vm(config, kParts, false)->jail.device_nodes;
+  };
+  BOOST_TEST(may(R"({"bounding": ["CAP_KILL", "CAP_MKNOD"]})", R"([{"type": "pid"}])"));
+  BOOST_TEST(!may(R"({"bounding": ["CAP_KILL"], "effective": ["CAP_MKNOD"]})", "[]"));
+  BOOST_TEST(!may("{}", "[]"));
+  BOOST_TEST(!may(R"({"bounding": ["CAP_MKNOD"]})", R"([{"type": "pid"}, {"type": "user"}])"));
 }
 
 BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {

@@ -1,12 +1,13 @@
 """Mounts of containers that come from the host, beside runc where it knows them."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 
-from support import NACRE, ContainerTest, main, nacre, node_makers, run
+from support import NACRE, ContainerTest, main, nacre, node_makers, run, wait_until
 
 EVERYTHING = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "CAP_NET_ADMIN",
               "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN"]
@@ -205,6 +206,142 @@ class DeviceNodes(ContainerTest):
         done = nacre("exec", name, "mknod", "/two", "c", "1", "3")
         self.assertEqual((done.returncode, done.stderr.decode()), (1, "mknod: /two: Input/output error\n"))
         self.assertEqual(nacre("exec", name, "ls", "/one").returncode, 0)
+
+
+LATER_VIEW = r"""
+for i in none rslave rshared rprivate readonly; do
+  echo $i: $(ls /$i) $(cat /$i/sub/file /$i/sub/deep/file /$i/file); touch /$i/sub/new && rm /$i/sub/new
+done 2>&1
+while read id parent dev root point options rest; do
+  case $point in /none*|/r*) echo $point $options ${rest%%-*};; esac
+done < /proc/self/mountinfo | sed 's/:[0-9]*//g' | sort
+"""
+
+
+class LaterMounts(ContainerTest):
+    """Of the host, while the container runs."""
+
+    TOP = "/srv/later"
+
+    def start(self, program, root_propagation=None):
+        binds = {"none": ["rbind"], "rslave": ["rbind", "rslave"], "rshared": ["rbind", "rshared"],
+                 "rprivate": ["rbind", "rprivate"], "readonly": ["rbind", "ro", "rslave"]}
+        bundle = self.bundle("sleep", "1000", copy=True)
+        bundle.config["mounts"] += [{"destination": f"/{name}", "type": "bind", "source": self.TOP, "options": options}
+                                    for name, options in binds.items()]
+        if root_propagation:
+            bundle.config["linux"]["rootfsPropagation"] = root_propagation
+        bundle.write()
+        name = self.container()
+        self.addCleanup(run, program, "delete", "--force", name)
+        subprocess.run([program, "run", "--detach", "--bundle", bundle.path, name], check=True,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return name
+
+    def make_sources(self):
+        os.makedirs(self.TOP, exist_ok=True)
+        self.addCleanup(run, "umount", "-n", "--recursive", self.TOP)
+        run("mount", "-n", "-t", "tmpfs", "top", self.TOP)
+        run("mount", "-n", "--make-shared", self.TOP)
+        os.mkdir(f"{self.TOP}/sub")
+        with open(f"{self.TOP}/file", "w", encoding="utf-8") as file:
+            file.write("covered\n")
+
+    def mount(self, source, place, *options):
+        self.assertEqual(run("mount", "-n", *options, source, f"{self.TOP}/{place}").returncode, 0)
+
+    def unmount(self, place):
+        self.assertEqual(run("umount", "-n", f"{self.TOP}/{place}").returncode, 0)
+
+    def views(self, program, look, root_propagation=None):
+        """What the container sees after each step of the host's."""
+        self.make_sources()
+        name = self.start(program, root_propagation)
+        seen = [look(name, 0)]
+        self.mount("sub", "sub", "-t", "tmpfs", "-o", "nosuid,noexec")
+        with open(f"{self.TOP}/sub/file", "w", encoding="utf-8") as file:
+            file.write("in sub\n")
+        os.mkdir(f"{self.TOP}/sub/deep")
+        seen.append(look(name, 1))
+        self.mount("deep", "sub/deep", "-t", "tmpfs", "-o", "noatime")
+        with open(f"{self.TOP}/sub/deep/file", "w", encoding="utf-8") as file:
+            file.write("in deep\n")
+        self.mount(f"{self.TOP}/sub/file", "file", "--bind")
+        seen.append(look(name, 2))
+        self.unmount("file")
+        self.unmount("sub/deep")
+        seen.append(look(name, 3))
+        run("umount", "-n", "--recursive", f"{self.TOP}/sub")
+        self.mount("ro", "sub", "-t", "tmpfs", "-o", "ro")
+        seen.append(look(name, 4))
+        self.unmount("sub")
+        seen.append(look(name, 5))
+        run(program, "delete", "--force", name)
+        self.unmount("")
+        return seen
+
+    def test_they_come_and_go_as_under_runc(self):
+        self.compare(None)
+
+    def test_with_a_shared_root(self):
+        self.compare("shared")
+
+    def compare(self, root_propagation):
+        def view(program, name):
+            done = run(program, "exec", name, "sh", "-c", LATER_VIEW)
+            return done.stdout.decode() + done.stderr.decode()
+        theirs = self.views("runc", lambda name, _: view("runc", name), root_propagation)
+        self.assertIn("rslave: file sub in sub in deep in sub\n", theirs[2])
+        self.assertIn("rprivate: file sub covered\n", theirs[2].replace("cat: can't open", "\n"))
+
+        def look(name, step):
+            # A moment later than the kernel would be.
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: view(NACRE, name) == theirs[step], "it has come", 30)
+            seen = view(NACRE, name)
+            self.assertEqual(seen, theirs[step], f"step {step}")
+            return seen
+        self.views(NACRE, look, root_propagation)
+
+    def test_quick_changes(self):
+        self.make_sources()
+        name = self.start(NACRE)
+        for number in range(20):
+            if number:  # busy for the moment in which somebody looks at it
+                wait_until(lambda: run("umount", "-n", f"{self.TOP}/sub").returncode == 0, "unmounted")
+            self.mount("sub", "sub", "-t", "tmpfs")
+            with open(f"{self.TOP}/sub/file", "w", encoding="utf-8") as file:
+                file.write(f"{number}\n")
+        wait_until(lambda: nacre("exec", name, "cat", "/rslave/sub/file").stdout == b"19\n", "the last one is there", 30)
+        mounts = nacre("exec", name, "grep", "/rslave/sub ", "/proc/self/mountinfo").stdout
+        self.assertEqual(len(mounts.splitlines()), 1, mounts)
+
+    def test_the_host_is_not_kept_from_unmounting(self):
+        self.make_sources()
+        name = self.start(NACRE)
+        loop = run("losetup", "--find", "--show", self.image()).stdout.decode().strip()
+        self.addCleanup(run, "losetup", "--detach", loop)
+        self.mount(loop, "sub")
+        with open(f"{self.TOP}/sub/file", "w", encoding="utf-8") as file:
+            file.write("open\n")
+        wait_until(lambda: nacre("exec", name, "cat", "/rslave/sub/file").stdout == b"open\n", "it has come")
+        reader = subprocess.Popen([NACRE, "exec", name, "sh", "-c", "exec 3</rslave/sub/file; echo; sleep 1000"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.addCleanup(reader.stdout.close)
+        self.addCleanup(reader.wait)
+        self.addCleanup(nacre, "kill", name, "KILL")
+        self.assertEqual(reader.stdout.read(1), b"\n")
+        self.unmount("sub")
+        # Nobody has the device any more.
+        wait_until(lambda: run("mkfs.ext4", "-q", "-F", loop).returncode == 0, "the file system is given up")
+
+    def image(self):
+        path = tempfile.mktemp(dir="/var/tmp")
+        with open(path, "wb") as file:
+            file.truncate(16 << 20)
+        self.addCleanup(os.unlink, path)
+        self.assertEqual(run("mkfs.ext4", "-q", path).returncode, 0)
+        return path
 
 
 class HostFilesystems(ContainerTest):

@@ -141,8 +141,9 @@ ContainerTable::Answer ContainerTable::mount(ConnectionId connection, const Json
   Container& container = *TRY(find_running(request));
   HostMount mount = TRY(parse_host_mount(Field(&request, "mount")));
   container.host_mounts.add(mount.path);  // also if it fails half-way
-  auto attached = [this, connection, id = container.id, path = mount.path](const Json& reply) {
-    if (!containers_.contains(id)) (void)detach_host_mount(config_.sync_path, path);
+  auto detach = [share = config_.sync_path, path = mount.path] { return to_reply(detach_host_mount(share, path)); };
+  auto attached = [this, connection, detach, id = container.id](const Json& reply) {
+    if (!containers_.contains(id)) (void)helpers_.start(detach, [](const Json&) {});
     outlet_.reply(connection, reply);
   };
   TRY(helpers_.start([this, &mount] { return to_reply(attach_host_mount(config_.sync_path, mount)); }, attached));
@@ -152,9 +153,12 @@ ContainerTable::Answer ContainerTable::mount(ConnectionId connection, const Json
 ContainerTable::Answer ContainerTable::unmount(ConnectionId connection, const Json& request) {
   Container& container = *TRY(find_running(request));
   std::string path = TRY(protocol::string_field(request, "path"));
-  container.host_mounts.remove(path);
-  TRY(helpers_.start([this, &path] { return to_reply(detach_host_mount(config_.sync_path, path)); },
-                     [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  auto detached = [this, connection, path, id = container.id](const Json& reply) {
+    auto found = containers_.find(id);
+    if (reply["type"] == "ok" && found != containers_.end()) found->second->host_mounts.remove(path);
+    outlet_.reply(connection, reply);
+  };
+  TRY(helpers_.start([this, &path] { return to_reply(detach_host_mount(config_.sync_path, path)); }, detached));
   return std::nullopt;
 }
 

@@ -1,12 +1,15 @@
 #include "guest-init/host_mounts.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ranges>
 
-#include "base/rootfs.h"
+#include "base/fd.h"
 #include "guest-init/protocol/mount_options.h"
 
 namespace nacre::guest {
@@ -19,9 +22,19 @@ constexpr uint64_t kAttributes = [] {
   return all;
 }();
 
-Result<void> make_mount(const Rootfs& share, const HostMount& mount) {
-  Fd place = TRY(share.open(mount.path, O_PATH));
-  Fd source = mount.source.empty() ? TRY(place.dup()) : TRY(share.open(mount.source, O_PATH));
+// A container may have put a link in a directory's place meanwhile: no path of the host's has any.
+Result<Fd> open_plain(const Fd& share, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  Fd file(static_cast<int>(::syscall(SYS_openat2, share.get(), path.c_str(), &how, sizeof(how))));
+  if (!file) return fail_errno("open " + path);
+  return file;
+}
+
+Result<void> make_mount(const Fd& share, const HostMount& mount) {
+  Fd place = TRY(open_plain(share, mount.path));
+  Fd source = mount.source.empty() ? TRY(place.dup()) : TRY(open_plain(share, mount.source));
   Fd tree(::open_tree(source.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
   if (!tree) return fail_errno("bind");
   // The copy is of the same group as the mount that it lies in, where what is mounted in the one appears in the other:
@@ -62,13 +75,16 @@ Result<std::vector<HostMount>> parse_host_mounts(const Field& list) {
 }
 
 Result<void> attach_host_mount(const std::string& share, const HostMount& mount) {
-  Rootfs root(TRY(open_file(share, O_PATH | O_DIRECTORY)));
+  Fd root = TRY(open_file(share, O_PATH | O_DIRECTORY));
   TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
   return {};
 }
 
 Result<void> detach_host_mount(const std::string& share, const std::string& path) {
-  if (::umount2((share + "/" + path).c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0) return fail_errno("unmount " + path);
+  Fd root = TRY(open_file(share, O_PATH | O_DIRECTORY));
+  Fd mount = TRY(open_plain(root, path));
+  std::string descriptor = "/proc/self/fd/" + std::to_string(mount.get());
+  if (::umount2(descriptor.c_str(), MNT_DETACH) < 0) return fail_errno("unmount " + path);
   return {};
 }
 

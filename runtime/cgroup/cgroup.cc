@@ -15,8 +15,9 @@ namespace nacre::runtime {
 
 namespace {
 
-// The stand-in and the thread that shows its /proc, vmm with its loop and its file server, and some room.
-constexpr uint64_t kVmTasks = 8;
+// The stand-in and its threads (the container's /proc, mounts of the host), vmm with its loop and its file server, the
+// maker of device nodes, and some room.
+constexpr uint64_t kVmTasks = 10;
 
 bool host_has_version_2() {
   struct statfs info;
@@ -67,8 +68,8 @@ Result<std::string> make_cgroup(const std::string& cgroups_path, const std::stri
   return "";
 }
 
-Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) {
-  return version_of(cgroup).move_beside(cgroup, suffix, pid);
+Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, const std::vector<pid_t>& pids) {
+  return version_of(cgroup).move_beside(cgroup, suffix, pids);
 }
 
 Result<void> enter_cgroup(const std::string& cgroup) {

@@ -29,8 +29,8 @@ bool host_has_version_1();
 Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id,
                                 const nlohmann::json& resources);
 
-// Makes a cgroup beside another, with a suffix to its name, and moves a process there. The new one's name.
-Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid);
+// Makes a cgroup beside another, with a suffix to its name, and moves processes there. The new one's name.
+Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, const std::vector<pid_t>& pids);
 
 // Moves the calling process; its later children are born there.
 Result<void> enter_cgroup(const std::string& cgroup);

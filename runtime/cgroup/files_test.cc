@@ -55,8 +55,8 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files) {
   BOOST_TEST(text_of(R"({"memory": {"limit": 10, "swap": 30}, "pids": {"limit": 50},
                          "cpu": {"quota": 500, "period": 900, "burst": 7}})") ==
              "memory.swap.max=20;cpu.max=500 900;cpu.max.burst=7;pids.max=50;");
-  BOOST_TEST(text_of(R"({"pids": {"limit": 1}})") == "pids.max=10;");
-  BOOST_TEST(text_of(R"({"pids": {"limit": -1}, "unified": {"pids.max": "3"}})") == "pids.max=max;pids.max=10;");
+  BOOST_TEST(text_of(R"({"pids": {"limit": 1}})") == "pids.max=12;");
+  BOOST_TEST(text_of(R"({"pids": {"limit": -1}, "unified": {"pids.max": "3"}})") == "pids.max=max;pids.max=12;");
   BOOST_TEST(text_of(R"({"cpu": {"quota": 1000, "period": 100000}})") == "cpu.max=5000 100000;");
   BOOST_TEST(text_of(R"({"cpu": {"quota": -1}, "unified": {"cpu.max": "x 5"}})") == "cpu.max=max 100000;cpu.max=x 5;");
   BOOST_TEST(text_of(R"({"unified": {"cpu.max": "10000"}})") == "cpu.max=10000;");
@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files_of_version_1) {
              "cpu.rt_period_us=9;cpu.rt_runtime_us=8;cpuset.mems=0-1;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"quota": 1000}})") == "cpu.cfs_quota_us=5000;");
   BOOST_TEST(text_of_v1(R"({"cpu": {"quota": -1}})") == "cpu.cfs_quota_us=-1;");
-  BOOST_TEST(text_of_v1(R"({"pids": {"limit": 1}})") == "pids.max=10;");
+  BOOST_TEST(text_of_v1(R"({"pids": {"limit": 1}})") == "pids.max=12;");
   BOOST_TEST(text_of_v1(R"({"pids": {"limit": -1}})") == "pids.max=max;");
   BOOST_TEST(text_of_v1(R"({"blockIO": {"weight": 500, "leafWeight": 6,
                 "weightDevice": [{"major": 8, "minor": 1, "weight": 300, "leafWeight": 2}],

@@ -132,13 +132,17 @@ class WithUnit : public CgroupVersion {
   std::vector<pid_t> processes(const std::string& cgroup) const override {
     return version_2().processes(unit_of(cgroup).directory);
   }
-  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
+  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix,
+                                  const std::vector<pid_t>& pids) const override {
     Unit first = unit_of(cgroup);
     std::string slice = last_part(first.directory.substr(0, first.directory.rfind('/')));
     UnitName name{.unit = first.name.substr(0, first.name.rfind('.')) + suffix + ".scope",
                   .slice = slice.ends_with(".slice") ? slice : "-.slice"};
     std::string directory =
-        TRY(start_around(name, first_properties(name.slice, "nacre VM of " + first.name, pid), pid));
+        TRY(start_around(name, first_properties(name.slice, "nacre VM of " + first.name, pids.at(0)), pids.at(0)));
+    for (pid_t pid : pids) {
+      if (pid != pids.at(0)) TRY(attach_process(name.unit, pid));
+    }
     return name_of(directory);
   }
   void remove(const std::string& cgroup) const override {

@@ -179,14 +179,15 @@ class Version1 : public CgroupVersion {
     remove(cgroup);
   }
 
-  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
+  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix,
+                                  const std::vector<pid_t>& pids) const override {
     Directories directories = directories_of(cgroup);
     for (auto& [controller, directory] : directories) directory += suffix;
     std::vector<std::string> made;
     auto moved = [&]() -> Result<void> {
       TRY(make_all(directories, Json::object(), made));
       for (const auto& directory : distinct(directories_of(cgroup))) {
-        TRY(write_to(directory + suffix + "/cgroup.procs", std::to_string(pid)));
+        for (pid_t pid : pids) TRY(write_to(directory + suffix + "/cgroup.procs", std::to_string(pid)));
         move_kernel_threads(directory, directory + suffix);
       }
       return {};

@@ -64,11 +64,15 @@ class Version2 : public CgroupVersion {
     (void)enter(kMountPoint);
     remove(cgroup);
   }
-  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const override {
+  Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix,
+                                  const std::vector<pid_t>& pids) const override {
     std::vector<std::string> made;
     std::string directory = cgroup + suffix;
     TRY(make_directory(directory, made));
-    auto moved = write_to(directory + "/cgroup.procs", std::to_string(pid));
+    auto moved = [&]() -> Result<void> {
+      for (pid_t pid : pids) TRY(write_to(directory + "/cgroup.procs", std::to_string(pid)));
+      return {};
+    }();
     if (moved) return directory;
     unmake(made);
     return std::unexpected(moved.error());

@@ -29,7 +29,8 @@ class CgroupVersion {
   // Moves it to the root of the host, and removes the cgroup, whose last process it was.
   virtual void leave_and_remove(const std::string& cgroup) const = 0;
   // Makes one beside it, with a suffix to its name, and moves a process there.
-  virtual Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, pid_t pid) const = 0;
+  virtual Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix,
+                                          const std::vector<pid_t>& pids) const = 0;
   virtual std::vector<pid_t> processes(const std::string& cgroup) const = 0;
   virtual void remove(const std::string& cgroup) const = 0;
   // What shows a kill for want of memory there (oom.h), with the process of its VM; null where nothing can.

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include <nlohmann/json.hpp>
@@ -24,8 +25,11 @@ using runtime::ContainerDir, runtime::Status;
 std::string host_pids(Status status, const runtime::Record& record) {
   if (status == Status::stopped) return "null\n";
   nlohmann::json pids = {record.standin.pid};
-  for (pid_t pid : runtime::processes_in(record.cgroup)) {
-    if (pid != record.standin.pid && pid != record.vmm.pid) pids.push_back(pid);
+  auto all = runtime::processes_in(record.cgroup);
+  auto of_vm = runtime::children_among(all, record.vmm.pid);
+  of_vm.push_back(record.vmm.pid);
+  for (pid_t pid : all) {
+    if (pid != record.standin.pid && std::ranges::find(of_vm, pid) == of_vm.end()) pids.push_back(pid);
   }
   return pids.dump() + "\n";
 }

@@ -145,7 +145,7 @@ Result<void> HostNamespaces::mount_filesystems(const std::vector<HostFilesystem>
 }
 
 Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostNamespacePlan& plan) const {
-  if (!host_mounts_ || plan.rootfs == "/") return std::nullopt;
+  if (!shows_root(plan)) return std::nullopt;
   Fd root = TRY(clone_tree(AT_FDCWD, plan.rootfs, true));
   if (plan.rootfs_readonly) TRY(make_readonly(root, false));
   if (::move_mount(root.get(), "", AT_FDCWD, plan.rootfs.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {

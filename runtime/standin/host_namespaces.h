@@ -42,8 +42,8 @@ class HostNamespaces {
   // file system that the caller has to serve, if the host can have one; its first request waits.
   // Only what is open already can be reached of the host's files then.
   Result<std::optional<procfs::Mounted>> show_root(const HostNamespacePlan& plan) const;
-  // Whether the mounts are our own, so that show_root() can make them the container's.
-  bool has_mounts() const { return host_mounts_.valid(); }
+  // Whether show_root() makes our mounts the container's.
+  bool shows_root(const HostNamespacePlan& plan) const { return host_mounts_ && plan.rootfs != "/"; }
   // Back to the host's mounts. For the calling thread; with others, it must have its own working directory
   // (CLONE_FS).
   Result<void> leave_mounts() const;

@@ -8,9 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <system_error>
 #include <thread>
@@ -21,7 +21,7 @@
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/oom.h"
 #include "runtime/hooks/hooks.h"
-#include "runtime/standin/late_mounts.h"
+#include "runtime/standin/followed_mounts.h"
 #include "runtime/standin/notify.h"
 #include "runtime/standin/session.h"
 #include "runtime/standin/title.h"
@@ -77,6 +77,7 @@ Result<void> let_hooks_run(const StandinPlan& plan, const ContainerDir& dir, int
 struct Container {
   HostNamespaces host;
   Vm vm;
+  std::unique_ptr<FollowedMounts> followed;  // null: there is nothing to follow
   Session session;
 };
 
@@ -91,11 +92,19 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   processes.standin = TRY(identify(::getpid()));
   if (waits_for_hooks(plan)) TRY(let_hooks_run(plan, dir, report, processes));
   if (plan.memory_policy) TRY(take_memory_policy(*plan.memory_policy));
+  auto followed = std::make_unique<FollowedMounts>(plan.id, dir, std::move(plan.served));
+  if (!host.shows_root(plan.host) || followed->empty()) followed.reset();
+  if (followed) followed->leave_out(plan.vm.fs.at(0));
   Json host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
   Vm vm = TRY(make_vm(plan, dir));
   // The VM boots meanwhile.
   processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
+  if (followed) {
+    auto brought = followed->bring(host_mounts);
+    if (!brought && brought.error().code() == ESRCH) return fail(vm.explain_end(), ECONNRESET);
+    TRY(std::move(brought));
+  }
   Session session(vm.take_control(), plan.id, "", vm.pidfd());
   // A VM that we have joined is no child of ours, and not in our cgroup.
   pid_t own_vmm = plan.vm_of.empty() ? vm.process().pid : 0;
@@ -116,7 +125,7 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   TRY(session.attach_stdio(dir.fd(), *created, stdio));
   close_passed_fds(stdio.passed);
   if (plan.terminal) session.watch_terminal(std::move(plan.terminal->fd));
-  return Container{std::move(host), std::move(vm), std::move(session)};
+  return Container{std::move(host), std::move(vm), std::move(followed), std::move(session)};
 }
 
 // For `run`: waits for the word to start and passes the outcome on.
@@ -155,14 +164,18 @@ void serve_proc(Container& container, const std::string& id, const ContainerDir&
   });
 }
 
-// A container that has no more of it than that is still a container.
-void follow_late_mounts(Container& container, const StandinPlan& plan, const ContainerDir& dir, const Fd& host_proc) {
-  auto late = LateMounts::watch({.id = plan.id, .dir = &dir, .host = &container.host}, plan.served, host_proc);
-  if (!late) return log_warn("later mounts of the host do not come into the container: " + late.error().message());
+// A container that goes without is still a container.
+void follow_mounts(Container& container, FollowedMounts& mounts, const Fd& host_proc) {
+  constexpr const char* kWarning = "later mounts of the host do not come into the container: ";
+  if (auto watched = mounts.watch(container.host, host_proc); !watched) {
+    return log_warn(kWarning + watched.error().message());
+  }
   try {
-    std::thread([late = std::make_shared<LateMounts>(std::move(*late))] { late->follow(); }).detach();
+    std::promise<void> begun;
+    std::thread([&mounts, &begun] { mounts.follow([&begun] { begun.set_value(); }); }).detach();
+    begun.get_future().wait();
   } catch (const std::system_error& error) {
-    log_warn("later mounts of the host do not come into the container: " + describe_errno(error.code().value()));
+    log_warn(kWarning + describe_errno(error.code().value()));
   }
 }
 
@@ -174,9 +187,7 @@ Result<void> report_made(Container& container, const StandinPlan& plan, const Co
   Fd host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   auto proc = TRY(container.host.show_root(plan.host));
   if (proc) serve_proc(container, plan.id, dir, std::move(*proc));
-  if (std::ranges::any_of(plan.served, &ServedMount::follows) && container.host.has_mounts()) {
-    follow_late_mounts(container, plan, dir, host_proc);
-  }
+  if (container.followed) follow_mounts(container, *container.followed, host_proc);
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
   if (!plan.held) return {};
   TRY(start_when_told(container, plan, report));

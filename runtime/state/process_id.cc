@@ -15,6 +15,7 @@ namespace {
 
 struct Stat {
   char state;
+  pid_t parent;
   uint64_t start_time;
 };
 
@@ -25,13 +26,15 @@ Result<Stat> read_stat(pid_t pid) {
   size_t position = text.rfind(')');
   if (position == std::string::npos || position + 2 >= text.size()) return fail(path + " is not understood");
   std::string_view rest = std::string_view(text).substr(position + 2);
-  Stat stat{.state = rest[0], .start_time = 0};
+  Stat stat{.state = rest[0], .parent = 0, .start_time = 0};
   constexpr int kStateField = 3;
+  constexpr int kParentField = 4;
   constexpr int kStartTimeField = 22;
   for (int field = kStateField; field < kStartTimeField; field++) {
     size_t space = rest.find(' ');
     if (space == std::string_view::npos) return fail(path + " is not understood");
     rest.remove_prefix(space + 1);
+    if (field + 1 == kParentField) (void)std::from_chars(rest.data(), rest.data() + rest.size(), stat.parent);
   }
   auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), stat.start_time);
   if (error != std::errc()) return fail(path + " is not understood");
@@ -43,6 +46,15 @@ bool ended(char state) {
 }
 
 }  // namespace
+
+std::vector<pid_t> children_among(const std::vector<pid_t>& pids, pid_t parent) {
+  std::vector<pid_t> children;
+  for (pid_t pid : pids) {
+    auto stat = read_stat(pid);
+    if (stat && stat->parent == parent) children.push_back(pid);
+  }
+  return children;
+}
 
 Result<ProcessId> identify(pid_t pid) {
   Stat stat = TRY(read_stat(pid));

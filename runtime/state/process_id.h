@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -24,6 +25,9 @@ bool is_alive(const ProcessId& process);
 
 // A descriptor of the process for waiting and signals; ESRCH where it has ended.
 Result<Fd> open_process(const ProcessId& process);
+
+// Those of `pids` that are its children.
+std::vector<pid_t> children_among(const std::vector<pid_t>& pids, pid_t parent);
 
 // Sends SIGKILL and waits until the process has ended (a zombie has), at most `timeout_ms`. Fine if there is none.
 Result<void> kill_and_wait(const ProcessId& process, int timeout_ms);

@@ -162,10 +162,14 @@ void inherit_rlimits(Json& process) {
 
 std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix) {
   std::vector<ServedMount> served;
+  size_t number = 0;
   for (const oci::Mount& mount : config.mounts) {
-    if (!mount.bind) continue;
-    served.push_back(
-        {.destination = mount.destination, .target = prefix + mount_target(served.size()), .follows = mount.follows});
+    served.push_back({.destination = mount.destination,
+                      .source = mount.source,
+                      .target = mount.bind ? prefix + mount_target(number++) : "",
+                      .recursive = mount.recursive,
+                      .readonly_below = mount.readonly_below,
+                      .follows = mount.follows});
   }
   return served;
 }

@@ -74,12 +74,16 @@ Result<nlohmann::json> to_host_mounts(const vmm::Config& vm);
 
 // The words for a mount's attributes, of which mountinfo lacks one.
 nlohmann::json attribute_words(const MountInfo& mount);
+// Of `mounts` those that one finds below a path, the upper before the lower.
+std::vector<MountInfo> mounts_below(const std::string& source, const std::vector<MountInfo>& mounts);
+// Where the share has what is mounted at `point`, at or below a source that is served as `target`.
+std::string path_in_share(const std::string& target, const std::string& source, const std::string& point);
 
-// A bind mount, and where the share has it ("hostMounts" of protocol.h).
+// A mount of the configuration as one sees it on the host.
 struct ServedMount {
-  std::string destination;  // in the container
-  std::string target;       // in the share
-  bool follows = false;     // oci::Mount
+  std::string destination;          // in the container
+  std::string source, target = {};  // on the host, and in the share; no target: it is the guest's alone
+  bool recursive = false, readonly_below = false, follows = false;  // as in oci::Mount
 };
 std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix = "");
 

@@ -61,8 +61,9 @@ BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
   BOOST_TEST(vm->fs[0].mounts[2].target == "7:mount-1");
   BOOST_TEST(runtime::to_guest(config, "7:")["mounts"][2]["source"] == "/run/nacre/share/7:mount-1");
   auto served = runtime::served_mounts(config, "7:");
-  BOOST_REQUIRE(served.size() == 2u);
-  BOOST_TEST((served[1].destination == "/b" && served[1].target == "7:mount-1"));
+  BOOST_REQUIRE(served.size() == 3u);
+  BOOST_TEST((served[0].destination == "/proc" && served[0].target.empty()));
+  BOOST_TEST((served[2].destination == "/b" && served[2].source == "/y" && served[2].target == "7:mount-1"));
 }
 
 BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {

@@ -64,7 +64,9 @@ Result<void> add_to_shared_vm(const ContainerDir& dir, const std::string& id, co
 Result<void> separate_vm(const ContainerDir& dir, const Record& first) {
   Fd lock = TRY(dir.lock_named(kUpdateLockName));
   if (first.cgroup.empty() || !vm_cgroup(dir).empty()) return {};
-  std::string cgroup = TRY(move_beside(first.cgroup, kCgroupSuffix, first.vmm.pid));
+  std::vector<pid_t> vm = children_among(processes_in(first.cgroup), first.vmm.pid);
+  vm.insert(vm.begin(), first.vmm.pid);
+  std::string cgroup = TRY(move_beside(first.cgroup, kCgroupSuffix, vm));
   // In place: the file is in other directories too.
   Fd file = TRY(open_at(dir.fd(), kVmCgroupName, O_WRONLY | O_TRUNC));
   return write_all(file.get(), cgroup);

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from support import NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre, run, state, wait_until
+from support import NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre, node_makers, run, state, wait_until
 
 FILES = {"network": "net", "mount": "mnt"}
 NAMESPACES = "for n in pid ipc uts cgroup mnt net user; do readlink /proc/self/ns/$n; done"
@@ -30,6 +30,12 @@ def cgroup_of(pid):
         return file.read().strip().removeprefix("0::")
 
 
+def allow_nodes(config):
+    """As engines do: there is a process beside the VM then, which is the VM's too."""
+    for kind in ("bounding", "effective", "permitted"):
+        config["process"]["capabilities"][kind].append("CAP_MKNOD")
+
+
 class Pods(ContainerTest):
     def start(self, bundle, program=NACRE):
         container = self.container()
@@ -42,7 +48,7 @@ class Pods(ContainerTest):
 
     def pair(self, *types, second=("sleep", "1000"), change=None):
         """Two containers that run, the second in namespaces of the first."""
-        first = self.start(self.bundle("sleep", "1000"))
+        first = self.start(self.bundle("sleep", "1000", change=allow_nodes))
         bundle = self.bundle(*second, change=change)
         join(bundle.config, pid_of(first), *types)
         bundle.write()
@@ -231,10 +237,29 @@ class Pods(ContainerTest):
         # None of the two host cgroups pays for the VM: it has its own beside them.
         vmm = machines()[0]
         self.assertEqual(cgroup_of(vmm), cgroup_of(pid_of(first)) + ".vm")
+        self.assertEqual([cgroup_of(maker) for maker in node_makers()], [cgroup_of(vmm)])
         self.assertNotEqual(cgroup_of(pid_of(second)), cgroup_of(pid_of(first)))
         self.assertEqual(nacre("delete", "--force", second).returncode, 0)
         wait_until(lambda: int(self.look(first, memory)[0]) < total - 64 * 1024, "the VM shrinks again", PATIENCE)
         self.assertGreaterEqual(cpus, 1)
+
+    def test_later_mounts_of_the_host(self):
+        source = "/srv/pods"
+        os.makedirs(f"{source}", exist_ok=True)
+        self.addCleanup(run, "umount", "-n", "--recursive", source)
+        run("mount", "-n", "-t", "tmpfs", "top", source)
+        run("mount", "-n", "--make-shared", source)
+        os.mkdir(f"{source}/sub")
+
+        def bind(config):
+            config["mounts"].append(
+                {"destination": "/m", "type": "bind", "source": source, "options": ["rbind", "rslave"]})
+        _, second = self.pair("ipc", change=bind)
+        run("mount", "-n", "-t", "tmpfs", "-o", "mode=700", "sub", f"{source}/sub")
+        mode = ("exec", second, "stat", "-c", "%a", "/m/sub")
+        wait_until(lambda: nacre(*mode).stdout == b"700\n", "it has come")
+        self.assertEqual(run("umount", "-n", f"{source}/sub").returncode, 0)
+        wait_until(lambda: nacre(*mode).stdout == b"755\n", "it has gone")
 
     def test_bad_paths(self):
         first, other = (self.start(self.bundle("sleep", "1000")) for _ in range(2))

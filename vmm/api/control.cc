@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view kResize = "resize";
 constexpr std::string_view kHold = "hold";
 constexpr std::string_view kShare = "share";
+constexpr std::string_view kUnshare = "unshare";
 constexpr std::string_view kSize = "size";
 constexpr std::string_view kError = "error ";
 
@@ -53,6 +54,10 @@ std::string encode(const Share& request) {
   return std::string(kShare) + " tag=" + request.tag + " name=" + request.name;
 }
 
+std::string encode(const Unshare& request) {
+  return std::string(kUnshare) + " tag=" + request.tag + " name=" + request.name;
+}
+
 Result<Resize> parse_resize(std::string_view packet) {
   Resize request;
   while (!packet.empty()) {
@@ -75,8 +80,10 @@ bool is_plain_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && std::ranges::all_of(name, is_plain);
 }
 
-Result<Share> parse_share(std::string_view packet) {
-  Share request;
+// Share and Unshare.
+template <typename Request>
+Result<Request> parse_tree(std::string_view packet) {
+  Request request;
   while (!packet.empty()) {
     auto [name, value] = take_assignment(packet);
     if (name == "tag") {
@@ -100,7 +107,8 @@ std::string encode_request(const ControlRequest& request) {
 Result<ControlRequest> parse_request(std::string_view packet) {
   std::string_view word = take_word(packet);
   if (word == kResize) return TRY(parse_resize(packet));
-  if (word == kShare) return TRY(parse_share(packet));
+  if (word == kShare) return TRY(parse_tree<Share>(packet));
+  if (word == kUnshare) return TRY(parse_tree<Unshare>(packet));
   if (word == kHold && packet.empty()) return Hold{};
   return fail("unknown request", EINVAL);
 }

@@ -5,6 +5,7 @@
 //   resize                           -> changes nothing, tells the same
 //   hold                             -> the same answer; see Hold
 //   share tag=nacre name=NAME        -> the same answer; see Share
+//   unshare tag=nacre name=NAME      -> the same answer; see Unshare
 #pragma once
 
 #include <cstddef>
@@ -42,7 +43,13 @@ struct Share {
   std::string name;  // one component of a path; letters, digits and "_+-.:"
 };
 
-using ControlRequest = std::variant<Resize, Hold, Share>;
+// The end of a tree before that of the connection which brought it.
+struct Unshare {
+  std::string tag;
+  std::string name;
+};
+
+using ControlRequest = std::variant<Resize, Hold, Share, Unshare>;
 
 struct MachineSize {
   uint64_t memory = 0;  // asked for, bytes

@@ -25,6 +25,8 @@ BOOST_AUTO_TEST_CASE(requests_come_back) {
   auto share = std::get<Share>(parse_request(encode_request(Share{.tag = "t", .name = "a-B_1+.:"})).value());
   BOOST_TEST(share.tag == "t");
   BOOST_TEST(share.name == "a-B_1+.:");
+  auto unshare = std::get<Unshare>(parse_request(encode_request(Unshare{.tag = "t", .name = "a"})).value());
+  BOOST_TEST((unshare.tag == "t" && unshare.name == "a"));
 }
 
 BOOST_AUTO_TEST_CASE(requests_that_make_no_sense) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,13 +31,18 @@ struct Request {
 constexpr std::array kNeeded = {CAP_MKNOD,  CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FSETID,
                                 CAP_SETGID, CAP_SETUID, CAP_SETPCAP};
 
+// As far as there are any: without, mknod(2) has its own answer.
 Result<void> keep_needed_capabilities() {
   std::array<__user_cap_data_struct, 2> data{};
-  for (int capability : kNeeded) {
-    auto& part = data[static_cast<size_t>(capability) / 32];
-    part.effective = part.permitted |= 1u << (capability % 32);
-  }
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  if (::syscall(SYS_capget, &header, data.data()) < 0) return fail_errno("capget");
+  std::array<uint32_t, 2> needed{};
+  for (int capability : kNeeded) needed[static_cast<size_t>(capability) / 32] |= 1u << (capability % 32);
+  for (size_t i = 0; i < data.size(); i++) {
+    data[i].permitted &= needed[i];
+    data[i].effective = data[i].permitted;
+    data[i].inheritable = 0;
+  }
   if (::syscall(SYS_capset, &header, data.data()) < 0) return fail_errno("capset");
   return {};
 }
@@ -50,6 +56,10 @@ OrErrno<void> serve(const Request& request, int parent, virtio::fs::Credentials&
   if (!S_ISCHR(node.mode) && !S_ISBLK(node.mode)) return virtio::fs::errno_of(EINVAL);
   std::string_view name(request.name.data(), ::strnlen(request.name.data(), request.name.size()));
   if (name.size() == request.name.size() || !is_one_component(name)) return virtio::fs::errno_of(EINVAL);
+  // vmm may have directories that are in none of its shares: its stdin may be one. It could open what is made there.
+  struct statvfs filesystem;
+  TRY(virtio::fs::check(::fstatvfs(parent, &filesystem)));
+  if (!(filesystem.f_flag & ST_NODEV)) return virtio::fs::errno_of(EPERM);
   auto as_caller = TRY(credentials.as_caller(node.uid, node.gid, node.umask));
   return virtio::fs::check(::mknodat(parent, request.name.data(), node.mode, node.device));
 }

@@ -1,7 +1,7 @@
 // The process that makes device nodes for a jailed vmm: it has CAP_MKNOD over the host, which vmm has not, and nothing
 // else to work with. It takes requests from a vmm that a guest may have taken over: it makes character and block
-// devices only, in a directory that comes as a descriptor (which of them are writable is a property of their mounts,
-// and none lets vmm open a device), under a name of one component.
+// devices only, under a name of one component, in a directory that comes as a descriptor. Whether that is writable is a
+// property of its mount, which must be one that lets vmm open no device.
 #pragma once
 
 #include <mutex>

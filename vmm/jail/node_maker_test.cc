@@ -2,6 +2,7 @@
 #include "vmm/jail/node_maker.h"
 
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -9,10 +10,11 @@
 
 #include <array>
 #include <boost/test/unit_test.hpp>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
+
+#include "base/mount.h"
 
 using namespace nacre;
 using namespace nacre::vmm;
@@ -23,9 +25,7 @@ namespace {
 // Its server is a thread: what it gives up is the thread's own.
 struct Maker {
   Maker() {
-    std::string pattern = "/tmp/nacre-nodes-XXXXXX";
-    path = ::mkdtemp(pattern.data());
-    directory = open_file(path, O_PATH | O_DIRECTORY).value();
+    directory = make_filesystem("tmpfs", "", {}, MOUNT_ATTR_NODEV).value();
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET).value();
     raw = ours.dup().value();
     client.emplace(std::move(ours));
@@ -35,7 +35,6 @@ struct Maker {
     ::shutdown(raw.get(), SHUT_WR);
     server.join();
     BOOST_TEST(ended.has_value());
-    std::filesystem::remove_all(path);
   }
 
   int make(const char* name, mode_t mode, dev_t device = makedev(1, 3), mode_t umask = 0) {
@@ -45,7 +44,7 @@ struct Maker {
   }
   struct stat look(const char* name) {
     struct stat status{};
-    BOOST_TEST(::lstat((path + "/" + name).c_str(), &status) == 0);
+    BOOST_TEST(::fstatat(directory.get(), name, &status, AT_SYMLINK_NOFOLLOW) == 0);
     return status;
   }
   int answer(std::string_view packet, std::span<const int> fds) {
@@ -55,7 +54,6 @@ struct Maker {
     return error;
   }
 
-  std::string path;
   Fd directory, raw;
   std::optional<NodeMakerClient> client;
   Result<void> ended;
@@ -86,13 +84,16 @@ BOOST_AUTO_TEST_CASE(a_node_is_its_callers) {
 
 BOOST_AUTO_TEST_CASE(nothing_but_devices_and_nowhere_else) {
   Maker maker;
-  BOOST_REQUIRE(::mkdir((maker.path + "/below").c_str(), 0755) == 0);
+  BOOST_REQUIRE(::mkdirat(maker.directory.get(), "below", 0755) == 0);
   for (mode_t mode : {S_IFREG, S_IFIFO, S_IFSOCK, S_IFDIR, 0}) BOOST_TEST(maker.make("x", mode | 0666) == EINVAL);
   for (const char* name : {"", ".", "..", "below/x", "../x", "/tmp/nacre-nodes-x"}) {
     BOOST_TEST(maker.make(name, S_IFCHR | 0666) == EINVAL);
   }
   BOOST_TEST(maker.make(std::string(300, 'x').c_str(), S_IFCHR | 0666) == ENAMETOOLONG);
-  BOOST_TEST(std::filesystem::is_empty(maker.path + "/below"));
+  BOOST_TEST(::unlinkat(maker.directory.get(), "below", AT_REMOVEDIR) == 0);
+  // Where vmm could open them.
+  maker.directory = make_filesystem("tmpfs", "", {}, 0).value();
+  BOOST_TEST(maker.make("x", S_IFCHR | 0666) == EPERM);
 }
 
 BOOST_AUTO_TEST_CASE(packets_that_are_no_requests) {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <climits>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -49,6 +50,10 @@ void close_all_but(const Fd& kept) {
 }
 
 [[noreturn]] void run_helper(const Fd& host_proc, pid_t vmm, const Fd& socket, bool makes_nodes) {
+  // Sent to all processes of a service, they are vmm's to think about: it ends, and this does.
+  sigset_t all;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, nullptr);
   std::array<std::byte, kReady.size()> word;
   if (!read_all(socket.get(), word)) ::_exit(EXIT_FAILURE);
   Result<void> written = write_id_maps(host_proc, vmm);

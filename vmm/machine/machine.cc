@@ -257,6 +257,7 @@ Result<MachineSize> Machine::handle(CallerId caller, const ControlRequest& reque
   if (const auto* wanted = std::get_if<Resize>(&request)) TRY(resize(*wanted));
   if (std::holds_alternative<Hold>(request)) sharers_.hold(caller);
   if (const auto* tree = std::get_if<Share>(&request)) TRY(sharers_.share(caller, *tree, std::move(descriptor)));
+  if (const auto* tree = std::get_if<Unshare>(&request)) TRY(sharers_.unshare(caller, *tree));
   return size();
 }
 

@@ -8,26 +8,38 @@ namespace nacre::vmm {
 void Sharers::hold(CallerId caller) {
   // From now on it takes more than the end of the process that started us.
   if (holders_.empty()) ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
-  holders_.try_emplace(caller);
+  holders_.insert(caller);
+}
+
+Result<virtio::FsDevice*> Sharers::find_device(const std::string& tag) const {
+  auto device = devices_.find(tag);
+  if (device == devices_.end()) return fail("no share has the tag " + tag, ENOENT);
+  return device->second;
 }
 
 Result<void> Sharers::share(CallerId caller, const Share& request, Fd root) {
-  auto holder = holders_.find(caller);
-  if (holder == holders_.end()) return fail("share: the caller has to hold the machine", EPERM);
-  auto device = devices_.find(request.tag);
-  if (device == devices_.end()) return fail("share: no share has the tag " + request.tag, ENOENT);
+  virtio::FsDevice* device = TRY_CONTEXT(find_device(request.tag), "share");
   int flags = root ? ::fcntl(root.get(), F_GETFL) : -1;
   if (flags < 0 || (flags & O_PATH) == 0) return fail("share: no O_PATH descriptor came with it", EINVAL);
-  TRY_CONTEXT(device->second->add_tree(request.name, std::move(root)), "share");
-  holder->second.push_back({device->second, request.name});
+  TRY_CONTEXT(device->add_tree(request.name, std::move(root)), "share");
+  trees_[caller].push_back({device, request.name});
+  return {};
+}
+
+Result<void> Sharers::unshare(CallerId caller, const Unshare& request) {
+  virtio::FsDevice* device = TRY_CONTEXT(find_device(request.tag), "unshare");
+  if (std::erase(trees_[caller], Tree{device, request.name}) == 0) {
+    return fail("unshare: the caller has not shared " + request.name, ENOENT);
+  }
+  device->remove_tree(request.name);
   return {};
 }
 
 void Sharers::leave(CallerId caller) {
-  auto holder = holders_.find(caller);
-  if (holder == holders_.end()) return;
-  for (const Tree& tree : holder->second) tree.device->remove_tree(tree.name);
-  holders_.erase(holder);
+  if (auto trees = trees_.extract(caller)) {
+    for (const Tree& tree : trees.mapped()) tree.device->remove_tree(tree.name);
+  }
+  holders_.erase(caller);
 }
 
 }  // namespace nacre::vmm

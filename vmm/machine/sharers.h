@@ -1,8 +1,9 @@
 // Who else uses the machine, beside the process that started vmm: callers of the control socket that hold it, and the
-// trees of the host that they have brought (vmm/api/control.h, Hold and Share).
+// trees of the host that callers have brought (vmm/api/control.h, Hold and Share).
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@ class Sharers {
 
   void hold(CallerId caller);
   Result<void> share(CallerId caller, const Share& request, Fd root);
+  Result<void> unshare(CallerId caller, const Unshare& request);
   void leave(CallerId caller);
 
   // Whether anybody holds the machine.
@@ -31,9 +33,12 @@ class Sharers {
   struct Tree {
     virtio::FsDevice* device;
     std::string name;
+    bool operator==(const Tree&) const = default;
   };
+  Result<virtio::FsDevice*> find_device(const std::string& tag) const;
   std::map<std::string, virtio::FsDevice*> devices_;
-  std::map<CallerId, std::vector<Tree>> holders_;
+  std::set<CallerId> holders_;
+  std::map<CallerId, std::vector<Tree>> trees_;
 };
 
 }  // namespace nacre::vmm

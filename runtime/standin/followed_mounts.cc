@@ -85,13 +85,17 @@ Result<void> FollowedMounts::bring(nlohmann::json& host_mounts) {
     for (const MountInfo& mount : mounts_below(served.source, mounts)) {
       if (mount.type == kAutomount) continue;
       std::string path = path_in_share(served.target, served.source, mount.point), name = next_name(served);
-      Fd tree = TRY(vmm::copy_mount({.source = mount.point,
-                                     .target = name,
-                                     .readonly = served.readonly_below,
-                                     .recursive = false,
-                                     .readonly_below = false}));
-      TRY(share(name, tree));
-      brought_.insert_or_assign(path, name);
+      auto tree = vmm::copy_mount({.source = mount.point,
+                                   .target = name,
+                                   .readonly = served.readonly_below,
+                                   .recursive = false,
+                                   .readonly_below = false});
+      if (!tree) {  // unbindable, or gone: a recursive bind is without it too
+        log_debug("the host's mount on " + mount.point + ": " + tree.error().message());
+        continue;
+      }
+      TRY(share(name, *tree));
+      brought_.insert_or_assign(path, Brought{.name = name, .served = &served});
       host_mounts.push_back({{"path", path}, {"source", name}, {"options", attribute_words(mount)}});
     }
   }
@@ -151,7 +155,10 @@ Result<void> FollowedMounts::update() {
     if (!is_followed && !seen_.contains({mount.id, mount.point})) TRY(look_at(mount));
   }
   // What the host has unmounted since it was brought.
-  for (auto brought = std::exchange(brought_, {}); const auto& [path, name] : brought) TRY(take_back(path, name));
+  for (auto brought = std::exchange(brought_, {}); const auto& [path, tree] : brought) {
+    bool is_ours = std::ranges::any_of(places_, [&](const auto& place) { return place.second == tree.served; });
+    if (is_ours) TRY(take_back(path, tree.name));
+  }
   return {};
 }
 
@@ -168,7 +175,7 @@ Result<void> FollowedMounts::look_at(const MountInfo& mount) {
                     .path = path_in_share(above->second->target, above->first, mount.point),
                     .name = ""};
   if (auto brought = brought_.extract(followed.path)) {
-    followed.name = std::move(brought.mapped());
+    followed.name = std::move(brought.mapped().name);
   } else {
     followed.name = next_name(*above->second);
     auto passed = pass_on(followed);
@@ -219,7 +226,9 @@ Result<void> FollowedMounts::pass_on(const Followed& followed) {
       told = tell_guest(request, kRequestTimeoutMs);
     }
     if (told) return {};
-    (void)tell_guest({{"type", "unmount"}, {"path", followed.path}}, kUnmountTimeoutMs);  // it may have come late
+    if (told.error().code() == ETIMEDOUT || told.error().code() == EAGAIN) {  // it may still have come
+      (void)tell_guest({{"type", "unmount"}, {"path", followed.path}}, kUnmountTimeoutMs);
+    }
     unshare(followed.name);
     return told;
   });

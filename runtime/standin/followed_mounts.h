@@ -55,6 +55,11 @@ class FollowedMounts {
     std::string name;    // of the tree that vmm serves
   };
 
+  // What the guest had from the start.
+  struct Brought {
+    std::string name;
+    const ServedMount* served;
+  };
   using Places = std::map<std::string, const ServedMount*>;
 
   Result<void> share(const std::string& name, const Fd& tree);
@@ -70,9 +75,9 @@ class FollowedMounts {
 
   const std::string container_;
   const ContainerDir* const dir_;
-  std::vector<ServedMount> served_;             // empty where none follows
-  std::map<std::string, std::string> brought_;  // names by paths, until they are found among our mounts
-  std::optional<MachineControl> control_;       // vmm serves the trees for as long as this is connected
+  std::vector<ServedMount> served_;         // empty where none follows
+  std::map<std::string, Brought> brought_;  // by their paths, until they are found among our mounts
+  std::optional<MachineControl> control_;   // vmm serves the trees for as long as this is connected
   unsigned count_ = 0;
 
   const HostNamespaces* host_ = nullptr;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/user_namespace.h"
 #include "runtime/cgroup/cgroup.h"
 #include "runtime/cgroup/oom.h"
 #include "runtime/hooks/hooks.h"
@@ -93,7 +94,8 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   if (waits_for_hooks(plan)) TRY(let_hooks_run(plan, dir, report, processes));
   if (plan.memory_policy) TRY(take_memory_policy(*plan.memory_policy));
   auto followed = std::make_unique<FollowedMounts>(plan.id, dir, std::move(plan.served));
-  if (!host.shows_root(plan.host) || followed->empty()) followed.reset();
+  // In a user namespace mounts cannot be taken one by one (mount_namespaces(7), "locked").
+  if (followed->empty() || !host.shows_root(plan.host) || !is_host_root()) followed.reset();
   if (followed) followed->leave_out(plan.vm.fs.at(0));
   Json host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
   Vm vm = TRY(make_vm(plan, dir));

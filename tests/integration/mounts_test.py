@@ -227,12 +227,13 @@ class LaterMounts(ContainerTest):
 
     TOP = "/srv/later"
 
-    def start(self, program, root_propagation=None):
+    def start(self, program, root_propagation=None, mounts=()):
         binds = {"none": ["rbind"], "rslave": ["rbind", "rslave"], "rshared": ["rbind", "rshared"],
                  "rprivate": ["rbind", "rprivate"], "readonly": ["rbind", "ro", "rslave"]}
         bundle = self.bundle("sleep", "1000", copy=True)
         bundle.config["mounts"] += [{"destination": f"/{name}", "type": "bind", "source": self.TOP, "options": options}
                                     for name, options in binds.items()]
+        bundle.config["mounts"] += mounts
         if root_propagation:
             bundle.config["linux"]["rootfsPropagation"] = root_propagation
         bundle.write()
@@ -312,6 +313,17 @@ class LaterMounts(ContainerTest):
             self.assertEqual(seen, theirs[step], f"step {step}")
             return seen
         self.views(NACRE, look, root_propagation)
+
+    def test_below_a_tmpfs_of_the_container(self):
+        """There the host's side does not see the bind, and what is below it stays."""
+        self.make_sources()
+        name = self.start(NACRE, mounts=[
+            {"destination": "/t", "type": "tmpfs", "source": "t"},
+            {"destination": "/t/b", "type": "bind", "source": self.TOP, "options": ["rbind"]}])
+        self.mount("sub", "sub", "-t", "tmpfs")
+        wait_until(lambda: nacre("exec", name, "grep", "/rslave/sub ", "/proc/self/mountinfo").returncode == 0, "it has come")
+        self.assertEqual(nacre("exec", name, "ls", "/t/b/early").stdout, b"below\n")
+        self.assertEqual(nacre("exec", name, "grep", "-c", "/t/b", "/proc/self/mountinfo").stdout, b"3\n")
 
     def test_quick_changes(self):
         self.make_sources()

@@ -10,12 +10,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
+#include <string_view>
 
 #include "base/event_loop.h"
 #include "guest-init/device_filter.h"
@@ -114,6 +117,26 @@ TestMachine::~TestMachine() {
 
 bool TestMachine::is_running() const {
   return ::waitpid(server_, nullptr, WNOHANG) == 0;
+}
+
+std::string TestMachine::describe_processes() const {
+  constexpr std::string_view kFields[] = {"Name:", "State:", "SigPnd:", "ShdPnd:", "SigCgt:"};
+  std::string text;
+  std::vector<std::string> pids = {std::to_string(server_)};
+  for (size_t i = 0; i < pids.size(); i++) {  // grows
+    std::string directory = "/proc/" + pids[i];
+    text += pids[i];
+    std::istringstream status(read_file(directory + "/status").value_or(""));
+    for (std::string line; std::getline(status, line);) {
+      bool tells = std::ranges::any_of(kFields, [&](std::string_view field) { return line.starts_with(field); });
+      if (tells) text += " " + line;
+    }
+    text += " in " + read_file(directory + "/wchan").value_or("") + ", " + read_file(directory + "/stack").value_or("");
+    text += "\n";
+    std::istringstream children(read_file(directory + "/task/" + pids[i] + "/children").value_or(""));
+    for (std::string child; children >> child;) pids.push_back(child);
+  }
+  return text;
 }
 
 void TestMachine::make_rootfs() const {
@@ -256,7 +279,9 @@ Json Client::event() {
     return first;
   }
   auto message = protocol::receive(socket_.get());
-  return message ? *message : Json{{"type", "closed"}, {"message", message.error().message()}};
+  if (message) return *message;
+  std::fprintf(stderr, "no event: %s\n%s", message.error().message().c_str(), machine_.describe_processes().c_str());
+  return {{"type", "closed"}, {"message", message.error().message()}};
 }
 
 Json Client::create(const std::string& id, const Json& config, bool in, bool out) {

@@ -30,6 +30,8 @@ class TestMachine {
   bool has_cgroup(const std::string& container) const;
   std::string cgroup_file(const std::string& container, const std::string& name) const;
   bool is_running() const;
+  // The server's processes and what they wait for, for a test that has waited for them in vain.
+  std::string describe_processes() const;
   // As the stand-in does for which the machine was made, when it ends.
   void close_primary() { primary_.reset(); }
   // A datagram to a container's notify socket, as its process would send it; false if there is none.

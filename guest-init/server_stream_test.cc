@@ -37,7 +37,8 @@ BOOST_AUTO_TEST_CASE(a_process_with_a_terminal) {
 }
 
 BOOST_AUTO_TEST_CASE(a_terminal_hangs_up_with_the_host) {
-  Json config = machine.config(shell("trap 'exit 3' HUP; echo ready; while :; do sleep 0.05; done"));
+  // Unlike a program in the foreground, a trap does not wait for `wait` to end.
+  Json config = machine.config(shell("trap 'exit 3' HUP; sleep 1000 & echo ready; wait"));
   config["process"]["terminal"] = true;
   Json created = client.create("hangup", config);
   BOOST_REQUIRE_EQUAL(created["type"], "created");

@@ -178,8 +178,7 @@ BOOST_AUTO_TEST_CASE(signals) {
   BOOST_TEST(client.event()["signal"] == SIGKILL);
 
   // A first process that has no handler yet would ignore it.
-  Json created =
-      client.create("trap", machine.config(shell("trap 'exit 5' TERM; echo set; while :; do sleep 0.05; done")), false);
+  Json created = client.create("trap", machine.config(shell("trap 'exit 5' TERM; sleep 1000 & echo set; wait")), false);
   Fd out = machine.connect(created["streams"]["stdout"]);
   client.start("trap");
   BOOST_TEST(read_until(out.get(), "\n") == "set\n");

@@ -169,7 +169,8 @@ Result<void> FollowedMounts::look_at(const MountInfo& mount) {
     seen_.emplace(mount.id, mount.point);
     return {};
   }
-  if (mount_at(AT_FDCWD, mount.point) != mount.id) return {};  // hidden for now, or gone again
+  // Another mount hides it, or it is gone again. It is none of seen_: when the other goes it is new once more.
+  if (mount_at(AT_FDCWD, mount.point) != mount.id) return {};
   Followed followed{.mount = mount,
                     .unique_id = unique_mount_at(AT_FDCWD, mount.point),
                     .path = path_in_share(above->second->target, above->first, mount.point),

@@ -186,7 +186,8 @@ void follow_mounts(Container& container, FollowedMounts& mounts, const Fd& host_
 Result<void> report_made(Container& container, const StandinPlan& plan, const ContainerDir& dir, int report,
                          const Processes& processes) {
   const Report made{.ok = true, .processes = processes, .error = "", .code = 0};
-  Fd host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
+  Fd host_proc;
+  if (container.followed) host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   auto proc = TRY(container.host.show_root(plan.host));
   if (proc) serve_proc(container, plan.id, dir, std::move(*proc));
   if (container.followed) follow_mounts(container, *container.followed, host_proc);

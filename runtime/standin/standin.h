@@ -39,7 +39,7 @@ struct StandinPlan {
   nlohmann::json hooks;  // "hooks" of config.json
   Record record;         // what hooks are told
   HostNamespacePlan host;
-  std::vector<ServedMount> served;  // the bind mounts
+  std::vector<ServedMount> served;  // the mounts of the configuration
   std::vector<HostFilesystem> filesystems;
   std::optional<MemoryPolicy> memory_policy;
   std::optional<resctrl::Group> resctrl = {};

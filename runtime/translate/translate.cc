@@ -125,6 +125,20 @@ const Json& resources_of(const oci::Config& config) {
   return resources == linux->end() ? kNothing : *resources;
 }
 
+std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix) {
+  std::vector<ServedMount> served;
+  size_t number = 0;
+  for (const oci::Mount& mount : config.mounts) {
+    served.push_back({.destination = mount.destination,
+                      .source = mount.source,
+                      .target = mount.bind ? prefix + mount_target(number++) : "",
+                      .recursive = mount.recursive,
+                      .readonly_below = mount.readonly_below,
+                      .follows = mount.follows});
+  }
+  return served;
+}
+
 Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool debug, const std::string& prefix) {
   vmm::Config vm;
   vm.kernel = parts.kernel;
@@ -134,11 +148,12 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
   TRY(set_size(config, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};
   share.mounts.push_back({.source = config.rootfs, .target = prefix + kRootTarget, .readonly = config.rootfs_readonly});
-  size_t number = 0;
-  for (const oci::Mount& mount : config.mounts) {
+  auto served = served_mounts(config, prefix);
+  for (size_t i = 0; i < served.size(); i++) {
+    const oci::Mount& mount = config.mounts[i];
     if (!mount.bind) continue;
     share.mounts.push_back({.source = mount.source,
-                            .target = prefix + mount_target(number++),
+                            .target = served[i].target,
                             .readonly = mount.readonly,
                             .recursive = mount.recursive,
                             .readonly_below = mount.readonly_below});
@@ -160,20 +175,6 @@ void inherit_rlimits(Json& process) {
   }
 }
 
-std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix) {
-  std::vector<ServedMount> served;
-  size_t number = 0;
-  for (const oci::Mount& mount : config.mounts) {
-    served.push_back({.destination = mount.destination,
-                      .source = mount.source,
-                      .target = mount.bind ? prefix + mount_target(number++) : "",
-                      .recursive = mount.recursive,
-                      .readonly_below = mount.readonly_below,
-                      .follows = mount.follows});
-  }
-  return served;
-}
-
 Json to_guest(const oci::Config& config, const std::string& prefix) {
   Json json = config.json;
   std::string share = std::string(protocol::kShareMountPoint) + "/" + prefix;
@@ -185,9 +186,10 @@ Json to_guest(const oci::Config& config, const std::string& prefix) {
     json["linux"].erase("memoryPolicy");
     json["linux"].erase("intelRdt");
   }
-  size_t number = 0;
-  for (const oci::Mount& mount : config.mounts) {
-    if (mount.bind) json["mounts"][mount.index]["source"] = share + mount_target(number++);
+  auto served = served_mounts(config);
+  for (size_t i = 0; i < served.size(); i++) {
+    const oci::Mount& mount = config.mounts[i];
+    if (mount.bind) json["mounts"][mount.index]["source"] = share + served[i].target;
   }
   keep_tmpfs_modes(config, json);
   return json;

@@ -85,6 +85,7 @@ struct ServedMount {
   std::string source, target = {};  // on the host, and in the share; no target: it is the guest's alone
   bool recursive = false, readonly_below = false, follows = false;  // as in oci::Mount
 };
+// One for each of config.mounts.
 std::vector<ServedMount> served_mounts(const oci::Config& config, const std::string& prefix = "");
 
 // A process has its caller's limits where the configuration has none, as under runc.

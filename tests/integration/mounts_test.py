@@ -189,7 +189,9 @@ class DeviceNodes(ContainerTest):
             with self.subTest(change=change.__name__):
                 name = self.start(change)
                 self.assertEqual(node_makers(), [])
-                self.assertIn(b"/null: Operation not permitted", nacre("exec", name, "mknod", "/null", "c", "1", "3").stderr)
+                for capability in ([], ["--cap", "CAP_MKNOD"]):
+                    done = nacre("exec", *capability, name, "mknod", "/null", "c", "1", "3")
+                    self.assertIn(b"/null: Operation not permitted", done.stderr)
                 nacre("delete", "--force", name)
 
     def test_their_maker(self):
@@ -337,6 +339,18 @@ class LaterMounts(ContainerTest):
         wait_until(lambda: nacre("exec", name, "cat", "/rslave/sub/file").stdout == b"19\n", "the last one is there", 30)
         mounts = nacre("exec", name, "grep", "/rslave/sub ", "/proc/self/mountinfo").stdout
         self.assertEqual(len(mounts.splitlines()), 1, mounts)
+
+    def test_one_over_another(self):
+        self.make_sources()
+        name = self.start(NACRE)
+        for number in (1, 2):
+            self.mount("sub", "sub", "-t", "tmpfs")
+            with open(f"{self.TOP}/sub/file", "w", encoding="utf-8") as file:
+                file.write(f"{number}\n")
+        read = ("exec", name, "cat", "/rslave/sub/file")
+        wait_until(lambda: nacre(*read).stdout == b"2\n", "the upper one is there")
+        self.unmount("sub")
+        wait_until(lambda: nacre(*read).stdout == b"1\n", "the lower one is there")
 
     def test_the_vm_ends_with_its_stand_in(self):
         self.make_sources()

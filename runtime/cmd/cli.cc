@@ -14,8 +14,8 @@
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/help.h"
 #include "runtime/cmd/logging.h"
-#include "runtime/oci/config.h"
-#include "runtime/standin/standin.h"
+#include "runtime/config/config.h"
+#include "runtime/container/standin/standin.h"
 #include "runtime/state/store.h"
 #include "version.h"
 

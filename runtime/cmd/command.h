@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "runtime/update/changes.h"
+#include "runtime/config/resource_changes.h"
 
 namespace nacre::cmd {
 

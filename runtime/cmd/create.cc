@@ -1,4 +1,4 @@
-#include "runtime/lifecycle/create.h"
+#include "runtime/container/create.h"
 
 #include "runtime/cmd/command.h"
 

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
-#include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
-#include "runtime/lifecycle/create.h"
+#include "runtime/container/create.h"
+#include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {

@@ -10,13 +10,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "guest-init/protocol/protocol.h"
-#include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
-#include "runtime/resctrl/figures.h"
+#include "runtime/guest/connection.h"
+#include "runtime/guest/stats/duration.h"
+#include "runtime/guest/stats/statistics.h"
+#include "runtime/host/resctrl/figures.h"
 #include "runtime/state/store.h"
-#include "runtime/stats/duration.h"
-#include "runtime/stats/statistics.h"
 
 namespace nacre::cmd {
 

@@ -6,10 +6,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "runtime/cmd/command.h"
-#include "runtime/lifecycle/exec.h"
-#include "runtime/oci/config.h"
-#include "runtime/oci/schema.h"
-#include "runtime/translate/translate.h"
+#include "runtime/config/config.h"
+#include "runtime/config/schema.h"
+#include "runtime/container/exec.h"
+#include "runtime/plan/translate.h"
 
 namespace nacre::cmd {
 

@@ -13,9 +13,9 @@
 #include "guest-init/protocol/capability_names.h"
 #include "guest-init/protocol/mount_options.h"
 #include "runtime/cmd/command.h"
-#include "runtime/oci/config.h"
-#include "runtime/seccomp/names.h"
-#include "runtime/translate/memory_policy.h"
+#include "runtime/config/config.h"
+#include "runtime/config/seccomp/names.h"
+#include "runtime/plan/memory_policy.h"
 #include "version.h"
 
 namespace nacre::cmd {

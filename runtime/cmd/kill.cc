@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/subprocess.h"
-#include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
-#include "runtime/lifecycle/signals.h"
+#include "runtime/container/signal_names.h"
+#include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {

@@ -6,12 +6,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
-#include "runtime/agent/connection.h"
-#include "runtime/cgroup/cgroup.h"
 #include "runtime/cmd/command.h"
-#include "runtime/ps/arguments.h"
-#include "runtime/ps/process.h"
-#include "runtime/ps/table.h"
+#include "runtime/guest/connection.h"
+#include "runtime/guest/ps/arguments.h"
+#include "runtime/guest/ps/process.h"
+#include "runtime/guest/ps/table.h"
+#include "runtime/host/cgroup/cgroup.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
-#include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
+#include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {

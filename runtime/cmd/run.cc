@@ -8,8 +8,8 @@
 #include "base/subprocess.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
-#include "runtime/lifecycle/create.h"
-#include "runtime/standin/session.h"
+#include "runtime/container/create.h"
+#include "runtime/container/standin/session.h"
 
 namespace nacre::cmd {
 

@@ -2,7 +2,7 @@
 
 #include "base/fd.h"
 #include "runtime/cmd/command.h"
-#include "runtime/oci/config.h"
+#include "runtime/config/config.h"
 
 namespace nacre::cmd {
 

@@ -1,10 +1,10 @@
 #include <nlohmann/json.hpp>
 
-#include "runtime/agent/connection.h"
 #include "runtime/cmd/command.h"
-#include "runtime/hooks/hooks.h"
-#include "runtime/lifecycle/create.h"
-#include "runtime/oci/config.h"
+#include "runtime/config/config.h"
+#include "runtime/container/create.h"
+#include "runtime/container/hooks.h"
+#include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 
 namespace nacre::cmd {

@@ -49,7 +49,7 @@ struct Record {
   std::map<std::string, std::string> annotations;
   ProcessId standin;
   ProcessId vmm;
-  std::string cgroup;  // the host's, made for the container: a name as in runtime/cgroup/cgroup.h; empty: none
+  std::string cgroup;  // the host's, made for the container: a name as in runtime/host/cgroup/cgroup.h; empty: none
   std::string hooks;   // JSON: "hooks" of config.json, which may be gone when they are due
   // JSON: linux.uidMappings and gidMappings of its user namespace; empty: it has none.
   std::string mappings;

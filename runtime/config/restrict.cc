@@ -1,0 +1,195 @@
+// What this version cannot do: an error where a container without it would be wrong or less safe than the caller
+// believes, a warning where it still is what the caller wants inside a VM of its own.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "guest-init/protocol/capability_names.h"
+#include "runtime/config/config.h"
+#include "runtime/config/mappings.h"
+#include "runtime/host/cgroup/cgroup.h"
+
+namespace nacre::oci {
+
+namespace {
+
+using Json = nlohmann::json;
+
+struct Dropped {
+  const char* name;
+  const char* reason;
+};
+
+// Fields that are dropped with a warning.
+constexpr std::array kDroppedOfProcess = {
+    Dropped{"apparmorProfile", "the guest kernel has no AppArmor"},
+    Dropped{"selinuxLabel", "the guest kernel has no SELinux"},
+};
+constexpr std::array kDroppedOfLinux = {
+    Dropped{"mountLabel", "the guest kernel has no SELinux"},
+};
+constexpr std::array kDroppedOfResources = {
+    Dropped{"network", "cgroup v2 has no classes and priorities of networks"},
+};
+constexpr std::array kDroppedOfMemory = {
+    Dropped{"disableOOMKiller", "cgroup v2 cannot switch it off"},
+};
+constexpr std::array kDroppedOfCpu = {
+    Dropped{"realtimeRuntime", "cgroup v2 has no realtime limits"},
+    Dropped{"realtimePeriod", "cgroup v2 has no realtime limits"},
+};
+constexpr std::array kDroppedOfBlockIo = {
+    Dropped{"leafWeight", "cgroup v2 has none"},
+};
+
+// Device nodes that the guest has: "c MAJOR:MINOR".
+constexpr std::array kGuestDevices = {
+    std::pair{1, 3}, std::pair{1, 5}, std::pair{1, 7}, std::pair{1, 8},    std::pair{1, 9},    std::pair{1, 11},
+    std::pair{5, 0}, std::pair{5, 1}, std::pair{5, 2}, std::pair{10, 200}, std::pair{10, 229},
+};
+
+// True if all values are what the guest does anyway, like {"swappiness": null} or {"limit": 0}: nothing to warn of.
+bool asks_for_nothing(const Json& value) {
+  if (value.is_object() || value.is_array()) {
+    for (const Json& element : value) {
+      if (!asks_for_nothing(element)) return false;
+    }
+    return true;
+  }
+  return value == 0 || value == -1 || value == false || value == "";
+}
+
+template <size_t N>
+void drop(Json& object, const std::array<Dropped, N>& list, const std::string& path,
+          std::vector<std::string>& warnings) {
+  for (const Dropped& field : list) {
+    auto found = object.find(field.name);
+    if (found == object.end()) continue;
+    if (!asks_for_nothing(*found)) warnings.push_back(path + "." + field.name + ": " + field.reason);
+    object.erase(found);
+  }
+}
+
+// The specification has a warning for those that cannot be granted (config.md, "process").
+void warn_of_capabilities(const Json& process, std::vector<std::string>& warnings) {
+  auto sets = process.find("capabilities");
+  if (sets == process.end()) return;
+  for (const auto& [set, names] : sets->items()) {
+    for (const Json& name : names) {
+      if (std::ranges::find(protocol::kCapabilityNames, name.get<std::string>()) == protocol::kCapabilityNames.end()) {
+        warnings.push_back("process.capabilities." + set + ": ignoring unknown capability " + name.get<std::string>());
+      }
+    }
+  }
+}
+
+void warn_of_network(const Json& linux, std::vector<std::string>& warnings) {
+  auto list = linux.find("namespaces");
+  auto is_network = [](const Json& entry) { return entry["type"] == "network"; };
+  bool network = list != linux.end() && std::ranges::any_of(*list, is_network);
+  if (!network) warnings.push_back("linux.namespaces: the host's network is not reachable from the VM in this version");
+}
+
+// A node with a number that no driver answers to is as good in the VM as on the host. The one of a device that the host
+// has would be a promise.
+bool promises_a_device(const Json& device) {
+  std::string type = device["type"];
+  if (type == "p") return false;
+  int64_t number[] = {device.value("major", int64_t{0}), device.value("minor", int64_t{0})};
+  for (auto [major, minor] : kGuestDevices) {
+    if (type != "b" && number[0] == major && number[1] == minor) return false;
+  }
+  std::string on_host = std::string("/sys/dev/") + (type == "b" ? "block" : "char") + "/" + std::to_string(number[0]) +
+                        ":" + std::to_string(number[1]);
+  return ::access(on_host.c_str(), F_OK) == 0;
+}
+
+// Callers give privileged containers a node for whatever the host has, and a rule that allows all.
+bool allows_all_devices(const Json& linux) {
+  auto resources = linux.find("resources");
+  if (resources == linux.end() || !resources->contains("devices")) return false;
+  for (const Json& rule : (*resources)["devices"]) {
+    std::string type = rule.value("type", "a");
+    if (rule.value("allow", false) && (type == "a" || type.empty()) && rule.value("major", int64_t{-1}) == -1 &&
+        rule.value("minor", int64_t{-1}) == -1 && rule.value("access", "rwm") == "rwm") {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<void> restrict_devices(Json& linux, std::vector<std::string>& warnings) {
+  auto list = linux.find("devices");
+  if (list == linux.end()) return {};
+  bool all = allows_all_devices(linux);
+  Json kept = Json::array();
+  std::string left_out;
+  for (size_t i = 0; i < list->size(); i++) {
+    const Json& device = (*list)[i];
+    if (!promises_a_device(device)) {
+      kept.push_back(device);
+      continue;
+    }
+    std::string path = device["path"];
+    if (!all) return fail("linux.devices[" + std::to_string(i) + "]: the VM has no device " + path, EOPNOTSUPP);
+    left_out += " " + path;
+  }
+  if (!left_out.empty()) warnings.push_back("linux.devices: the VM does not have" + left_out);
+  *list = std::move(kept);
+  return {};
+}
+
+Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
+  warn_of_network(linux, warnings);
+  TRY(check_user_namespace(linux, warnings));
+  TRY(restrict_devices(linux, warnings));
+  drop(linux, kDroppedOfLinux, "linux", warnings);
+  // The names alone say what is wanted.
+  if (auto devices = linux.find("netDevices"); devices != linux.end()) {
+    if (!devices->empty()) warnings.emplace_back("linux.netDevices: not applied by this version");
+    linux.erase(devices);
+  }
+  if (linux.contains("resources")) {
+    restrict_resources(linux["resources"], "linux.resources", warnings);
+  }
+  return {};
+}
+
+}  // namespace
+
+void restrict_resources(Json& resources, const std::string& path, std::vector<std::string>& warnings) {
+  if (runtime::host_has_version_1()) return;  // it has all of them, or says itself what it has not
+  drop(resources, kDroppedOfResources, path, warnings);
+  auto drop_of = [&](const char* group, const auto& list) {
+    if (auto found = resources.find(group); found != resources.end()) drop(*found, list, path + "." + group, warnings);
+  };
+  drop_of("memory", kDroppedOfMemory);
+  drop_of("cpu", kDroppedOfCpu);
+  drop_of("blockIO", kDroppedOfBlockIo);
+}
+
+Result<void> restrict_process(Json& process, std::vector<std::string>& warnings) {
+  drop(process, kDroppedOfProcess, "process", warnings);
+  warn_of_capabilities(process, warnings);
+  return {};
+}
+
+Result<void> restrict_config(Json& config, std::vector<std::string>& warnings) {
+  TRY(restrict_process(config["process"], warnings));
+  if (config.contains("mounts")) {
+    for (size_t i = 0; i < config["mounts"].size(); i++) {
+      for (const char* name : {"uidMappings", "gidMappings"}) {
+        const Json& mount = config["mounts"][i];
+        std::string path = "mounts[" + std::to_string(i) + "].";
+        if (mount.contains(name)) TRY(check_mappings(mount[name], path + name));
+      }
+    }
+  }
+  // A configuration without "linux" has no namespaces of its own: the VM is its boundary all the same.
+  if (!config.contains("linux")) config["linux"] = Json::object();
+  return restrict_linux(config["linux"], warnings);
+}
+
+}  // namespace nacre::oci

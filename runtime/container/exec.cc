@@ -1,0 +1,144 @@
+#include "runtime/container/exec.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <climits>
+
+#include "runtime/container/create.h"
+#include "runtime/container/pidfd_socket.h"
+#include "runtime/container/standin/session.h"
+#include "runtime/container/standin/standin.h"
+#include "runtime/container/standin/terminal.h"
+#include "runtime/container/standin/title.h"
+#include "runtime/host/cgroup/cgroup.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kUntilResumedMs = INT_MAX;
+
+// Unique in the container: our pid, and the time, since pids come again.
+std::string make_exec_name() {
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return "exec-" + std::to_string(::getpid()) + "-" + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+}
+
+struct Running {
+  ContainerDir dir;
+  std::string cgroup;
+};
+
+// "cannot exec in a stopped container" before anything else is tried.
+Result<Running> open_running(const ExecRequest& request) {
+  ContainerDir dir = TRY(ContainerDir::open(request.root, request.id));
+  Record record = TRY(dir.read_record());
+  Status status = dir.status(record);
+  if (status == Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
+  if (status == Status::paused && !request.ignore_paused) {
+    return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
+  }
+  return Running{std::move(dir), std::move(record.cgroup)};
+}
+
+// Asks the guest for the process and gives it our stdio, or the terminal. It waits for release().
+Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
+                        std::optional<Terminal> terminal) {
+  Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
+  Json message{{"type", "exec"}, {"container", request.id}, {"exec", name}, {"process", request.process}};
+  Stdio stdio = probe_stdio(terminal, request.passed_fds);
+  if (terminal) terminal->describe(message, message["process"]);
+  if (request.ignore_paused) message["ignorePaused"] = true;
+  if (request.sub_cgroup) message["cgroup"] = *request.sub_cgroup;
+  Json created = TRY(session.request(with_stdio(std::move(message), stdio),
+                                     request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
+  TRY(session.attach_stdio(dir.fd(), created, stdio));
+  close_passed_fds(stdio.passed);
+  if (terminal) session.watch_terminal(std::move(terminal->fd));
+  return session;
+}
+
+Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
+  TRY(session.request({{"type", "release"}, {"container", request.id}, {"exec", name}}, kRequestTimeoutMs));
+  return {};
+}
+
+// In the forked child.
+[[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container,
+                                   std::optional<Terminal> terminal, Fd report) {
+  ::setsid();
+  if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
+  close_inherited_fds();
+  if (!container.cgroup.empty()) (void)enter_cgroup(container.cgroup);
+  auto running = [&]() -> Result<std::pair<Session, Fd>> {
+    Fd signals = TRY(take_signals());
+    std::string name = make_exec_name();
+    Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
+    detach_from_caller();
+    show_command_line(request.process["args"]);
+    TRY(release(session, request, name));
+    return std::pair(std::move(session), std::move(signals));
+  }();
+  if (!running) {
+    (void)send_report(
+        report.get(),
+        {.ok = false, .processes = {}, .error = running.error().message(), .code = running.error().code()});
+    ::_exit(EXIT_FAILURE);
+  }
+  (void)send_report(report.get(), {.ok = true, .processes = {}, .error = "", .code = 0});
+  report.reset();
+  ::malloc_trim(0);
+  end_like(running->first.run(running->second.get()));
+}
+
+}  // namespace
+
+Result<ProcessExit> exec_foreground(const ExecRequest& request) {
+  auto [dir, cgroup] = TRY(open_running(request));
+  if (!cgroup.empty()) (void)enter_cgroup(cgroup);
+  std::string name = make_exec_name();
+  auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
+  std::optional<RawMode> raw;
+  if (terminal) raw.emplace(TRY(RawMode::enter(terminal->fd.get())));
+  Session session = TRY(prepare(request, dir, name, std::move(terminal)));
+  if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
+  TRY(send_pidfd(request.pidfd_socket, ::getpid(), kExecProcess));
+  Fd signals = TRY(take_signals());
+  TRY(release(session, request, name));
+  return session.run(signals.get());
+}
+
+Result<void> exec_detached(const ExecRequest& request) {
+  Running container = TRY(open_running(request));
+  auto terminal = TRY(open_terminal(request.process, request.console_socket, false));
+  auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
+  pid_t pid = ::fork();
+  if (pid < 0) return fail_errno("fork");
+  if (pid == 0) {
+    ours.reset();
+    run_exec_standin(request, container, std::move(terminal), std::move(theirs));
+  }
+  terminal.reset();
+  theirs.reset();
+  Result<void> done = [&]() -> Result<void> {
+    Report report = TRY(receive_report(ours.get()));
+    if (!report.ok) return fail(report.error, report.code);
+    if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, pid));
+    return send_pidfd(request.pidfd_socket, pid, kExecProcess);
+  }();
+  if (!done) {
+    ::kill(pid, SIGKILL);
+    (void)wait_for(pid);
+  }
+  return done;
+}
+
+}  // namespace nacre::runtime

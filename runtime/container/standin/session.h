@@ -1,0 +1,115 @@
+// The stand-in's side of one process in a guest: its control connection, its stdio, its signals and its end.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/subprocess.h"
+#include "guest-init/protocol/protocol.h"
+#include "runtime/container/standin/passed_fds.h"
+#include "runtime/container/standin/terminal.h"
+#include "runtime/guest/connection.h"
+
+namespace nacre::runtime {
+
+// The descriptors that the process's streams are joined to; -1: none.
+struct Stdio {
+  int in = -1, out = -1, err = -1;
+  std::vector<PassedFd> passed;
+};
+// Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream. With a terminal it
+// is all three.
+Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
+// A create or exec request with its stdio, or its terminal.
+nlohmann::json with_stdio(nlohmann::json request, const Stdio& stdio);
+
+class Session {
+ public:
+  // `exec` is empty for the container's first process. `vmm_pidfd` (-1: none) is watched: its end is the session's.
+  Session(Fd control, std::string container, std::string exec, int vmm_pidfd);
+
+  // Sends a request and waits for its reply; an "error" reply is an Error. `hangup_fd` (-1: none) gives up when its
+  // other end is closed, with ECANCELED; the VM's end is ECONNRESET.
+  Result<nlohmann::json> request(const nlohmann::json& message, int timeout_ms, int hangup_fd = -1);
+
+  // Changes of this terminal's window are passed on. A signal that the kernel sends because the terminal hung up is
+  // not: the guest's terminal hangs up too.
+  void watch_terminal(Fd terminal) { terminal_ = std::move(terminal); }
+
+  // Called for each "oom" event that comes.
+  void on_oom(std::function<void()> handler) { on_oom_ = std::move(handler); }
+
+  // Called for each "ready" event that comes.
+  void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
+
+  // Called once, when `fd` has something to read while run() waits.
+  void on_readable(int fd, std::function<void()> handler) {
+    other_fd_ = fd;
+    on_readable_ = std::move(handler);
+  }
+
+  // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
+  Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
+
+  // Forwards the signals that `signal_fd` gives until the process has ended and its output is written out.
+  // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
+  ProcessExit run(int signal_fd);
+  // Whether it was the guest that said how the process ended.
+  bool was_told_of_exit() const { return exited_.has_value(); }
+
+ private:
+  enum class Wake { message, signal, vm_ended, hangup, other, timeout };
+
+  Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
+  Result<bool> read_control();  // false: the connection has ended
+  // The next reply; takes events on the way. None: more bytes are needed.
+  Result<std::optional<nlohmann::json>> next_reply();
+  void call_on_readable();
+  void forward_signal(int signal_fd);
+  void tell_guest(nlohmann::json message);
+  void flush();
+
+  struct Exited {
+    ProcessExit exit;
+    nlohmann::json message;
+  };
+  // Something of ours that vmm writes to.
+  struct Output {
+    Stream stream;
+    std::string count;  // JSON pointer into "exited": how many bytes there are
+  };
+
+  Fd control_;
+  const std::string container_;
+  const std::string exec_;
+  const int vmm_pidfd_;
+  Fd terminal_;
+  protocol::Decoder decoder_;
+  std::optional<Exited> exited_;
+  std::function<void()> on_oom_ = [] {};
+  std::function<void()> on_ready_ = [] {};
+  int other_fd_ = -1;
+  std::function<void()> on_readable_;
+  std::vector<Stream> inputs_;
+  std::vector<Output> outputs_;
+};
+
+// All signals that can be caught, blocked and as a descriptor. SIGCHLD of our own children is filtered out by readers.
+Result<Fd> take_signals();
+struct Signal {
+  int number = 0;
+  bool from_kernel = false;  // not by kill(2) or its like
+};
+// The next signal that somebody sent us; none if it was only a child's end.
+std::optional<Signal> read_signal(int signal_fd);
+
+// Ends this process as the container's process ended: with its status, or by its signal.
+[[noreturn]] void end_like(const ProcessExit& exit);
+
+}  // namespace nacre::runtime

@@ -1,0 +1,186 @@
+#include "runtime/guest/connection.h"
+
+#include <poll.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+
+#include "guest-init/protocol/protocol.h"
+#include "runtime/state/store.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr size_t kMaxLine = 64;
+
+Result<sockaddr_un> address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return fail("socket name too long: " + path, ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+// A socket's path through a descriptor of its directory: short, however long the directory's own path is.
+Result<sockaddr_un> address_in(int directory, const std::string& name) {
+  return address_of("/proc/self/fd/" + std::to_string(directory) + "/" + name);
+}
+
+Result<void> connect_address(int socket, const sockaddr_un& address, const std::string& what) {
+  while (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
+    if (errno != EINTR) return fail_errno("connect to " + what);
+  }
+  return {};
+}
+
+Result<Fd> make_socket(int type) {
+  Fd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("socket");
+  return socket;
+}
+
+// Byte by byte: what follows the line belongs to others.
+Result<std::string> read_line(int socket) {
+  std::string line;
+  while (line.size() < kMaxLine) {
+    char c;
+    ssize_t n = ::recv(socket, &c, 1, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("the VM does not answer");
+    if (n == 0) return fail("the VM refused the connection", ECONNREFUSED);
+    if (c == '\n') return line;
+    line += c;
+  }
+  return fail("the VM's answer is not understood", EPROTO);
+}
+
+// "CONNECT port ...": Firecracker's protocol, and our addition of a descriptor with its direction.
+Result<Fd> connect_port(int directory, const std::string& line, std::span<const int> fds, int timeout_ms) {
+  Fd socket = TRY(connect_in(directory, kSocketName));
+  TRY(set_timeouts(socket.get(), timeout_ms));
+  TRY(send_with_fds(socket.get(), std::as_bytes(std::span(line)), fds));
+  std::string answer = TRY(read_line(socket.get()));
+  if (!answer.starts_with("OK ")) return fail("the VM's answer is not understood: " + answer, EPROTO);
+  return socket;
+}
+
+// Not protocol::receive(), whose patience begins anew with each byte: a guest could keep us for days.
+Result<nlohmann::json> receive_within(int socket, int timeout_ms) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  protocol::Decoder decoder;
+  std::array<std::byte, 16384> bytes;
+  for (;;) {
+    nlohmann::json message = TRY(decoder.next());
+    if (!message.is_null()) return message;
+    pollfd ready{socket, POLLIN, 0};
+    int count = ::poll(&ready, 1, remaining_ms(deadline));
+    if (count == 0) return fail("the guest did not answer in time", EAGAIN);
+    ssize_t n = count < 0 ? -1 : ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return fail_errno("recv");
+    if (n == 0) return fail("the connection has ended");
+    decoder.append(std::span(bytes).first(static_cast<size_t>(n)));
+  }
+}
+
+}  // namespace
+
+int remaining_ms(std::chrono::steady_clock::time_point deadline) {
+  auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+  return left < 0 ? 0 : static_cast<int>(left);
+}
+
+Result<void> set_timeouts(int socket, int timeout_ms) {
+  timeval time{.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+  for (int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (::setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) < 0) return fail_errno("setsockopt");
+  }
+  return {};
+}
+
+Result<Fd> listen_in(int directory, const std::string& name, int type) {
+  Fd socket = TRY(make_socket(type));
+  sockaddr_un address = TRY(address_in(directory, name));
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
+    return fail_errno("bind " + name);
+  if (::listen(socket.get(), kBacklog) < 0) return fail_errno("listen " + name);
+  return socket;
+}
+
+Result<Fd> connect_in(int directory, const std::string& name, int type) {
+  Fd socket = TRY(make_socket(type));
+  TRY(connect_address(socket.get(), TRY(address_in(directory, name)), "the VM"));
+  return socket;
+}
+
+Result<Fd> connect_to(const std::string& path) {
+  Fd socket = TRY(make_socket(SOCK_STREAM));
+  TRY(connect_address(socket.get(), TRY(address_of(path)), path));
+  return socket;
+}
+
+Result<Fd> connect_control(int directory, int timeout_ms) {
+  return connect_port(directory, "CONNECT " + std::to_string(protocol::kControlPort) + "\n", {}, timeout_ms);
+}
+
+Result<nlohmann::json> unwrap(nlohmann::json reply) {
+  std::string type = TRY(protocol::string_field(reply, "type"));
+  if (type != "error") return reply;
+  std::string message = TRY(protocol::string_field(reply, "message"));
+  int64_t code = TRY(protocol::integer_field(reply, "code", 0, 4095));
+  return fail(std::move(message), static_cast<int>(code));
+}
+
+Result<nlohmann::json> exchange(int control, const nlohmann::json& request, int timeout_ms) {
+  TRY(protocol::send(control, request));
+  return TRY_CONTEXT(receive_within(control, timeout_ms), "the guest's answer");
+}
+
+Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
+  Fd control = TRY(connect_control(directory, timeout_ms));
+  return unwrap(TRY(exchange(control.get(), request, timeout_ms)));
+}
+
+Result<Fd> connect_running(int directory, int timeout_ms) {
+  auto control = connect_control(directory, timeout_ms);
+  if (control) return control;
+  int code = control.error().code();
+  bool gone = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET || code == EPIPE;
+  return gone ? fail(kNotRunning, ESRCH) : std::unexpected(control.error());
+}
+
+Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms) {
+  Fd control = TRY(connect_running(directory, timeout_ms));
+  auto reply = exchange(control.get(), request, timeout_ms);
+  if (reply) return unwrap(std::move(*reply));
+  int code = reply.error().code();
+  if (code == 0 || code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);  // 0: an end of file
+  if (code == EAGAIN) return fail("the guest did not answer in time", ETIMEDOUT);
+  return std::unexpected(reply.error());
+}
+
+Result<Stream> Stream::attach(int directory, uint32_t port, Direction direction, int stdio) {
+  std::string line = "CONNECT " + std::to_string(port) + (direction == Direction::to_guest ? " r\n" : " w\n");
+  return Stream(TRY(connect_port(directory, line, std::array{stdio}, kRequestTimeoutMs)));
+}
+
+Result<void> Stream::request_flush(uint64_t bytes) {
+  std::string line = "FLUSH " + std::to_string(bytes) + "\n";
+  return send_with_fds(channel_.get(), std::as_bytes(std::span(line)), {});
+}
+
+bool Stream::flushed() {
+  std::array<char, kMaxLine> bytes;
+  ssize_t n = ::recv(channel_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  if (n < 0) return errno != EAGAIN && errno != EINTR;
+  // The channel says nothing but this one line.
+  return n == 0 || std::memchr(bytes.data(), '\n', static_cast<size_t>(n)) != nullptr;
+}
+
+}  // namespace nacre::runtime

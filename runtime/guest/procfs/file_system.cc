@@ -1,0 +1,233 @@
+#include "runtime/guest/procfs/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <string>
+
+#include "base/log.h"
+#include "base/mount.h"
+
+namespace nacre::runtime::procfs {
+
+namespace {
+
+// linux/fuse.h: FUSE_MIN_READ_BUFFER is the least that a read from the device may ask for.
+constexpr size_t kMaxRequest = FUSE_MIN_READ_BUFFER;
+// A `ps` is one look at all processes, so it is answered from one snapshot; the next one sees news.
+constexpr std::chrono::milliseconds kFresh{500};
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+fuse_attr attributes_of(Node node, Kind kind) {
+  fuse_attr attributes{};
+  attributes.ino = node;
+  attributes.nlink = 1;
+  attributes.mode = kind == Kind::directory ? S_IFDIR | 0555 : kind == Kind::file ? S_IFREG | 0444 : S_IFLNK | 0777;
+  attributes.blksize = 4096;
+  return attributes;
+}
+
+}  // namespace
+
+struct FileSystem::Request {
+  fuse_in_header header{};
+  std::span<const std::byte> body;
+
+  template <typename Body>
+  Body as() const {
+    Body value{};
+    std::memcpy(&value, body.data(), std::min(body.size(), sizeof(value)));
+    return value;
+  }
+  // Up to its NUL.
+  std::string_view name() const {
+    std::string_view text(reinterpret_cast<const char*>(body.data()), body.size());
+    return text.substr(0, text.find('\0'));
+  }
+};
+
+Result<Mounted> mount() {
+  Fd device = TRY(open_file("/dev/fuse", O_RDWR));
+  std::vector<std::string> options = {
+      "fd=" + std::to_string(device.get()),      "rootmode=40000", "user_id=" + std::to_string(::geteuid()),
+      "group_id=" + std::to_string(::getegid()), "allow_other",    "default_permissions"};
+  Fd tree = TRY(make_filesystem("fuse", "proc", options,
+                                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  return Mounted{.device = std::move(device), .tree = std::move(tree)};
+}
+
+bool FileSystem::serve_one() {
+  std::array<std::byte, kMaxRequest> buffer;
+  ssize_t got = ::read(device_.get(), buffer.data(), buffer.size());
+  // ENOENT: the request was withdrawn while it was read.
+  if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) return true;
+  if (got < static_cast<ssize_t>(sizeof(fuse_in_header))) return false;
+  Request request;
+  std::memcpy(&request.header, buffer.data(), sizeof(request.header));
+  request.body = std::span(buffer).first(static_cast<size_t>(got)).subspan(sizeof(request.header));
+  answer(request);
+  return true;
+}
+
+void FileSystem::answer(const Request& request) {
+  switch (request.header.opcode) {
+    case FUSE_INIT:
+      return initialize(request);
+    case FUSE_LOOKUP:
+      return lookup(request);
+    case FUSE_GETATTR:
+      return get_attributes(request);
+    case FUSE_OPENDIR:
+      return open_directory(request);
+    case FUSE_READDIR:
+      return read_directory(request);
+    case FUSE_OPEN:
+      return open(request);
+    case FUSE_READ:
+      return read(request);
+    case FUSE_READLINK:
+      return read_link(request);
+    case FUSE_STATFS:
+      return get_statistics(request);
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
+    case FUSE_FLUSH:
+      return reply(request, {});
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_INTERRUPT:
+      return;  // these have no reply
+    default:
+      return refuse(request, ENOSYS);
+  }
+}
+
+void FileSystem::initialize(const Request& request) {
+  auto in = request.as<fuse_init_in>();
+  fuse_init_out out{};
+  out.major = FUSE_KERNEL_VERSION;
+  out.minor = std::min<uint32_t>(in.minor, FUSE_KERNEL_MINOR_VERSION);
+  out.max_readahead = in.max_readahead;
+  out.max_write = 4096;
+  reply_with(request, out);
+}
+
+void FileSystem::refresh() {
+  if (taken_ && Clock::now() - *taken_ < kFresh) return;
+  auto read = [&]() -> Result<Snapshot> { return Snapshot::parse(TRY(source_())); }();
+  if (!read) log_debug("the container's /proc: " + read.error().message());
+  snapshot_ = read ? std::move(*read) : Snapshot();
+  taken_ = Clock::now();
+}
+
+void FileSystem::lookup(const Request& request) {
+  if (request.header.nodeid == kRoot) refresh();
+  auto entry = snapshot_.lookup(request.header.nodeid, request.name());
+  if (!entry) return refuse(request, ENOENT);
+  fuse_entry_out out{};  // with times of 0: nothing is kept in the kernel's caches
+  out.nodeid = entry->node;
+  out.attr = attributes_of(entry->node, entry->kind);
+  reply_with(request, out);
+}
+
+void FileSystem::get_attributes(const Request& request) {
+  Node node = request.header.nodeid;
+  auto kind = node == kRoot ? Kind::directory : snapshot_.kind(node);
+  if (!kind) return refuse(request, ENOENT);
+  fuse_attr_out out{};
+  out.attr = attributes_of(node, *kind);
+  reply_with(request, out);
+}
+
+void FileSystem::open_directory(const Request& request) {
+  if (request.header.nodeid == kRoot) refresh();
+  reply_with(request, fuse_open_out{});
+}
+
+void FileSystem::read_directory(const Request& request) {
+  auto in = request.as<fuse_read_in>();
+  std::vector<Entry> entries = snapshot_.list(request.header.nodeid);
+  std::string listing;
+  // The offset of an entry is the number of those up to it.
+  for (uint64_t i = in.offset; i < entries.size(); i++) {
+    const Entry& entry = entries[i];
+    fuse_dirent head{};
+    head.ino = entry.node;
+    head.off = i + 1;
+    head.namelen = static_cast<uint32_t>(entry.name.size());
+    head.type = static_cast<uint32_t>(IFTODT(attributes_of(entry.node, entry.kind).mode));
+    size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + entry.name.size());
+    if (listing.size() + size > in.size) break;
+    size_t at = listing.size();
+    listing.resize(at + size);
+    std::memcpy(listing.data() + at, &head, FUSE_NAME_OFFSET);
+    std::memcpy(listing.data() + at + FUSE_NAME_OFFSET, entry.name.data(), entry.name.size());
+  }
+  reply(request, bytes_of(listing));
+}
+
+void FileSystem::open(const Request& request) {
+  fuse_open_out out{};
+  out.open_flags = FOPEN_DIRECT_IO;  // sizes are 0, as in the kernel's own /proc
+  reply_with(request, out);
+}
+
+void FileSystem::read(const Request& request) {
+  auto in = request.as<fuse_read_in>();
+  const std::string* text = snapshot_.content(request.header.nodeid);
+  if (!text) return refuse(request, ESRCH);  // as when a process has ended
+  std::string_view rest = *text;
+  rest.remove_prefix(std::min<size_t>(in.offset, rest.size()));
+  reply(request, bytes_of(rest.substr(0, in.size)));
+}
+
+void FileSystem::read_link(const Request& request) {
+  const std::string* target = snapshot_.content(request.header.nodeid);
+  if (!target) return refuse(request, ENOENT);
+  reply(request, bytes_of(*target));
+}
+
+void FileSystem::get_statistics(const Request& request) {
+  fuse_statfs_out out{};
+  out.st.bsize = 4096;
+  out.st.frsize = 4096;
+  out.st.namelen = NAME_MAX;
+  reply_with(request, out);
+}
+
+void FileSystem::reply(const Request& request, std::span<const std::byte> body) {
+  fuse_out_header head{};
+  head.len = static_cast<uint32_t>(sizeof(head) + body.size());
+  head.unique = request.header.unique;
+  std::array<iovec, 2> parts{{{&head, sizeof(head)}, {const_cast<std::byte*>(body.data()), body.size()}}};
+  // ENOENT: whoever asked does not wait any more.
+  [[maybe_unused]] ssize_t written = ::writev(device_.get(), parts.data(), parts.size());
+}
+
+template <typename Body>
+void FileSystem::reply_with(const Request& request, const Body& body) {
+  reply(request, std::as_bytes(std::span(&body, 1)));
+}
+
+void FileSystem::refuse(const Request& request, int error) {
+  fuse_out_header head{};
+  head.len = sizeof(head);
+  head.error = -error;
+  head.unique = request.header.unique;
+  [[maybe_unused]] ssize_t written = ::write(device_.get(), &head, sizeof(head));
+}
+
+}  // namespace nacre::runtime::procfs

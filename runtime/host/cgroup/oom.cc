@@ -1,0 +1,56 @@
+#include "runtime/host/cgroup/oom.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include "base/log.h"
+#include "runtime/host/cgroup/oom_kill.h"
+#include "runtime/host/cgroup/version.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+constexpr std::chrono::milliseconds kPause{100};
+
+}  // namespace
+
+Result<void> write_at(int directory, const std::string& name, std::string_view text) {
+  Fd file = TRY(open_at(directory, name, O_WRONLY));
+  return write_all(file.get(), text);
+}
+
+Fd open_directory(const std::string& path) {
+  auto directory = open_file(path, O_PATH | O_DIRECTORY);
+  return directory ? std::move(*directory) : Fd();
+}
+
+Result<void> check_no_panic(int proc) {
+  auto file = open_at(proc, "sys/vm/panic_on_oom", O_RDONLY);
+  if (!file) return {};
+  auto text = read_fd(file->get());
+  if (text && text->starts_with('2')) return fail("vm.panic_on_oom is 2", EPERM);
+  return {};
+}
+
+bool become_victim(int proc) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_NAME, "oom-in-guest", 0, 0, 0);  // for the host's kernel log
+  return write_at(proc, "self/oom_score_adj", "1000").has_value();
+}
+
+OomSign::OomSign(const std::string& cgroup, pid_t vmm) {
+  if (!cgroup.empty()) kill_ = version_of(cgroup).oom_kill(cgroup, vmm);
+}
+
+void OomSign::show() {
+  auto now = std::chrono::steady_clock::now();
+  if (kill_ == nullptr || now < next_) return;
+  if (auto shown = kill_->show_one(); !shown) {
+    log_debug("an out-of-memory kill in the guest is not seen on the host: " + shown.error().message());
+  }
+  next_ = std::chrono::steady_clock::now() + kPause;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,124 @@
+// How a kill is counted in a cgroup whose limits nobody touches.
+//
+// The kernel counts an out-of-memory kill in the cgroup of the victim's memory, which is that of the task for which the
+// memory was made (mm->owner), and not in the cgroup that ran out. So there are two processes that share memory: the
+// holder, a fork of ours in the container's cgroup, and the victim, which goes to a cgroup of its own beside it with
+// memory.max 0 and there asks the kernel for a page that is charged to the asking task (a pipe's buffer). Its cgroup is
+// out of memory at once, it is the only process in there that can be killed, and both die. The VM is never in that
+// cgroup, so it cannot be chosen.
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "base/fd.h"
+#include "runtime/host/cgroup/oom_kill.h"
+#include "runtime/host/cgroup/tree.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+constexpr size_t kStack = 64 << 10;
+
+// A cgroup for a moment.
+class Scratch {
+ public:
+  static Result<Scratch> create(int parent, const std::string& name) {
+    if (::mkdirat(parent, name.c_str(), 0755) < 0) return fail_errno("mkdir " + name);
+    return Scratch(parent, name);
+  }
+  Scratch(Scratch&& other) noexcept : parent_(other.parent_), name_(std::exchange(other.name_, "")) {}
+  ~Scratch() {
+    if (name_.empty()) return;
+    remove_patiently([this] { return ::unlinkat(parent_, name_.c_str(), AT_REMOVEDIR) == 0; });
+  }
+
+ private:
+  Scratch(int parent, std::string name) : parent_(parent), name_(std::move(name)) {}
+  int parent_;
+  std::string name_;
+};
+
+struct Victim {
+  int cgroup_procs;
+  int pipe;
+  pid_t holder;
+};
+
+// On the holder's memory: nothing here may allocate, or call what is not async-signal-safe.
+int run_victim(void* argument) {
+  const auto& victim = *static_cast<const Victim*>(argument);
+  if (::write(victim.cgroup_procs, "0", 1) == 1) [[maybe_unused]]
+    ssize_t n = ::write(victim.pipe, "x", 1);
+  ::kill(victim.holder, SIGKILL);  // still alive: this kernel does not charge such pages
+  ::_exit(1);
+}
+
+[[noreturn]] void run_holder(int cgroup_procs, const Pipe& pipe, int proc) {
+  ::setpgid(0, 0);
+  if (!become_victim(proc)) ::_exit(1);
+  static std::array<std::byte, kStack> stack;
+  Victim victim{.cgroup_procs = cgroup_procs, .pipe = pipe.write.get(), .holder = ::getpid()};
+  // CLONE_PARENT: its parent is the stand-in, which reaps it.
+  if (::clone(run_victim, stack.data() + stack.size(), CLONE_VM | CLONE_PARENT | SIGCHLD, &victim) >= 0) {
+    ::poll(nullptr, 0, kOomPatienceMs);
+  }
+  ::_exit(1);
+}
+
+// True if they were killed for want of memory, as far as can be seen.
+bool reap_both(pid_t group) {
+  bool killed = false;
+  for (;;) {
+    int status = 0;
+    pid_t pid = ::waitpid(-group, &status, __WALL);
+    if (pid < 0 && errno == EINTR) continue;
+    if (pid < 0) return killed;
+    if (pid != group) killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  }
+}
+
+class OomKillV2 : public OomKill {
+ public:
+  explicit OomKillV2(const std::string& cgroup)
+      : cgroup_(open_directory(cgroup)),
+        parent_(open_directory(cgroup.substr(0, cgroup.rfind('/')))),
+        proc_(open_directory("/proc")) {}
+
+  Result<void> show_one() const override {
+    if (!cgroup_ || ::faccessat(cgroup_.get(), "memory.events", F_OK, 0) < 0) {
+      return fail("the host's cgroup has no memory controller", ENOENT);
+    }
+    TRY(check_no_panic(proc_.get()));
+    std::string name = "nacre-oom-" + std::to_string(::getpid());
+    auto scratch = TRY(Scratch::create(parent_.get(), name));
+    TRY(write_at(parent_.get(), name + "/memory.max", "0"));
+    Fd procs = TRY(open_at(parent_.get(), name + "/cgroup.procs", O_WRONLY));
+    Pipe pipe = TRY(make_pipe());
+    pid_t holder = ::fork();
+    if (holder < 0) return fail_errno("fork");
+    if (holder == 0) run_holder(procs.get(), pipe, proc_.get());
+    ::setpgid(holder, holder);
+    if (!reap_both(holder)) return fail("the host's kernel killed nothing", EAGAIN);
+    return {};
+  }
+
+ private:
+  Fd cgroup_, parent_, proc_;
+};
+
+}  // namespace
+
+std::unique_ptr<OomKill> oom_kill_v2(const std::string& cgroup) {
+  return std::make_unique<OomKillV2>(cgroup);
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,60 @@
+#include <fcntl.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/mountinfo.h"
+#include "runtime/plan/translate.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+Json describe(const MountInfo& mount, const std::string& target) {
+  return {{"path", target}, {"options", attribute_words(mount)}};
+}
+
+}  // namespace
+
+Json attribute_words(const MountInfo& mount) {
+  std::vector<std::string> options = mount.options;
+  auto has = [&](const char* option) { return std::ranges::find(options, option) != options.end(); };
+  if (!has("relatime") && !has("noatime")) options.push_back("strictatime");
+  return options;
+}
+
+std::vector<MountInfo> mounts_below(const std::string& source, const std::vector<MountInfo>& mounts) {
+  std::string prefix = source == "/" ? "/" : source + "/";
+  uint64_t top = mount_at(AT_FDCWD, source);
+  std::vector<MountInfo> below;
+  for (const MountInfo& mount : mounts) {
+    if (!mount.point.starts_with(prefix) || mount.point == "/" || mount.id == top) continue;
+    // Not those that another mount hides.
+    if (mount_at(AT_FDCWD, mount.point) == mount.id) below.push_back(mount);
+  }
+  std::ranges::sort(below, {}, &MountInfo::point);
+  return below;
+}
+
+std::string path_in_share(const std::string& target, const std::string& source, const std::string& point) {
+  return target + (source == "/" ? point : point.substr(source.size()));
+}
+
+Result<Json> to_host_mounts(const vmm::Config& vm) {
+  std::vector<MountInfo> mounts = TRY(read_mountinfo());
+  Json list = Json::array();
+  for (const vmm::FsMount& served : vm.fs.at(0).mounts) {
+    uint64_t top = mount_at(AT_FDCWD, served.source);
+    auto upper = std::ranges::find(mounts, top, &MountInfo::id);
+    if (upper != mounts.end()) list.push_back(describe(*upper, served.target));
+    if (!served.recursive) continue;
+    for (const MountInfo& mount : mounts_below(served.source, mounts)) {
+      list.push_back(describe(mount, path_in_share(served.target, served.source, mount.point)));
+    }
+  }
+  return list;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,37 @@
+#include "runtime/vm/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace nacre::runtime {
+
+namespace {
+
+// Made when they are needed: by the first who looks, here.
+constexpr std::array kMadeLater = {kUpdateLockName, kVmCgroupName};
+// The sockets last: where they are, all is.
+constexpr std::array kFiles = {kUpdateLockName, kVmCgroupName,      kVmmConfigName, kVmmLogName,
+                               kConsoleLogName, kControlSocketName, kSocketName};
+
+}  // namespace
+
+Result<void> link_vm_files(const ContainerDir& other, const ContainerDir& dir) {
+  for (const char* name : kMadeLater) TRY(open_at(other.fd(), name, O_RDWR | O_CREAT, 0600));
+  for (const char* name : kFiles) {
+    // By path: our descriptors may be of two mount namespaces, and links do not lead from one mount to another.
+    if (::link(other.file(name).c_str(), dir.file(name).c_str()) == 0) continue;
+    if (errno == ENOENT && name == kConsoleLogName) continue;  // without --debug there is none
+    return fail_errno("link " + dir.file(name));
+  }
+  return {};
+}
+
+bool vm_is_shared(const ContainerDir& dir) {
+  struct stat info;
+  return ::fstatat(dir.fd(), kSocketName, &info, 0) == 0 && info.st_nlink > 1;
+}
+
+}  // namespace nacre::runtime

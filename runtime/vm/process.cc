@@ -1,0 +1,172 @@
+#include "runtime/vm/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "guest-init/protocol/protocol.h"
+#include "runtime/guest/connection.h"
+#include "runtime/vm/files.h"
+#include "vmm/api/mount_copy.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+// Descriptors as vmm knows them.
+constexpr int kControlFd = 3;
+constexpr int kListenFd = 4;
+constexpr int kLifelineFd = 5;
+constexpr int kMachineControlFd = 6;
+
+constexpr size_t kMaxLog = 1 << 20;
+constexpr size_t kMaxLine = 1000;
+constexpr int kEndMs = 2'000;  // after that, "near" is over
+
+Result<Fd> open_log(const ContainerDir& dir, const char* name) {
+  return open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600);
+}
+
+// Not by its path: the container's mounts may be ours by then.
+Result<std::string> read_log(const ContainerDir& dir, const char* name) {
+  Fd log = TRY(open_at(dir.fd(), name, O_RDONLY));
+  return read_fd(log.get(), kMaxLog);
+}
+
+std::string last_line(const std::string& text) {
+  size_t end = text.find_last_not_of(" \n\r");
+  if (end == std::string::npos) return "";
+  size_t start = text.rfind('\n', end);
+  start = start == std::string::npos ? 0 : start + 1;
+  return text.substr(start, std::min(end + 1 - start, kMaxLine));
+}
+
+std::string describe(const ProcessExit& exit) {
+  if (exit.signal != 0) return "vmm was killed by signal " + std::to_string(exit.signal);
+  switch (static_cast<vmm::ExitStatus>(exit.status)) {
+    case vmm::ExitStatus::power_off:
+      return "the guest powered itself off";
+    case vmm::ExitStatus::reset:
+      return "the guest reset itself: its kernel panicked or its init ended (--debug shows the console)";
+    case vmm::ExitStatus::triple_fault:
+      return "the guest ended in a triple fault";
+    case vmm::ExitStatus::kvm_failure:
+      return "KVM could not run the guest";
+    case vmm::ExitStatus::killed:
+      return "vmm was asked to end";
+    case vmm::ExitStatus::error:
+    case vmm::ExitStatus::usage:
+      break;
+  }
+  return "vmm ended with status " + std::to_string(exit.status);
+}
+
+}  // namespace
+
+Result<Vm> Vm::start(const std::string& program, vmm::Config config, const ContainerDir& dir) {
+  auto [control, guest_end] = TRY(make_socketpair(SOCK_STREAM));
+  Fd listener = TRY(listen_in(dir.fd(), kSocketName));
+  Fd machine_control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
+  Pipe lifeline = TRY(make_pipe());
+  Fd null = TRY(open_file("/dev/null", O_RDWR));
+  Fd log = TRY(open_log(dir, kVmmLogName));
+  Fd console;
+  if (config.console) console = TRY(open_log(dir, kConsoleLogName));
+
+  config.vsock->listen_fd = kListenFd;
+  config.vsock->streams = {{.port = protocol::kHostPort, .fd = kControlFd}};
+  config.lifeline_fd = kLifelineFd;
+  config.control = vmm::Control{.path = "", .listen_fd = kMachineControlFd};
+  TRY(vmm::check(config));
+  std::string config_path = dir.file(kVmmConfigName);
+  {
+    Fd file = TRY(open_at(dir.fd(), kVmmConfigName, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    TRY_CONTEXT(write_all(file.get(), vmm::to_toml(config)), config_path);
+  }
+  SpawnOptions options{.path = program,
+                       .args = {"vmm", "--config", config_path},
+                       .environment = std::nullopt,
+                       .fds = {{null.get(), 0},
+                               {console ? console.get() : null.get(), 1},
+                               {log.get(), 2},
+                               {guest_end.get(), kControlFd},
+                               {listener.get(), kListenFd},
+                               {lifeline.read.get(), kLifelineFd},
+                               {machine_control.get(), kMachineControlFd}},
+                       .death_signal = SIGKILL,
+                       // A terminal that hangs up is the container's affair.
+                       .new_session = true};
+  Child child = TRY(spawn(options));
+  Vm vm(dir);
+  vm.pidfd_ = std::move(child.pidfd);
+  vm.is_child_ = true;
+  vm.control_ = std::move(control);
+  vm.lifeline_ = std::move(lifeline.write);
+  vm.process_ = TRY(identify(child.pid));
+  return vm;
+}
+
+Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const ContainerDir& dir) {
+  ProcessId process = TRY(other.read_record()).vmm;
+  Fd pidfd = TRY(open_process(process));
+  TRY(link_vm_files(other, dir));
+  Vm vm(dir);  // from here on it is shared, and not ours alone to kill
+  vm.process_ = process;
+  vm.pidfd_ = std::move(pidfd);
+  vm.hold_ = TRY(MachineControl::connect(dir.fd()));
+  TRY(vm.hold_->ask(vmm::Hold{}));
+  for (const vmm::FsMount& mount : share.mounts) {
+    Fd tree = TRY(vmm::copy_mount(mount));
+    TRY_CONTEXT(vm.hold_->ask(vmm::Share{.tag = share.tag, .name = mount.target}, tree.get()), mount.source);
+  }
+  vm.control_ = TRY(connect_control(dir.fd()));
+  return vm;
+}
+
+Vm::~Vm() {
+  kill();
+}
+
+Result<ProcessExit> Vm::wait_for_exit() {
+  ended_ = true;
+  if (is_child_) return wait_for(Child{.pid = process_.pid, .pidfd = TRY(pidfd_.dup())});
+  // How another's child ended is not ours to know.
+  pollfd end{pidfd_.get(), POLLIN, 0};
+  while (::poll(&end, 1, -1) < 0 && errno == EINTR) {
+  }
+  return fail("the VM, which containers shared, has ended", ECHILD);
+}
+
+void Vm::kill() {
+  if (!pidfd_ || ended_) return;
+  if (vm_is_shared(*dir_)) {
+    ended_ = true;
+    lifeline_.reset();
+    hold_.reset();
+    return;
+  }
+  (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  (void)wait_for_exit();
+}
+
+std::string Vm::explain_end() {
+  pollfd end{pidfd_.get(), POLLIN, 0};
+  if (::poll(&end, 1, kEndMs) == 0) {
+    if (vm_is_shared(*dir_)) return "the VM, which containers share, does not answer this one";
+    (void)signal_pidfd(pidfd_.get(), SIGKILL);
+  }
+  auto exit = wait_for_exit();
+  if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
+  std::string said;
+  if (auto text = read_log(*dir_, kVmmLogName)) said = last_line(*text);
+  std::string how = exit ? describe(*exit) : exit.error().message();
+  bool own_error = exit && exit->signal == 0 &&
+                   (exit->status == static_cast<int>(vmm::ExitStatus::error) ||
+                    exit->status == static_cast<int>(vmm::ExitStatus::usage));
+  if (said.empty()) return how;
+  return own_error ? said : how + ": " + said;
+}
+
+}  // namespace nacre::runtime

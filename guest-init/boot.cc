@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "guest-init/loopback.h"
+#include "guest-init/kernel/loopback.h"
 #include "guest-init/protocol/protocol.h"
 
 namespace nacre::guest {

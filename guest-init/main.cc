@@ -8,9 +8,9 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "guest-init/boot.h"
+#include "guest-init/link/transport.h"
 #include "guest-init/protocol/protocol.h"
 #include "guest-init/server.h"
-#include "guest-init/transport.h"
 
 namespace {
 

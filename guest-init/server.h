@@ -8,9 +8,9 @@
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
-#include "guest-init/connection.h"
-#include "guest-init/container_table.h"
-#include "guest-init/transport.h"
+#include "guest-init/containers/table.h"
+#include "guest-init/link/connection.h"
+#include "guest-init/link/transport.h"
 
 namespace nacre::guest {
 

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <set>
 
-#include "guest-init/server_fixture.h"
+#include "guest-init/testing/server_fixture.h"
 
 using namespace nacre;
 using namespace nacre::guest;

@@ -5,7 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <sstream>
 
-#include "guest-init/server_fixture.h"
+#include "guest-init/testing/server_fixture.h"
 
 using namespace nacre;
 using namespace nacre::guest;

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "guest-init/server_fixture.h"
+#include "guest-init/testing/server_fixture.h"
 
 using namespace nacre;
 using namespace nacre::guest;

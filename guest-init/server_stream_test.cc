@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include "guest-init/server_fixture.h"
+#include "guest-init/testing/server_fixture.h"
 
 using namespace nacre;
 using namespace nacre::guest;

@@ -1,5 +1,5 @@
 // Programs of the caller that run on the host at certain points of a container's life: runtime-spec 1.2, config.md,
-// "POSIX-platform Hooks". The kind startContainer runs in the guest (guest-init/child_hooks.cc).
+// "POSIX-platform Hooks". The kind startContainer runs in the guest (guest-init/child/hooks.cc).
 //
 // `hooks` is "hooks" of config.json, checked; null: none.
 #pragma once

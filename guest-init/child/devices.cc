@@ -1,0 +1,101 @@
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "guest-init/child/child.h"
+
+namespace nacre::guest {
+
+namespace {
+
+struct StandardDevice {
+  const char* path;
+  unsigned major, minor;
+};
+
+// runtime-spec, config-linux.md, "default devices". /dev/console comes with terminals.
+constexpr StandardDevice kDevices[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+                                       {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+
+struct Link {
+  const char *name, *target;
+};
+
+constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+                           {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},  // where the kernel has that
+                           {"ptmx", "pts/ptmx"}};
+
+// The machine's own node for a device: "/dev/null" for c 1:3.
+Result<std::string> guest_node(const DeviceSpec& device) {
+  std::string number = std::to_string(device.major) + ":" + std::to_string(device.minor);
+  const char* kind = device.type == S_IFBLK ? "block" : "char";
+  auto text = read_file(std::string("/sys/dev/") + kind + "/" + number + "/uevent");
+  size_t at = text ? text->find("DEVNAME=") : std::string::npos;
+  if (at == std::string::npos) return fail(std::string("no ") + kind + " device " + number + " in the machine", ENODEV);
+  at += sizeof("DEVNAME=") - 1;
+  return "/dev/" + text->substr(at, text->find('\n', at) - at);
+}
+
+Result<Fd> clone_node(const std::string& path) {
+  Fd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!tree) return fail_errno("bind " + path);
+  return tree;
+}
+
+Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const Fd& tree) {
+  Fd target = TRY(root.make_file(device.path));
+  if (::move_mount(tree.get(), "", target.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
+    return fail_errno("attach");
+  }
+  return {};
+}
+
+// `node` is what takes the device's place where it cannot be made.
+Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) {
+  Fd directory = TRY(root.make_directory(parent_path(device.path)));
+  std::string name = base_name(device.path);
+  dev_t number = makedev(device.major, device.minor);
+  if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
+    if (errno == EEXIST) return {};  // the image's, or a second mention
+    if (errno != EPERM || device.type == S_IFIFO) return fail_errno("mknod");
+    // One of the default devices, which the machine has.
+    if (!node) node = TRY(clone_node(TRY(guest_node(device))));
+    return bind_device(root, device, node);
+  }
+  if ((device.uid != 0 || device.gid != 0) &&
+      ::fchownat(directory.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) < 0) {
+    return fail_errno("chown");
+  }
+  return {};
+}
+
+Result<void> make_links(const Rootfs& root) {
+  Fd dev = TRY(root.make_directory("/dev"));
+  // Of the container's own devpts, whatever the image has there.
+  if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT) return fail_errno("remove /dev/ptmx of the image");
+  for (const auto& link : kLinks) {
+    if (link.name == std::string_view("core") && ::access(link.target, F_OK) < 0) continue;
+    if (::symlinkat(link.target, dev.get(), link.name) < 0 && errno != EEXIST) {
+      return fail_errno(std::string("link /dev/") + link.name);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes) {
+  // The caller's first: it may want another mode or owner for a standard one.
+  for (size_t i = 0; i < devices.size(); i++) {
+    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1)), "device " + devices[i].path);
+  }
+  for (const auto& standard : kDevices) {
+    DeviceSpec device{.path = standard.path, .type = S_IFCHR, .major = standard.major, .minor = standard.minor};
+    TRY_CONTEXT(make_device(root, device, Fd()), "device " + device.path);
+  }
+  return make_links(root);
+}
+
+}  // namespace nacre::guest

@@ -1,0 +1,109 @@
+#include "guest-init/containers/host_mounts.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ranges>
+
+#include "base/fd.h"
+#include "guest-init/protocol/mount_options.h"
+
+namespace nacre::guest {
+
+namespace {
+
+constexpr uint64_t kAttributes = [] {
+  uint64_t all = 0;
+  for (const auto& attribute : protocol::kMountAttributes) all |= attribute.set | attribute.clear;
+  return all;
+}();
+
+// A container may have put a link in a directory's place meanwhile: no path of the host's has any.
+Result<Fd> open_plain(const Fd& share, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  Fd file(static_cast<int>(::syscall(SYS_openat2, share.get(), path.c_str(), &how, sizeof(how))));
+  if (!file) return fail_errno("open " + path);
+  return file;
+}
+
+Result<void> make_mount(const Fd& share, const HostMount& mount) {
+  Fd place = TRY(open_plain(share, mount.path));
+  Fd source = mount.source.empty() ? TRY(place.dup()) : TRY(open_plain(share, mount.source));
+  Fd tree(::open_tree(source.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  if (!tree) return fail_errno("bind");
+  // The copy is of the same group as the mount that it lies in, where what is mounted in the one appears in the other:
+  // it gets one of its own.
+  mount_attr attributes{}, shared{};
+  attributes.attr_clr = kAttributes;
+  attributes.attr_set = mount.attributes;
+  attributes.propagation = MS_PRIVATE;
+  shared.propagation = MS_SHARED;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0 ||
+      ::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &shared, sizeof(shared)) < 0) {
+    return fail_errno("mount_setattr");
+  }
+  if (::move_mount(tree.get(), "", place.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
+    return fail_errno("attach");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<HostMount> parse_host_mount(const Field& entry) {
+  HostMount mount;
+  mount.path = TRY(TRY(entry.member("path")).string());
+  mount.source = TRY(TRY(entry.member("source")).string(""));
+  for (const std::string& option : TRY(TRY(entry.member("options")).strings())) {
+    for (const auto& attribute : protocol::kMountAttributes) {
+      if (attribute.name == option) mount.attributes |= attribute.set;
+    }
+  }
+  return mount;
+}
+
+Result<std::vector<HostMount>> parse_host_mounts(const Field& list) {
+  std::vector<HostMount> mounts;
+  for (const Field& entry : TRY(list.list())) mounts.push_back(TRY(parse_host_mount(entry)));
+  return mounts;
+}
+
+Result<void> attach_host_mount(const std::string& share, const HostMount& mount) {
+  Fd root = TRY(open_file(share, O_PATH | O_DIRECTORY));
+  TRY_CONTEXT(make_mount(root, mount), "mount of the host at " + mount.path);
+  return {};
+}
+
+Result<void> detach_host_mount(const std::string& share, const std::string& path) {
+  Fd root = TRY(open_file(share, O_PATH | O_DIRECTORY));
+  Fd mount = TRY(open_plain(root, path));
+  std::string descriptor = "/proc/self/fd/" + std::to_string(mount.get());
+  if (::umount2(descriptor.c_str(), MNT_DETACH) < 0) return fail_errno("unmount " + path);
+  return {};
+}
+
+Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<HostMount>& mounts) {
+  HostMounts made(share);
+  for (const HostMount& mount : mounts) {
+    TRY(attach_host_mount(share, mount));
+    made.add(mount.path);
+  }
+  return made;
+}
+
+void HostMounts::remove(const std::string& path) {
+  auto last = std::find(paths_.rbegin(), paths_.rend(), path);
+  if (last != paths_.rend()) paths_.erase(std::next(last).base());
+}
+
+HostMounts::~HostMounts() {
+  for (const std::string& path : std::views::reverse(paths_)) (void)detach_host_mount(share_, path);
+}
+
+}  // namespace nacre::guest

@@ -1,5 +1,7 @@
 #include <signal.h>
 
+#include <chrono>
+
 #include <nlohmann/json.hpp>
 
 #include "base/subprocess.h"
@@ -12,40 +14,56 @@ namespace nacre::cmd {
 
 namespace {
 
-// A guest that does not kill within this time is killed itself.
-constexpr int kKillTimeoutMs = 10'000;
+using runtime::ContainerDir, runtime::Record, runtime::Status;
+using Json = nlohmann::json;
+
+// A container that has not ended within this time by the guest's hand ends by ours.
+constexpr std::chrono::milliseconds kKillTimeout{10'000};
+constexpr int kKilledMs = 5'000;  // the stand-in after its SIGKILL
 // A VM that refuses connections is about to end, or is asked too much.
 constexpr int kEndMs = 1'000;
+
+// The error of a container whose processes are all gone. `--all` is no error then, as under runc: callers make sure of
+// it that way.
+Result<int> not_running(const KillOptions& options) {
+  if (options.all) return 0;
+  return fail(runtime::kNotRunning, ESRCH);
+}
+
+// Ends the container. The guest does it if it can, so that what the processes wrote is kept; but its answer proves
+// nothing. Only the stand-in's end does.
+Result<int> kill_surely(const ContainerDir& dir, const Record& record, const Json& request,
+                        const KillOptions& options) {
+  auto deadline = std::chrono::steady_clock::now() + kKillTimeout;
+  auto answer = [&]() -> Result<Json> {
+    Fd control = TRY(runtime::connect_control(dir.fd(), runtime::remaining_ms(deadline)));
+    return runtime::unwrap(TRY(runtime::exchange(control.get(), request, runtime::remaining_ms(deadline))));
+  }();
+  if (!runtime::wait_for_end(record.standin, runtime::remaining_ms(deadline))) {
+    TRY(runtime::kill_and_wait(record.standin, kKilledMs));
+    return 0;
+  }
+  if (!answer) return not_running(options);
+  return 0;
+}
 
 }  // namespace
 
 Result<int> kill(const Globals& globals, const KillOptions& options) {
-  using runtime::ContainerDir, runtime::Status;
   int signal = TRY(runtime::parse_signal(options.signal));
   ContainerDir dir = TRY(ContainerDir::open(globals.root, options.id));
-  runtime::Record record = TRY(dir.read_record());
-  // All processes of a stopped container are gone: as runc, for callers that make sure of it.
-  auto not_running = [&]() -> Result<int> {
-    if (options.all) return 0;
-    return fail(runtime::kNotRunning, ESRCH);
-  };
-  if (dir.status(record) == Status::stopped) return not_running();
+  Record record = TRY(dir.read_record());
+  if (dir.status(record) == Status::stopped) return not_running(options);
   if (signal == 0) return 0;
-  // Through the guest, so that what the processes wrote is kept; a stand-in that is killed takes the VM down at once.
-  auto answer =
-      runtime::ask(dir.fd(), {{"type", "kill"}, {"container", options.id}, {"signal", signal}, {"all", options.all}},
-                   signal == SIGKILL ? kKillTimeoutMs : runtime::kRequestTimeoutMs);
+  Json request{{"type", "kill"}, {"container", options.id}, {"signal", signal}, {"all", options.all}};
+  if (signal == SIGKILL) return kill_surely(dir, record, request, options);
+  auto answer = runtime::ask(dir.fd(), request);
   if (answer) return 0;
   int code = answer.error().code();
   // Its process has ended, and the stand-in still takes its output and its files.
-  if (code == ESRCH) return not_running();
-  if (signal == SIGKILL) {
-    auto standin = runtime::open_process(record.standin);
-    if (!standin || !signal_pidfd(standin->get(), SIGKILL)) return not_running();
-    return 0;
-  }
+  if (code == ESRCH) return not_running(options);
   bool refused = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
-  if (refused && runtime::wait_for_end(record.standin, kEndMs)) return not_running();
+  if (refused && runtime::wait_for_end(record.standin, kEndMs)) return not_running(options);
   return std::unexpected(answer.error());
 }
 

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 
@@ -175,12 +176,38 @@ Result<void> Stream::request_flush(uint64_t bytes) {
   return send_with_fds(channel_.get(), std::as_bytes(std::span(line)), {});
 }
 
-bool Stream::flushed() {
+Result<void> Stream::request_progress() {
+  constexpr std::string_view kLine = "PROGRESS\n";
+  return send_with_fds(channel_.get(), std::as_bytes(std::span(kLine)), {});
+}
+
+void Stream::read_answers() {
   std::array<char, kMaxLine> bytes;
   ssize_t n = ::recv(channel_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-  if (n < 0) return errno != EAGAIN && errno != EINTR;
-  // The channel says nothing but this one line.
-  return n == 0 || std::memchr(bytes.data(), '\n', static_cast<size_t>(n)) != nullptr;
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) flushed_ = true;
+  for (char c : std::string_view(bytes.data(), n < 0 ? 0 : static_cast<size_t>(n))) {
+    if (c != '\n') {
+      line_ += c;
+    } else {
+      take_answer(line_);
+      line_.clear();
+    }
+  }
+  if (line_.size() > kMaxLine) flushed_ = true;  // not vmm's words
+}
+
+void Stream::take_answer(std::string_view line) {
+  constexpr std::string_view kWritten = "WRITTEN ";
+  if (!line.starts_with(kWritten)) {
+    flushed_ = true;  // "OK": there is no other answer
+    return;
+  }
+  line.remove_prefix(kWritten.size());
+  uint64_t written = 0;
+  (void)std::from_chars(line.data(), line.data() + line.size(), written);
+  if (written != written_ || line.ends_with(" full")) progressed_ = true;
+  written_ = written;
 }
 
 }  // namespace nacre::runtime

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -57,14 +59,27 @@ class Stream {
 
   int fd() const { return channel_.get(); }
 
-  // Asks for word when `bytes` from the guest's port have been written to the descriptor.
+  // Asks vmm to tell when `bytes` from the guest's port have been written to the descriptor. vmm closes the channel if
+  // that can never be.
   Result<void> request_flush(uint64_t bytes);
-  // Reads what the channel has, without blocking; true once the answer to request_flush, or the channel's end, came.
-  bool flushed();
+  // Asks vmm how far the writing has come.
+  Result<void> request_progress();
+  // Takes the answers that have come, without blocking.
+  void read_answers();
+  // Returns whether the answer to request_flush() has come, or the channel has ended.
+  bool is_flushed() const { return flushed_; }
+  // Returns whether vmm has said, since the last call, that it has written bytes, or that the descriptor takes none.
+  bool take_progress() { return std::exchange(progressed_, false); }
 
  private:
   explicit Stream(Fd channel) : channel_(std::move(channel)) {}
+  void take_answer(std::string_view line);
+
   Fd channel_;
+  std::string line_;  // of vmm's answer, so far
+  uint64_t written_ = 0;
+  bool flushed_ = false;
+  bool progressed_ = false;
 };
 
 }  // namespace nacre::runtime

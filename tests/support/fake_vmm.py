@@ -188,6 +188,12 @@ def read_line(sock):
     return line.decode().split(), fds
 
 
+def status_channel(sock):
+    while True:
+        words, _ = read_line(sock)
+        sock.sendall(f"OK {words[1]}\n".encode())
+
+
 def connection(sock):
     try:
         words, fds = read_line(sock)
@@ -199,9 +205,7 @@ def connection(sock):
         event, held = ports[port]
         held += fds
         event.set()
-        while True:  # the status channel
-            words, _ = read_line(sock)
-            sock.sendall(f"OK {words[1]}\n".encode())
+        status_channel(sock)
     except (EOFError, ConnectionError):
         pass
 

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -12,6 +13,7 @@ namespace {
 constexpr size_t kMaxLine = 64;
 constexpr size_t kMaxAsked = 64;
 constexpr std::string_view kFlush = "FLUSH ";
+constexpr std::string_view kProgress = "PROGRESS";
 
 }  // namespace
 
@@ -48,6 +50,7 @@ void StatusChannel::read_lines() {
 }
 
 bool StatusChannel::take_line(std::string_view line) {
+  if (line == kProgress) return ++progress_asked_ <= kMaxAsked;
   if (!line.starts_with(kFlush) || asked_.size() >= kMaxAsked) return false;
   line.remove_prefix(kFlush.size());
   uint64_t bytes;
@@ -57,14 +60,22 @@ bool StatusChannel::take_line(std::string_view line) {
   return true;
 }
 
-void StatusChannel::update(uint64_t written, bool more) {
-  while (socket_ && !asked_.empty() && asked_.front() <= written) {
-    std::string answer = "OK " + std::to_string(asked_.front()) + "\n";
-    asked_.pop_front();
-    // A client that lets its answers pile up does not want them.
-    if (::send(socket_.get(), answer.data(), answer.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) close();
+void StatusChannel::update(const Progress& progress) {
+  for (; socket_ && progress_asked_ > 0; progress_asked_--) {
+    bool full = progress.open && progress.written < progress.received;
+    answer("WRITTEN " + std::to_string(progress.written) + (full ? " full\n" : "\n"));
   }
-  if (asked_.empty() ? no_more_requests_ : !more) close();
+  while (socket_ && !asked_.empty() && asked_.front() <= progress.written) {
+    answer("OK " + std::to_string(asked_.front()) + "\n");
+    if (socket_) asked_.pop_front();
+  }
+  bool never = std::ranges::any_of(asked_, [&](uint64_t bytes) { return bytes > progress.received; });
+  if (never || (asked_.empty() ? no_more_requests_ : !progress.open)) close();
+}
+
+void StatusChannel::answer(const std::string& line) {
+  // A client that lets its answers pile up does not want them.
+  if (::send(socket_.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) close();
 }
 
 void StatusChannel::close() {
@@ -72,6 +83,7 @@ void StatusChannel::close() {
   loop_->remove(socket_.get());
   socket_.reset();
   asked_.clear();
+  progress_asked_ = 0;
 }
 
 }  // namespace nacre::virtio::vsock

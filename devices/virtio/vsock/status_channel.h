@@ -1,7 +1,10 @@
 // The socket of a client that passed a descriptor: once its stream is up, the client may ask here whether the guest's
 // output has reached the descriptor. Lines of text:
 //   FLUSH <bytes>   answered by "OK <bytes>" once that many bytes from the guest, counted from the stream's start, have
-//                   been written to the descriptor. The socket is closed instead when that can never be.
+//                   been written to the descriptor. The socket is closed instead if the guest has not sent that many
+//                   yet, or if they can never be written: the number may be the guest's own word.
+//   PROGRESS        answered at once by "WRITTEN <bytes>", or "WRITTEN <bytes> full" if the descriptor takes no more
+//                   for now and bytes wait for it.
 // The device closes the socket when the stream has ended. The client may close it at any time; the stream goes on.
 #pragma once
 
@@ -19,20 +22,29 @@ class StatusChannel {
   StatusChannel() = default;
   ~StatusChannel() { close(); }
 
-  // `changed` is called when requests have come in: the owner then calls update().
+  // Where the stream's bytes from the guest are.
+  struct Progress {
+    uint64_t received = 0;  // from the guest
+    uint64_t written = 0;   // of these, in the descriptor
+    bool open = false;      // whether the descriptor may still be written
+  };
+
+  // Takes the client's socket. `changed` is called when requests have come in: the owner then calls update().
   Result<void> open(EventLoop& loop, Fd socket, EventLoop::Task changed);
-  // `written`: bytes that reached the descriptor; `more`: whether others may still follow.
-  void update(uint64_t written, bool more);
+  // Answers what can be answered.
+  void update(const Progress& progress);
   void close();
 
  private:
   void read_lines();
   bool take_line(std::string_view line);
+  void answer(const std::string& line);
 
   EventLoop* loop_ = nullptr;
   Fd socket_;
-  std::string line_;            // a line so far
-  std::deque<uint64_t> asked_;  // FLUSH requests without an answer
+  std::string line_;             // a line so far
+  std::deque<uint64_t> asked_;   // FLUSH requests without an answer, in the order in which they came
+  unsigned progress_asked_ = 0;  // PROGRESS requests without an answer
   bool no_more_requests_ = false;
 };
 

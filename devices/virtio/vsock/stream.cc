@@ -52,6 +52,7 @@ Result<void> Stream::accept_client() {
 
 void Stream::deliver(std::span<const iovec> data) {
   size_t size = total_size(data);
+  received_ += size;
   if (!end_.has_sink()) {
     // The host's end cannot be written (any more): the bytes go nowhere, and the guest is told so.
     connection.forwarded(static_cast<uint32_t>(size));
@@ -132,7 +133,7 @@ void Stream::settle() {
   bool guest_ended = cut_off_ || (connection.guest_shutdown() & kShutdownSend) != 0;
   if (guest_ended && from_guest_.empty()) end_.close_sink();
   if (cut_off_ || (connection.guest_shutdown() & kShutdownReceive) != 0) end_.close_source();
-  status_.update(written_, end_.has_sink());
+  status_.update({.received = received_, .written = written_, .open = end_.has_sink()});
   if (finished()) status_.close();
 }
 

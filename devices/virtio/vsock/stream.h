@@ -78,7 +78,8 @@ class Stream {
   HostEnd end_;
   StatusChannel status_;
   ByteRing from_guest_;
-  uint64_t written_ = 0;  // bytes from the guest that reached the host's end
+  uint64_t received_ = 0;  // bytes from the guest
+  uint64_t written_ = 0;   // of these, in the host's end
   bool joined_ = false;
   bool cut_off_ = false;
 };

@@ -245,6 +245,14 @@ bool Guest::wait(const std::function<bool()>& condition, std::chrono::millisecon
   return true;
 }
 
+void Guest::settle_sent() {
+  bool taken = wait([this] {
+    while (driver_.queue(kTxQueue).pop_used()) in_tx_ -= std::min(in_tx_, 1u);
+    return in_tx_ == 0;
+  });
+  if (!taken) throw std::runtime_error("the device takes no more packets");
+}
+
 std::optional<Packet> Guest::stray(Op op, std::chrono::milliseconds limit) {
   std::optional<Packet> result;
   wait(

@@ -84,6 +84,8 @@ class Guest {
   // Takes what arrives within the time; false where nothing did.
   bool pump(std::chrono::milliseconds limit = std::chrono::milliseconds(20));
   bool wait(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(60));
+  // Waits until the device has taken all packets that were sent.
+  void settle_sent();
   // A packet that belongs to no stream of ours.
   std::optional<Packet> stray(Op op, std::chrono::milliseconds limit = std::chrono::seconds(60));
   std::deque<Packet>& strays() { return strays_; }

@@ -120,6 +120,7 @@ BOOST_AUTO_TEST_CASE(files) {
   ::lseek(output.get(), 10, SEEK_SET);  // a shared offset, as after a shell's `>>`
   auto [out_status, out] = pass(guest, " w", output.dup().value(), 6);
   out->write(data);
+  guest.settle_sent();
   write_text(out_status.get(), "FLUSH " + std::to_string(data.size()) + "\n");
   BOOST_TEST(read_line(out_status.get()) == "OK " + std::to_string(data.size()) + "\n");
   ::lseek(output.get(), 10, SEEK_SET);
@@ -133,6 +134,7 @@ BOOST_AUTO_TEST_CASE(dev_null) {
   BOOST_TEST(at_end(in_status.get()));
   auto [out_status, out] = pass(guest, "", open_file("/dev/null", O_WRONLY).value(), 6);
   out->write(std::string(1 << 20, 'x'));
+  guest.settle_sent();
   write_text(out_status.get(), "FLUSH 1048576\n");
   BOOST_TEST(read_line(out_status.get()) == "OK 1048576\n");
   auto [both_status, both] = pass(guest, "", open_file("/dev/null", O_RDWR).value(), 7);
@@ -210,13 +212,18 @@ BOOST_AUTO_TEST_CASE(flush) {
   Guest guest;
   auto [read, write] = make_pipe().value();
   auto [status, stream] = pass(guest, " w", std::move(write));
-  write_text(status.get(), "FLUSH 0\nFLUSH 5\nFLUSH 250000\n");
+  write_text(status.get(), "FLUSH 0\n");
   BOOST_TEST(read_line(status.get()) == "OK 0\n");
   stream->write("12345");
+  guest.settle_sent();
+  write_text(status.get(), "FLUSH 5\n");
   BOOST_TEST(read_line(status.get()) == "OK 5\n");
   // More than the pipe holds: the answer waits for the reader.
   std::string data = pattern(249'995);
   stream->write(data);
+  guest.settle_sent();
+  write_text(status.get(), "FLUSH 250000\n");
+  guest.loop().post_and_wait([] {});
   BOOST_TEST(::recv(status.get(), nullptr, 0, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC) == -1);
   BOOST_TEST(read_exactly(read.get(), 250'000) == "12345" + data);
   BOOST_TEST(read_line(status.get()) == "OK 250000\n");
@@ -226,12 +233,51 @@ BOOST_AUTO_TEST_CASE(flush) {
   BOOST_TEST(at_end(status.get()));
 }
 
+// The number is the guest's word, and the stream may stay open for ever.
+BOOST_AUTO_TEST_CASE(flush_of_more_than_the_guest_has_sent_is_refused_at_once) {
+  for (const char* line : {"FLUSH 6\n", "FLUSH 4611686018427387904\n", "FLUSH 5\nFLUSH 18446744073709551615\n"}) {
+    Guest guest;
+    auto [read, write] = make_pipe().value();
+    auto [status, stream] = pass(guest, " w", std::move(write));
+    stream->write("12345");
+    guest.settle_sent();
+    write_text(status.get(), line);
+    std::string answers = read_to_end(status.get());
+    BOOST_TEST((answers.empty() || answers == "OK 5\n"));
+    stream->write("67");
+    BOOST_TEST(read_exactly(read.get(), 7) == "1234567");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(progress_tells_what_is_written_and_whether_the_descriptor_is_full) {
+  Guest guest;
+  auto [read, write] = make_pipe().value();
+  auto [status, stream] = pass(guest, " w", std::move(write));
+  write_text(status.get(), "PROGRESS\n");
+  BOOST_TEST(read_line(status.get()) == "WRITTEN 0\n");
+  auto capacity = static_cast<size_t>(::fcntl(read.get(), F_GETPIPE_SZ));
+  std::string data = pattern(capacity + 10'000);
+  stream->write(data);
+  guest.settle_sent();
+  write_text(status.get(), "PROGRESS\nFLUSH " + std::to_string(data.size()) + "\nPROGRESS\n");
+  for (int i = 0; i < 2; i++) {
+    std::string line = read_line(status.get());
+    BOOST_TEST(line.starts_with("WRITTEN "));
+    BOOST_TEST(line.ends_with(" full\n"));
+  }
+  BOOST_TEST((read_exactly(read.get(), data.size()) == data));
+  BOOST_TEST(read_line(status.get()) == "OK " + std::to_string(data.size()) + "\n");
+  write_text(status.get(), "PROGRESS\n");
+  BOOST_TEST(read_line(status.get()) == "WRITTEN " + std::to_string(data.size()) + "\n");
+}
+
 BOOST_AUTO_TEST_CASE(flush_after_the_readers_end) {
   Guest guest;
   auto [read, write] = make_pipe().value();
   auto [status, stream] = pass(guest, " w", std::move(write));
   std::string data = pattern(200'000);
   stream->write(data);
+  guest.settle_sent();
   write_text(status.get(), "FLUSH 200000\n");
   read.reset();
   BOOST_TEST(at_end(status.get()));
@@ -242,16 +288,20 @@ BOOST_AUTO_TEST_CASE(flush_answers_a_client_that_closed_its_writing_side) {
   Guest guest;
   auto [read, write] = make_pipe().value();
   auto [status, stream] = pass(guest, " w", std::move(write));
-  write_text(status.get(), "FLUSH 3\n");
+  std::string data = pattern(200'000);  // more than the pipe holds
+  stream->write(data);
+  guest.settle_sent();
+  write_text(status.get(), "FLUSH 200000\n");
   ::shutdown(status.get(), SHUT_WR);
-  stream->write("abc");
-  BOOST_TEST(read_to_end(status.get()) == "OK 3\n");
+  BOOST_TEST((read_exactly(read.get(), data.size()) == data));
+  BOOST_TEST(read_to_end(status.get()) == "OK 200000\n");
   stream->write("def");
-  BOOST_TEST(read_exactly(read.get(), 6) == "abcdef");
+  BOOST_TEST(read_exactly(read.get(), 3) == "def");
 }
 
 BOOST_AUTO_TEST_CASE(nonsense_on_the_status_channel) {
-  for (const char* line : {"FLUSH\n", "FLUSH x\n", "FLUSH -1\n", "HELLO\n", "FLUSH 1 2\n"}) {
+  for (const char* line :
+       {"FLUSH\n", "FLUSH x\n", "FLUSH -1\n", "HELLO\n", "FLUSH 1 2\n", "PROGRESS 1\n", "progress\n"}) {
     Guest guest;
     auto [read, write] = make_pipe().value();
     auto [status, stream] = pass(guest, " w", std::move(write));

@@ -25,6 +25,11 @@ using Clock = std::chrono::steady_clock;
 // After the control connection's end, vmm's own end is given this long before it counts as ended anyway.
 constexpr int kVmEndMs = 2'000;
 
+// How often vmm is asked about output that is not written yet, and after how many questions in a row without a sign
+// that it writes it is given up.
+constexpr std::chrono::milliseconds kQuestionInterval{2'000};
+constexpr int kMaxUnanswered = 5;
+
 bool leads_anywhere(int fd) {
   struct stat info;
   if (::fstat(fd, &info) < 0) return false;
@@ -115,6 +120,8 @@ Result<std::optional<Json>> Session::next_reply() {
     Exited exited;
     exited.exit.status = static_cast<int>(TRY(protocol::integer_field(message, "status", 0, 255)));
     exited.exit.signal = static_cast<int>(TRY(protocol::integer_field(message, "signal", 0, SIGRTMAX)));
+    // No process ends by a signal that stops it, or does nothing; the stand-in would not either.
+    if (exited.exit.signal != 0 && !ends_process(exited.exit.signal)) exited.exit.signal = SIGKILL;
     exited.message = std::move(message);
     exited_ = std::move(exited);
   }
@@ -199,20 +206,47 @@ void Session::tell_guest(Json message) {
   if (!sent) log_debug(message["type"].get<std::string>() + " not forwarded: " + sent.error().message());
 }
 
-// Until all output that the guest sent is in the caller's descriptors, however slowly the caller reads.
-void Session::flush() {
-  std::vector<pollfd> fds{{vmm_pidfd_, POLLIN, 0}};
+void Session::request_flush() {
   for (Output& output : outputs_) {
-    bool asked = output.stream.request_flush(number_at(exited_->message, output.count)).has_value();
-    fds.push_back({asked ? output.stream.fd() : -1, POLLIN, 0});
+    if (!output.stream.request_flush(number_at(exited_->message, output.count))) output.ended = true;
   }
-  auto waiting = [&] { return std::any_of(fds.begin() + 1, fds.end(), [](const pollfd& fd) { return fd.fd >= 0; }); };
-  while (waiting()) {
-    if (::poll(fds.data(), fds.size(), -1) < 0) continue;
-    for (size_t i = 1; i < fds.size(); i++) {
-      if (fds[i].revents != 0 && outputs_[i - 1].stream.flushed()) fds[i].fd = -1;
+}
+
+// Asks about the outputs that are still being written. Returns whether vmm has written since it was asked last, or had
+// to wait for a reader.
+bool Session::ask_progress() {
+  bool moved = false;
+  for (Output& output : outputs_) {
+    if (output.ended) continue;
+    moved = output.stream.take_progress() || moved;
+    (void)output.stream.request_progress();  // a channel that has ended is readable
+  }
+  return moved;
+}
+
+// Waits until all output that the guest sent is in the caller's descriptors, however slowly the caller reads. A vmm
+// that says nothing, though it could write, is not waited for: it may hang. That is counted in questions and not by the
+// clock: while a host's cgroup is frozen nobody answers.
+void Session::flush(int signal_fd) {
+  request_flush();
+  int unanswered = 0;
+  auto next_question = Clock::now() + kQuestionInterval;
+  for (;;) {
+    std::vector<pollfd> fds{{vmm_pidfd_, POLLIN, 0}, {signal_fd, POLLIN, 0}};
+    for (const Output& output : outputs_) fds.push_back({output.ended ? -1 : output.stream.fd(), POLLIN, 0});
+    if (std::ranges::all_of(outputs_, &Output::ended)) return;
+    if (::poll(fds.data(), fds.size(), remaining_ms(next_question)) < 0) continue;
+    for (size_t i = 0; i < outputs_.size(); i++) {
+      if (fds[i + 2].revents == 0) continue;
+      outputs_[i].stream.read_answers();
+      outputs_[i].ended = outputs_[i].stream.is_flushed();
     }
     if (fds[0].revents != 0) return;
+    if (fds[1].revents != 0) (void)read_signal(signal_fd);  // the process has ended: as for a zombie
+    if (remaining_ms(next_question) > 0) continue;
+    unanswered = ask_progress() ? 0 : unanswered + 1;
+    if (unanswered > kMaxUnanswered) return log_warn("the VM does not write out what the container has sent");
+    next_question = Clock::now() + kQuestionInterval;
   }
 }
 
@@ -225,7 +259,7 @@ ProcessExit Session::run(int signal_fd) {
       return kKilled;
     }
     if (exited_) {
-      flush();
+      flush(signal_fd);
       return exited_->exit;
     }
     if (*reply) {  // to what we forwarded: who sent it is not here to be told

@@ -57,7 +57,7 @@ class Session {
   // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
   Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
 
-  // Forwards the signals that `signal_fd` gives until the process has ended and its output is written out.
+  // Forwards the signals that `signal_fd` gives until the process has ended, and waits until its output is written out.
   // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
   ProcessExit run(int signal_fd);
   // Whether it was the guest that said how the process ended.
@@ -73,7 +73,9 @@ class Session {
   void call_on_readable();
   void forward_signal(int signal_fd);
   void tell_guest(nlohmann::json message);
-  void flush();
+  void flush(int signal_fd);
+  void request_flush();
+  bool ask_progress();
 
   struct Exited {
     ProcessExit exit;
@@ -82,7 +84,8 @@ class Session {
   // Something of ours that vmm writes to.
   struct Output {
     Stream stream;
-    std::string count;  // JSON pointer into "exited": how many bytes there are
+    std::string count;   // JSON pointer into "exited": how many bytes there are
+    bool ended = false;  // all is written, or nothing more will be
   };
 
   Fd control_;
@@ -108,6 +111,9 @@ struct Signal {
 };
 // The next signal that somebody sent us; none if it was only a child's end.
 std::optional<Signal> read_signal(int signal_fd);
+
+// Returns whether the default action of a signal is to end the process (signal(7)).
+bool ends_process(int signal);
 
 // Ends this process as the container's process ended: with its status, or by its signal.
 [[noreturn]] void end_like(const ProcessExit& exit);

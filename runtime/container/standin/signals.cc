@@ -25,6 +25,22 @@ std::optional<Signal> read_signal(int signal_fd) {
   return signal;
 }
 
+bool ends_process(int signal) {
+  switch (signal) {
+    case SIGCHLD:
+    case SIGCONT:
+    case SIGURG:
+    case SIGWINCH:
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+      return false;
+    default:
+      return signal > 0 && signal <= SIGRTMAX;
+  }
+}
+
 void end_like(const ProcessExit& exit) {
   if (exit.signal != 0) {
     // The core that the signal may ask for would be the stand-in's, not the container's.
@@ -37,7 +53,7 @@ void end_like(const ProcessExit& exit) {
     ::sigemptyset(&only);
     ::sigaddset(&only, exit.signal);
     ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
-    ::_exit(128 + exit.signal);  // a signal whose default is not to end a process
+    ::_exit(128 + exit.signal);  // the C library keeps two signals for itself
   }
   ::_exit(exit.status);
 }

@@ -1,0 +1,94 @@
+"""What a guest that lies can do to the commands and the stand-in: nothing."""
+
+import os
+import signal
+
+from support import FAKE_VMM, PATIENCE, CommandTest, alive, main
+
+HOSTILE_VMM = os.path.join(os.path.dirname(FAKE_VMM), "hostile_vmm.py")
+
+
+class Hostile(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.environment["NACRE_VMM"] = HOSTILE_VMM
+
+    def run_one(self, name, how, *args):
+        self.environment["FAKE_VMM_HOSTILE"] = how
+        self.write(*args)
+        with open(os.path.join(self.scratch, "out"), "wb") as out:
+            process = self.start_nacre("run", "-d", "-b", self.bundle, name, stdout=out)
+            self.assertEqual(process.wait(PATIENCE), 0)
+        return self.record(name)["standin"]["pid"]
+
+    def ends_with(self, pid):
+        self.assert_gone(pid)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def test_kill_ends_a_container_whatever_the_guest_answers(self):
+        cases = {"a": ("ok",), "b": ("ESRCH",), "c": ("silent",), "d": ("ok", "--all"), "e": ("ESRCH", "--all")}
+        pids = {name: self.run_one(name, f"kill={how[0]}", "sleep", "100") for name, how in cases.items()}
+        vmms = [self.record(name)["vmm"]["pid"] for name in cases]
+        kills = [self.start_nacre("kill", *how[1:], name, "KILL") for name, how in cases.items()]
+        for kill in kills:
+            self.assertEqual(kill.wait(PATIENCE), 0)
+        for name, pid in pids.items():
+            self.assertEqual(self.state(name)["status"], "stopped")
+            self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
+        for vmm in vmms:
+            self.assert_gone(vmm)
+
+    def test_kill_ends_one_of_those_in_a_vm_and_then_the_other(self):
+        first = self.run_one("a", "kill=ok", "sleep", "100")
+        for namespace in self.config["linux"]["namespaces"]:
+            if namespace["type"] == "pid":
+                namespace["path"] = f"/proc/{first}/ns/pid"
+        second = self.run_one("b", "kill=ok", "sleep", "100")
+        vmm = self.record("a")["vmm"]["pid"]
+        self.assertEqual(self.record("b")["vmm"]["pid"], vmm)
+        self.nacre("kill", "b", "KILL")
+        self.assertEqual(self.ends_with(second), -signal.SIGKILL)
+        self.assertEqual(self.state("b")["status"], "stopped")
+        self.assertEqual(self.state("a")["status"], "running")
+        self.nacre("kill", "a", "KILL")
+        self.assertEqual(self.ends_with(first), -signal.SIGKILL)
+        self.assert_gone(vmm)
+
+    def test_an_end_by_a_signal_that_ends_nothing_is_a_kill(self):
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGTSTP, signal.SIGWINCH, 65, 200):
+            pid = self.run_one(f"c{number}", f"signal={int(number)}", "true")
+            self.assertEqual(self.ends_with(pid), -signal.SIGKILL, number)
+        for number in (signal.SIGTERM, 34, 64):
+            pid = self.run_one(f"c{int(number)}", f"signal={int(number)}", "true")
+            self.assertEqual(self.ends_with(pid), -number)
+        self.run_one("a", f"signal={int(signal.SIGSTOP)}", "sleep", "100")
+        self.assertEqual(self.nacre("exec", "a", "true", check=False).returncode, 128 + signal.SIGKILL)
+
+    def test_output_that_is_never_written_keeps_no_standin(self):
+        pid = self.run_one("a", f"sent={1 << 62} flush=silent", "sh", "-c", "exit 3")
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(self.ends_with(pid), 3)
+
+    def test_output_whose_reader_is_slow_is_waited_for(self):
+        self.environment["FAKE_VMM_LOG"] = log = os.path.join(self.scratch, "log")
+        pid = self.run_one("a", "sent=5 flush=full", "sh", "-c", "exit 3")
+
+        def asked():
+            with open(log) as file:
+                return file.read().count("PROGRESS\n")
+
+        self.wait_until(lambda: asked() > 7, "vmm was asked again and again")
+        self.assertTrue(alive(pid))
+        os.kill(pid, signal.SIGTERM)  # read, but the process has ended
+        def pending():
+            with open(f"/proc/{pid}/status") as file:
+                return any(line.startswith("ShdPnd") and int(line.split()[1], 16) for line in file)
+
+        self.wait_until(lambda: not pending(), "the signal is read")
+        self.assertTrue(alive(pid))
+        os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+        self.assertEqual(self.ends_with(pid), 3)
+
+
+if __name__ == "__main__":
+    main()

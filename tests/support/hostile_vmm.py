@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""The fake VM with a guest, or a vmm, that lies. FAKE_VMM_HOSTILE says how, in words:
+
+  kill=ok, kill=ESRCH, kill=silent   answers so to each request to kill, and does nothing
+  signal=N                           ends "by" that signal, whatever its process did
+  sent=N                             says that so many bytes went to stdout
+  flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
+"""
+import os
+import threading
+
+import fake_vmm
+
+HOW = dict(word.split("=") for word in os.environ.get("FAKE_VMM_HOSTILE", "").split())
+honest_answer, honest_send = fake_vmm.answer, fake_vmm.send
+
+
+def answer(sock, request):
+    if request["type"] != "kill" or "kill" not in HOW:
+        return honest_answer(sock, request)
+    if HOW["kill"] == "ESRCH":
+        raise OSError(3, "container not running")
+    if HOW["kill"] == "silent":
+        threading.Event().wait()
+    return {"type": "ok"}
+
+
+def send(sock, message):
+    if message["type"] == "exited":
+        message["signal"] = int(HOW.get("signal", message["signal"]))
+        message["sent"]["stdout"] = int(HOW.get("sent", 0))
+    honest_send(sock, message)
+
+
+def status_channel(sock):
+    while True:
+        words, _ = fake_vmm.read_line(sock)
+        if log := os.environ.get("FAKE_VMM_LOG"):
+            with open(log, "a") as file:
+                file.write(words[0] + "\n")
+        if words[0] == "PROGRESS" and HOW["flush"] == "full":
+            sock.sendall(b"WRITTEN 0 full\n")
+
+
+def resize(sock, config):
+    """The machine's control socket, which lets containers join."""
+    def serve(client):
+        while client.recv(512):
+            client.sendall(b"size memory=1 present=1 max_memory=1 cpus=1 max_cpus=1")
+
+    while True:
+        threading.Thread(target=serve, args=(sock.accept()[0],), daemon=True).start()
+
+
+fake_vmm.answer, fake_vmm.send, fake_vmm.resize = answer, send, resize
+if "flush" in HOW:
+    fake_vmm.status_channel = status_channel
+fake_vmm.main()

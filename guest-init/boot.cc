@@ -38,13 +38,13 @@ constexpr MountEntry kMounts[] = {
 };
 
 constexpr rlim_t kOpenFiles = 1 << 20;
-constexpr std::string_view kMostOpenFiles = "1073741816";  // as systemd has it: a caller's own limit may be as high
+constexpr std::string_view kMostOpenFiles = "1073741816";  // systemd's value: a caller's own limit may be as high
 constexpr const char* kHostname = "nacre";
 constexpr int kDeathPolls = 100;
 constexpr useconds_t kDeathPollMicroseconds = 10'000;
 
-// The initramfs itself is the root of all mounts and cannot be pivoted away from (pivot_root(2), "rootfs"). A second
-// view of it on top of it can.
+// Mounts a second view of the initramfs on top of it. The initramfs itself is the root of all mounts, which nobody can
+// pivot away from (pivot_root(2), "rootfs").
 Result<void> make_pivotable_root() {
   constexpr const char* kView = "/root";
   ::mkdir(kView, 0755);
@@ -67,14 +67,14 @@ Result<void> enable_controllers() {
   return write_all(control.get(), words);
 }
 
-// As on a host with much memory: the machine is about as large as its container's limit, and by its heuristic the
-// kernel would refuse what the container merely reserves beyond that. The limit is the cgroup's to enforce.
+// Lets processes reserve memory as on a large host. The machine is about as large as its container's limit, and by its
+// heuristic the kernel would refuse what the container merely reserves beyond that. The cgroup enforces the limit.
 Result<void> allow_overcommit() {
   Fd file = TRY(open_file("/proc/sys/vm/overcommit_memory", O_WRONLY));
   return write_all(file.get(), "1");
 }
 
-// What a container can do without is a line on the console, not the end.
+// Reports the failure of a step that containers can do without; the machine goes on.
 void try_step(const char* what, const Result<void>& result) {
   if (!result) log_warn(std::string(what) + ": " + result.error().message());
 }
@@ -107,7 +107,7 @@ Result<void> set_up_machine() {
       return fail_errno(std::string("mount ") + entry.type + " on " + entry.target);
     }
   }
-  // As an init of the host does.
+  // An init on a host does the same.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) < 0) return fail_errno("make / shared");
   try_step("fs.nr_open", [] -> Result<void> {
     Fd file = TRY(open_file("/proc/sys/fs/nr_open", O_WRONLY));
@@ -133,7 +133,7 @@ Result<void> mount_share() {
 
 void power_off() {
   ::kill(-1, SIGKILL);
-  // What they had written counts; but one that cannot die does not keep the machine.
+  // Processes get time to die, so that their writes are complete; but one that cannot die does not keep the machine up.
   for (int i = 0; i < kDeathPolls; i++) {
     pid_t pid;
     while ((pid = ::waitpid(-1, nullptr, WNOHANG)) > 0) {

@@ -1,15 +1,16 @@
-// The machine's own setup, before there are containers, and its end.
+// Sets the machine up, before there are containers, and ends it.
 #pragma once
 
 #include "base/result.h"
 
 namespace nacre::guest {
 
-// Log lines go to the console, or where there is none to the kernel's log.
+// Makes log lines go to the console, or to the kernel's log if there is no console.
 void set_up_console();
-// Root that can be pivoted away from, kernel file systems, cgroup controllers, loopback, limits.
+// Prepares what containers need: a root that can be pivoted away from, kernel file systems, cgroup controllers, the
+// loopback interface, limits.
 Result<void> set_up_machine();
-// The host's directory at kShareMountPoint.
+// Mounts the host's share at kShareMountPoint.
 Result<void> mount_share();
 // Ends every process, writes everything back, powers off. Does not return.
 [[noreturn]] void power_off();

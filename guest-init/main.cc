@@ -17,7 +17,7 @@ namespace {
 using namespace nacre;
 using namespace nacre::guest;
 
-// Until the host has had enough.
+// Serves until the host has closed the primary connection and all others that have made containers.
 Result<void> serve() {
   TRY_CONTEXT(set_up_machine(), "set up the machine");
   TRY(mount_share());

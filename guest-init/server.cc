@@ -12,29 +12,44 @@ namespace nacre::guest {
 
 namespace {
 
+using Answer = ContainerTable::Answer;
+
+template <typename Request>
+using Handler = Answer (ContainerTable::*)(ConnectionId, Request);
+
+template <typename Request, Handler<Request> handler>
+Answer handle(ContainerTable& table, ConnectionId connection, const Json& message) {
+  return (table.*handler)(connection, TRY(protocol::decode<Request>(message)));
+}
+
 struct RequestEntry {
   std::string_view type;
-  ContainerTable::Answer (ContainerTable::*handler)(ConnectionId, const Json&);
+  Answer (*handle)(ContainerTable&, ConnectionId, const Json&);
 };
 
+template <typename Request, Handler<Request> handler>
+constexpr RequestEntry entry() {
+  return {Request::kType, handle<Request, handler>};
+}
+
 constexpr RequestEntry kRequests[] = {
-    {"create", &ContainerTable::create},
-    {"start", &ContainerTable::start},
-    {"exec", &ContainerTable::exec},
-    {"release", &ContainerTable::release},
-    {"kill", &ContainerTable::kill},
-    {"resize", &ContainerTable::resize},
-    {"state", &ContainerTable::state},
-    {"delete", &ContainerTable::remove},
-    {"pause", &ContainerTable::pause},
-    {"resume", &ContainerTable::resume},
-    {"processes", &ContainerTable::processes},
-    {"procfs", &ContainerTable::procfs},
-    {"statistics", &ContainerTable::statistics},
-    {"watch", &ContainerTable::watch},
-    {"update", &ContainerTable::update},
-    {"mount", &ContainerTable::mount},
-    {"unmount", &ContainerTable::unmount},
+    entry<protocol::Create, &ContainerTable::create>(),
+    entry<protocol::Start, &ContainerTable::start>(),
+    entry<protocol::Exec, &ContainerTable::exec>(),
+    entry<protocol::Release, &ContainerTable::release>(),
+    entry<protocol::Kill, &ContainerTable::kill>(),
+    entry<protocol::Resize, &ContainerTable::resize>(),
+    entry<protocol::State, &ContainerTable::state>(),
+    entry<protocol::Delete, &ContainerTable::remove>(),
+    entry<protocol::Pause, &ContainerTable::pause>(),
+    entry<protocol::Resume, &ContainerTable::resume>(),
+    entry<protocol::Processes, &ContainerTable::processes>(),
+    entry<protocol::Procfs, &ContainerTable::procfs>(),
+    entry<protocol::Statistics, &ContainerTable::statistics>(),
+    entry<protocol::Watch, &ContainerTable::watch>(),
+    entry<protocol::Update, &ContainerTable::update>(),
+    entry<protocol::Mount, &ContainerTable::mount>(),
+    entry<protocol::Unmount, &ContainerTable::unmount>(),
 };
 
 const RequestEntry* find_request(std::string_view type) {
@@ -62,7 +77,6 @@ Server::Server(EventLoop& loop, Transport& transport, TableConfig config)
                         }}) {}
 
 Server::~Server() {
-  *alive_ = false;
   if (listener_.fd) loop_.remove(listener_.fd.get());
   if (child_signal_) loop_.remove(child_signal_.get());
 }
@@ -94,7 +108,7 @@ void Server::reap() {
   while (::read(child_signal_.get(), &ignored, sizeof(ignored)) > 0) {
   }
   for (;;) {
-    // Looked at first and reaped after: until then nobody else can have the pid.
+    // The process is reaped after its end was handled: until then no other process can have the pid.
     siginfo_t info{};
     if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0) break;
     bool exited = info.si_code == CLD_EXITED;
@@ -130,26 +144,23 @@ void Server::on_close(ConnectionId connection) {
   table_.on_connection_closed(connection);
   if (connection == primary_) primary_ = kNoConnection;
   if (primary_ == kNoConnection && on_end_ && !table_.is_in_use()) on_end_();
-  // Its own call is still on the stack.
-  loop_.post([this, alive = alive_, connection] {
-    if (*alive) connections_.erase(connection);
-  });
+  // The connection's own function is still on the stack.
+  loop_.post(alive_.guard([this, connection] { connections_.erase(connection); }));
 }
 
 ContainerTable::Answer Server::dispatch(ConnectionId connection, const Json& request) {
-  std::string type = TRY(protocol::string_field(request, "type"));
-  const RequestEntry* entry = find_request(type);
+  const RequestEntry* entry = find_request(protocol::type_of(request));
   if (entry == nullptr) {
     connections_[connection]->refuse("unknown request");
     return std::nullopt;
   }
-  return (table_.*entry->handler)(connection, request);
+  return entry->handle(table_, connection, request);
 }
 
 void Server::on_request(ConnectionId connection, const Json& request) {
   auto answer = dispatch(connection, request);
   if (answer && !*answer) return;
-  Json reply = answer ? std::move(**answer) : protocol::error_message(answer.error().message(), answer.error().code());
+  Json reply = answer ? std::move(**answer) : protocol::encode(protocol::ErrorReply::from(answer.error()));
   connections_[connection]->reply(reply);
 }
 

@@ -1,10 +1,11 @@
-// guest-init as the host sees it: the control port, the primary connection, and behind them the containers.
+// What the host sees of guest-init: the control port, the primary connection, and behind them the containers.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 
+#include "base/alive.h"
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
@@ -21,7 +22,8 @@ class Server {
   static Result<std::unique_ptr<Server>> create(EventLoop& loop, Transport& transport, TableConfig config);
   ~Server();
 
-  // `on_end`: the host has closed it, and the connections of all others who have made containers here.
+  // Takes the primary connection. `on_end` is called when the host has closed it, and all other connections that have
+  // made containers.
   Result<void> add_primary(Fd socket, std::function<void()> on_end);
 
  private:
@@ -44,7 +46,7 @@ class Server {
   ContainerTable table_;
   ConnectionId primary_ = kNoConnection;
   std::function<void()> on_end_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  Alive alive_;
 };
 
 }  // namespace nacre::guest

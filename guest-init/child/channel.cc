@@ -20,12 +20,12 @@ struct Header {
   int code;
 };
 
-// write(2), which a seccomp filter is not likely to forbid.
+// Uses write(2), which a seccomp filter is not likely to forbid.
 void put(int control, Header header, std::string_view text) {
   std::string message(sizeof(header), '\0');
   std::memcpy(message.data(), &header, sizeof(header));
   message += text.substr(0, kMaxText);
-  // If guest-init is gone there is nobody to tell, and no machine either.
+  // If guest-init is gone, so is the machine, and nobody is left to be told.
   [[maybe_unused]] ssize_t n = ::write(control, message.data(), message.size());
 }
 

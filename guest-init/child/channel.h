@@ -24,11 +24,11 @@ struct ChildMessage {
 Result<void> report_terminal(int control, int master);
 void report_ready(int control);
 void report_error(int control, const Error& error);
-// False: guest-init has given up this child.
+// Waits for the byte; returns false if guest-init has given up this child.
 bool wait_for_go(int control);
 
 bool send_go(int control);
-// The next message; nothing if there is none yet.
+// Returns the next message; nothing if there is none yet.
 std::optional<ChildMessage> receive_child_message(int control);
 
 }  // namespace nacre::guest

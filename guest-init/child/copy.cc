@@ -1,4 +1,4 @@
-// Copying a directory into another, for tmpcopyup. The image may hold anything: no symbolic link is followed.
+// Copies a directory into another, for tmpcopyup. The image may hold anything: no symbolic link is followed.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/sendfile.h>
@@ -54,12 +54,12 @@ Result<void> copy_entry(int from, int to, const char* name, int depth) {
   } else if (S_ISLNK(status.st_mode)) {
     TRY(copy_link(from, to, name));
   } else if (S_ISSOCK(status.st_mode)) {
-    return {};  // of a program that does not listen there
+    return {};  // a socket of a program that does not listen there
   } else if (::mknodat(to, name, status.st_mode, status.st_rdev) < 0) {
     return fail_errno("mknod");
   }
   if (::fchownat(to, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW) < 0) return fail_errno("chown");
-  // After the owner, whose change takes set-id bits away.
+  // The mode comes after the owner, whose change takes set-id bits away.
   if (!S_ISLNK(status.st_mode) && ::fchmodat(to, name, status.st_mode & 07777, 0) < 0) return fail_errno("chmod");
   return {};
 }

@@ -14,7 +14,7 @@ namespace nacre::guest {
 
 namespace {
 
-// The capabilities that this kernel knows: asking it for others is an error.
+// Returns the capabilities that this kernel knows: it refuses to be asked for others.
 uint64_t known_capabilities() {
   uint64_t known = 0;
   for (unsigned long number = 0; number < 64 && ::prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++) {
@@ -41,8 +41,8 @@ Result<void> set_capabilities(const Capabilities& wanted, uint64_t known) {
   }
   if (::syscall(SYS_capset, &header, data.data()) < 0) return fail_errno("set capabilities");
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return fail_errno("clear ambient capabilities");
-  // The kernel raises only what is permitted and inheritable. What else is asked for has no effect, as with runc, whose
-  // own template asks for ambient capabilities without inheritable ones.
+  // The kernel raises only what is permitted and inheritable. Asking for more has no effect, as under runc, whose own
+  // template asks for ambient capabilities without inheritable ones.
   uint64_t ambient = wanted.ambient & wanted.permitted & wanted.inheritable & known;
   for (unsigned long number = 0; number < 64; number++) {
     if (!(ambient >> number & 1)) continue;
@@ -62,11 +62,11 @@ Result<void> set_ids(const ProcessSpec& process) {
   return {};
 }
 
-// A working directory from outside of the container's root would be a way out.
+// Checks that the working directory is in the container's root: one outside would be a way out.
 Result<void> check_directory() {
   std::array<char, PATH_MAX> path;
   long length = ::syscall(SYS_getcwd, path.data(), path.size());
-  // A filter may refuse the call. Nothing that leads out of the root is open then either (close_others).
+  // A seccomp filter may refuse the call. Even then no descriptor that leads out of the root is open (close_others).
   if (length < 0) return errno == EPERM || errno == ENOSYS ? Result<void>{} : fail_errno("getcwd");
   if (path[0] != '/') return fail("current directory is outside of the container's root", EPERM);
   return {};
@@ -77,7 +77,7 @@ Result<void> check_directory() {
 Result<void> become_user(const ProcessSpec& process) {
   uint64_t known = known_capabilities();
   TRY(drop_bounding_set(process.capabilities.bounding, known));
-  // Tried with root's rights first and the user's own second: a directory may be open to only one of them.
+  // Tries with root's rights first and the user's own second: a directory may be open to only one of them.
   bool changed = ::chdir(process.cwd.c_str()) == 0;
   TRY(set_ids(process));
   if (!changed && ::chdir(process.cwd.c_str()) < 0)

@@ -24,10 +24,10 @@ struct Link {
 };
 
 constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},  // where the kernel has that
+                           {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},  // if the kernel has it
                            {"ptmx", "pts/ptmx"}};
 
-// The machine's own node for a device: "/dev/null" for c 1:3.
+// Returns the machine's own node for a device, for example "/dev/null" for c 1:3.
 Result<std::string> guest_node(const DeviceSpec& device) {
   std::string number = std::to_string(device.major) + ":" + std::to_string(device.minor);
   const char* kind = device.type == S_IFBLK ? "block" : "char";
@@ -52,15 +52,15 @@ Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const Fd&
   return {};
 }
 
-// `node` is what takes the device's place where it cannot be made.
+// Makes a device. `node` is mounted in its place if it cannot be made.
 Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) {
   Fd directory = TRY(root.make_directory(parent_path(device.path)));
   std::string name = base_name(device.path);
   dev_t number = makedev(device.major, device.minor);
   if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
-    if (errno == EEXIST) return {};  // the image's, or a second mention
+    if (errno == EEXIST) return {};  // the image has it, or it was named twice
     if (errno != EPERM || device.type == S_IFIFO) return fail_errno("mknod");
-    // One of the default devices, which the machine has.
+    // The machine has the default devices.
     if (!node) node = TRY(clone_node(TRY(guest_node(device))));
     return bind_device(root, device, node);
   }
@@ -73,7 +73,7 @@ Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) 
 
 Result<void> make_links(const Rootfs& root) {
   Fd dev = TRY(root.make_directory("/dev"));
-  // Of the container's own devpts, whatever the image has there.
+  // Leads to the container's own devpts, whatever the image has there.
   if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT) return fail_errno("remove /dev/ptmx of the image");
   for (const auto& link : kLinks) {
     if (link.name == std::string_view("core") && ::access(link.target, F_OK) < 0) continue;
@@ -87,7 +87,7 @@ Result<void> make_links(const Rootfs& root) {
 }  // namespace
 
 Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes) {
-  // The caller's first: it may want another mode or owner for a standard one.
+  // The caller's devices come first: it may want another mode or owner for a standard one.
   for (size_t i = 0; i < devices.size(); i++) {
     TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1)), "device " + devices[i].path);
   }

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kSetupFailed = 1;
 
-// What is open moves above the numbers that the process is to have.
+// Moves the open descriptors above the numbers that the process is to have.
 Result<void> make_room(ChildPlan& plan) {
   int limit = static_cast<int>(plan.descriptors.size());
   auto move = [&](int& fd) -> Result<void> {
@@ -50,7 +50,7 @@ Result<void> set_descriptors(const ChildPlan& plan) {
       null = TRY(open_file("/dev/null", number == 0 ? O_RDONLY : O_WRONLY));
       fd = null.get();
     }
-    // That of /dev/null may have this very number by chance.
+    // The descriptor of /dev/null may have this very number by chance.
     if (fd == number ? ::fcntl(null.release(), F_SETFD, 0) < 0 : ::dup2(fd, number) < 0) return fail_errno("dup2");
   }
   for (int fd : plan.descriptors) {
@@ -59,9 +59,11 @@ Result<void> set_descriptors(const ChildPlan& plan) {
   return {};
 }
 
-// A session keyring of the container's own, as runc makes it: found by its name, so that exec'ed processes are in it.
+// Joins the container's own session keyring, as under runc. It is found by its name, so that exec'ed processes are in
+// it.
 Result<void> join_keyring(const ProcessSpec& process) {
-  constexpr long kPermissions = 0x3f1b0000;  // all for who has it; its user may also search, or could not join it
+  constexpr long kPermissions =
+      0x3f1b0000;  // all for its possessor; its user may also search, since he could not join it otherwise
   if (process.session_keyring.empty()) return {};
   long id = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, process.session_keyring.c_str());
   if (id < 0 && errno == ENOSYS) return {};  // a kernel without keys
@@ -69,7 +71,7 @@ Result<void> join_keyring(const ProcessSpec& process) {
   return {};
 }
 
-// What every process needs first, and needs root's rights for.
+// Does what every process needs first, with root's rights.
 Result<void> begin(ChildPlan& plan, const ProcessSpec& process) {
   // Processes of the container could otherwise take hold of this one while it is still a copy of guest-init.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -94,7 +96,7 @@ Result<void> write_sysctls(int proc, const std::vector<std::pair<std::string, st
   return {};
 }
 
-// In a container that is built.
+// Opens the terminal of a process whose container is built already.
 Result<std::optional<Terminal>> open_own_terminal(const ProcessSpec& process) {
   if (!process.terminal) return std::nullopt;
   Rootfs root(TRY(open_file("/", O_PATH | O_DIRECTORY)));
@@ -102,13 +104,13 @@ Result<std::optional<Terminal>> open_own_terminal(const ProcessSpec& process) {
 }
 
 Result<std::optional<Terminal>> build_container(const ContainerSpec& spec, const ChildPlan& plan) {
-  // The machine's own /proc: the container may have none, or one that lies.
+  // Uses the machine's own /proc: the container may have none, or one that lies.
   Fd proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   // Only now, in the container's cgroup, does a new namespace have that as its root.
   if ((spec.own_namespaces() & CLONE_NEWCGROUP) && ::unshare(CLONE_NEWCGROUP) < 0) return fail_errno("unshare cgroup");
   std::optional<Terminal> terminal;
   if (spec.joined & CLONE_NEWNS) {
-    // The root file system, and all else, is the other container's.
+    // The root file system and all mounts are the other container's.
     TRY(join_mounts(plan));
     terminal = TRY(open_own_terminal(spec.process));
   } else {
@@ -124,7 +126,7 @@ Result<std::optional<Terminal>> build_container(const ContainerSpec& spec, const
   return terminal;
 }
 
-// As an exec'ed process, which finds the container built.
+// Sets up an exec'ed process, which finds the container built.
 Result<std::optional<Terminal>> join_container(const ProcessSpec& process, const ChildPlan& plan) {
   TRY(join_namespaces(plan));
   return open_own_terminal(process);
@@ -142,7 +144,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   ::_exit(kSetupFailed);
 }
 
-// The terminal's master is guest-init's from here on.
+// Hands the terminal's master to guest-init.
 Result<void> take_and_report(const std::optional<Terminal>& terminal, const ChildPlan& plan) {
   if (!terminal) return {};
   TRY(take_terminal(*terminal));
@@ -169,10 +171,10 @@ Result<void> take_and_report(const std::optional<Terminal>& terminal, const Chil
   if (process.seccomp && process.no_new_privileges) {
     if (auto installed = install_seccomp(*process.seccomp); !installed) give_up(plan, installed.error());
   }
-  // Under the filter, as under runc.
+  // The filter holds for the hooks too, as under runc.
   if (auto run = run_start_hooks(hooks, env); !run) give_up(plan, run.error());
   ::execve(program->c_str(), argv.data(), envp.data());
-  // As under runc the container has started by now: who looks at its output is told.
+  // As under runc, the container has started by now: its output tells what failed.
   std::string line = "exec " + *program + ": " + describe_errno(errno) + "\n";
   (void)write_all(STDERR_FILENO, line);
   ::_exit(kSetupFailed);
@@ -200,7 +202,7 @@ std::string environment_value(const ProcessSpec& process, std::string_view name)
   return found;
 }
 
-// The sixth field of the line in /etc/passwd whose third is `uid`.
+// Returns the home directory: the sixth field of the line in /etc/passwd whose third field is `uid`.
 std::string home_of(uid_t uid) {
   auto text = read_file("/etc/passwd");
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
@@ -255,7 +257,7 @@ Result<std::string> find_program(const ProcessSpec& process) {
 }
 
 std::vector<std::string> complete_environment(const ProcessSpec& process) {
-  // As setenv(3) would: each name once, where it came first, with its last value.
+  // Each name comes once, where it came first, with its last value, as setenv(3) would have it.
   std::vector<std::string> env;
   auto set = [&env](const std::string& variable) {
     std::string_view name = std::string_view(variable).substr(0, variable.find('=') + 1);

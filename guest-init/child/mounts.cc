@@ -12,10 +12,10 @@
 
 #include "base/mount.h"
 #include "guest-init/child/child.h"
-#include "guest-init/protocol/mount_options.h"
+#include "oci/mount_options.h"
 
-// The new mount calls throughout: a mount is made and given its attributes while it is attached nowhere, and then
-// attached to a descriptor that was resolved inside the root. No path is looked up twice.
+// Uses the new mount calls throughout: a mount is made and given its attributes while it is attached nowhere, and is
+// then attached to a descriptor that was resolved inside the root. No path is looked up twice.
 
 namespace nacre::guest {
 
@@ -31,7 +31,7 @@ Result<void> set_attributes(int mount, uint64_t set, uint64_t clear, bool recurs
   return {};
 }
 
-// A detached copy of what is mounted at a path.
+// Attaches a detached mount at a place that was resolved before.
 Result<void> attach(int mount, int target) {
   if (::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
     return fail_errno("attach");
@@ -39,8 +39,8 @@ Result<void> attach(int mount, int target) {
   return {};
 }
 
-// As runc, for the sake of a /proc that shows what it should: nothing is mounted over parts of it but the files that
-// lxcfs replaces.
+// Refuses mounts over parts of /proc, except the files that lxcfs replaces, as runc does: /proc is to show what it
+// should.
 Result<void> check_not_in_proc(const Rootfs& root, int target) {
   constexpr std::string_view kAllowed[] = {"/proc/cpuinfo",
                                            "/proc/diskstats",
@@ -59,7 +59,8 @@ Result<void> check_not_in_proc(const Rootfs& root, int target) {
   return fail("\"" + path + "\" cannot be mounted because it is inside /proc", EINVAL);
 }
 
-// A link there could lead the container to think that something else is its /proc.
+// Refuses a /proc or /sys on anything but a directory: by a symbolic link the container could take something else for
+// them.
 Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
   auto found = root.open(clean_path(mount.destination), O_PATH | O_NOFOLLOW);
   struct stat status;
@@ -67,7 +68,7 @@ Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
   return fail("filesystem \"" + mount.type + "\" must be mounted on ordinary directory", ENOTDIR);
 }
 
-// `tree` is what is to be mounted, where guest-init has made it already.
+// Mounts a bind mount. `tree` is used if guest-init has made its tree already.
 Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd tree) {
   if (!tree && mount.in_root) {
     Fd source = TRY_CONTEXT(root.open(mount.source, O_PATH), "source");
@@ -99,9 +100,9 @@ bool has_option(const MountSpec& mount, std::string_view prefix) {
   return false;
 }
 
-// What it covers shows in a new tmpfs: the mode of the directory, and with tmpcopyup all that is in it.
+// Gives a new tmpfs the mode of the directory that it covers, and with tmpcopyup its content.
 Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
-  if (mount.copy_up) TRY_CONTEXT(copy_directory(covered, tmpfs), protocol::kCopyUpOption);
+  if (mount.copy_up) TRY_CONTEXT(copy_directory(covered, tmpfs), oci::kCopyUpOption);
   struct stat status;
   if (has_option(mount, "mode=")) return {};
   if (::fstat(covered, &status) < 0) return fail_errno("stat");
@@ -109,9 +110,9 @@ Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
   return {};
 }
 
-// Root of a user namespace that has no cgroup or network namespace of its own may not mount what shows them. It gets
-// the machine's, as runc gives it the host's cgroups, and as a bind of the host's /sys, which root there asks for,
-// would be.
+// Clones the machine's mount of a file system that cannot be mounted anew; returns an invalid descriptor if there is
+// none. Root of a user namespace without a cgroup or network namespace of its own may not mount what shows them. It
+// gets the machine's mount, as under runc it gets the host's cgroups, or binds the host's /sys.
 Fd bind_of_machine(std::string_view type) {
   auto tree = type == "cgroup2" ? clone_tree(AT_FDCWD, "/sys/fs/cgroup", false)
               : type == "sysfs" ? clone_tree(AT_FDCWD, "/sys", true)
@@ -119,16 +120,16 @@ Fd bind_of_machine(std::string_view type) {
   return tree ? std::move(*tree) : Fd();
 }
 
-// The machine's cgroups are below its /sys, all of them, and a mount that came along cannot be taken off. The
-// configuration may mount the container's there.
+// Covers the cgroups below the machine's /sys, which are those of all containers: a mount that came along cannot be
+// taken off. The configuration may mount the container's cgroup there.
 Result<void> cover_cgroups(int sysfs) {
   Fd place = TRY(open_at(sysfs, "fs/cgroup", O_PATH | O_DIRECTORY));
   Fd cover = TRY(make_filesystem("tmpfs", "tmpfs", {"ro", "mode=555"}, MOUNT_ATTR_RDONLY));
   return attach(cover.get(), place.get());
 }
 
-// Gives the mount if it must become read-only later: mount points and devices are still to be made on a tmpfs.
-// `shared`: what is to be mounted, where it is no file system of the container's own.
+// Mounts an entry of the configuration. Returns the mount if it must become read-only later: mount points and devices
+// are still to be made on a tmpfs. `shared` is the tree to mount if the file system is not the container's own.
 Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd shared) {
   if (mount.type == "proc" || mount.type == "sysfs") TRY(check_ordinary(root, mount));
   bool existed = root.open(mount.destination, O_PATH | O_DIRECTORY).has_value();
@@ -144,7 +145,7 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
   if (shared) {
     TRY(set_attributes(shared.get(), attributes, 0, false));
     filesystem = std::move(shared);
-    existed = false;  // it is as its first user wanted it
+    existed = false;  // its first user has decided how it looks
   } else {
     filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
   }
@@ -168,7 +169,7 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
   return made;
 }
 
-// What hides directories: one empty file system for all of them, as under runc.
+// Makes what hides directories: one empty file system for all of them, as under runc.
 class DirectoryCover {
  public:
   Result<Fd> another() {
@@ -206,7 +207,7 @@ Result<void> make_path_readonly(const Rootfs& root, const std::string& path) {
   if (!target && target.error().code() == ENOENT) return {};
   if (!target) return std::unexpected(target.error());
   Fd tree = TRY(clone_tree(target->get(), "", true));
-  // As runc: what the configuration mounts below it is as the configuration says.
+  // As under runc, what the configuration mounts below it stays as the configuration says.
   TRY(set_attributes(tree.get(), MOUNT_ATTR_RDONLY, 0, false));
   return attach(tree.get(), target->get());
 }
@@ -224,8 +225,8 @@ Result<void> enter_root(const Rootfs& root, const ContainerSpec& spec) {
   return {};
 }
 
-// Where the root is to be shared, binds are as under runc of the group of what they show: mounts come and go both ways.
-// So they are taken before "/" is cut off from the machine's.
+// Takes the sources of bind mounts before "/" is cut off from the machine's mounts. If the root is to be shared, binds
+// are, as under runc, in the peer group of what they show, so that mounts come and go both ways.
 Result<std::vector<Fd>> take_shared_binds(const ContainerSpec& spec) {
   std::vector<Fd> trees(spec.mounts.size());
   if (!(spec.root_propagation & MS_SHARED)) return trees;
@@ -238,9 +239,8 @@ Result<std::vector<Fd>> take_shared_binds(const ContainerSpec& spec) {
 }
 
 Result<Rootfs> mount_root(const ContainerSpec& spec) {
-  // Nothing of what follows may show outside. As under runc, mounts of the machine have it as their master, if the
-  // caller does not want otherwise for one of them, or for the root once that is the container's: "shared" is that and
-  // nothing else.
+  // What follows must not show outside. As under runc, mounts have the machine's as their master, unless the caller
+  // wants otherwise for one of them, or for the root once that is the container's: only "shared" asks for more.
   unsigned long before = spec.root_propagation & MS_SHARED ? MS_PRIVATE : MS_SLAVE;
   if (::mount(nullptr, "/", nullptr, MS_REC | before, nullptr) < 0) return fail_errno("cut / off from the machine's");
   Fd tree = TRY_CONTEXT(clone_tree(AT_FDCWD, spec.root_path.c_str(), true), "root file system");

@@ -18,7 +18,7 @@ Result<void> become_namespace_root() {
   return {};
 }
 
-// The process itself changes over when it executes its program.
+// Makes a time namespace. The process itself enters it when it executes its program.
 Result<void> make_time_namespace(const std::vector<ClockOffset>& offsets) {
   if (::unshare(CLONE_NEWTIME) < 0) return fail_errno("unshare time");
   if (offsets.empty()) return {};
@@ -34,7 +34,7 @@ Result<void> make_time_namespace(const std::vector<ClockOffset>& offsets) {
 }  // namespace
 
 Result<void> enter_new_namespaces(const ContainerSpec& spec, const ChildPlan& plan) {
-  // Before our ids change: files of ours in /proc belong to the machine's root.
+  // Before the ids change: the files of this process in /proc belong to the machine's root.
   if (spec.own_namespaces() & CLONE_NEWTIME) TRY(make_time_namespace(spec.clock_offsets));
   if (spec.namespaces & CLONE_NEWUSER) {
     if (!wait_for_go(plan.control)) return fail("guest-init gave up", ECANCELED);
@@ -51,7 +51,7 @@ Result<void> join_mounts(const ChildPlan& plan) {
 
 Result<void> join_namespaces(const ChildPlan& plan) {
   constexpr uint64_t kAlways = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
-  constexpr uint64_t kOwn = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWTIME;  // where they are the container's own
+  constexpr uint64_t kOwn = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWTIME;  // if they are the container's own
   if (::setns(plan.init_pidfd, static_cast<int>(kAlways | (plan.namespaces & kOwn))) < 0) {
     return fail_errno("join the container's namespaces");
   }

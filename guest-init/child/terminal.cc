@@ -14,9 +14,9 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr const char* kMultiplexer = "/dev/pts/ptmx";  // devpts' own; /dev/ptmx is the image's to make
+constexpr const char* kMultiplexer = "/dev/pts/ptmx";  // devpts' own; the image may have anything at /dev/ptmx
 
-// The image could have put anything there.
+// Checks that this is devpts' multiplexer: the image could have put anything in its place.
 Result<void> check_multiplexer(int fd) {
   struct stat status;
   struct statfs filesystem;

@@ -1,5 +1,5 @@
-// A node for a device that a container's first process may not make itself: in a user namespace, or on a shared
-// directory whose server has not that right. guest-init makes it aside, and the process mounts it.
+// A node for a device that a container's first process may not make itself, because it is in a user namespace, or on a
+// shared directory whose server has no right to make nodes. guest-init makes the node aside, and the process mounts it.
 #pragma once
 
 #include <string>
@@ -14,12 +14,12 @@ namespace nacre::guest {
 
 class DeviceNode {
  public:
-  // Owned by the device's ids as they are outside of the container.
+  // Makes the node. Its owner is the device's, translated to the ids outside of the container.
   static Result<DeviceNode> make(const DeviceSpec& device, const IdMappings& ids);
   DeviceNode(DeviceNode&& other) noexcept : path_(std::exchange(other.path_, "")), tree_(std::move(other.tree_)) {}
   ~DeviceNode();
 
-  // A detached mount of it. It can be attached as long as this exists, and stays then.
+  // Returns a detached mount of the node. It can be attached for as long as this object exists, and then stays.
   int tree() const { return tree_.get(); }
 
  private:

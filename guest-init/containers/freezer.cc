@@ -10,7 +10,7 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr time_t kPatienceSeconds = 10;  // runc's
+constexpr time_t kPatienceSeconds = 10;  // runc's figure
 
 }  // namespace
 

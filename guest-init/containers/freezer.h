@@ -24,12 +24,12 @@ class Freezer {
   Freezer(const Freezer&) = delete;
   Freezer& operator=(const Freezer&) = delete;
 
-  // True from the moment on at which freezing was asked for.
+  // Returns true from the moment at which freezing was asked for.
   bool is_frozen() const { return state_ != State::thawed; }
-  // `done` is called when every process stands still, at once where they do already. A process that hangs in the kernel
-  // cannot be frozen: after ten seconds that is an error, and all run on.
+  // Stops the processes, and calls `done` when all stand still; at once if they do already. A process that hangs in the
+  // kernel cannot be frozen: after ten seconds that is an error, and all run on.
   void freeze(Done done);
-  // A freeze() under way fails.
+  // Lets the processes run on. A freeze() that is not done fails.
   Result<void> thaw();
 
  private:

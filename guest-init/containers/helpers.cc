@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <span>
+#include <string_view>
 
 namespace nacre::guest {
 
@@ -12,19 +14,19 @@ namespace {
 constexpr size_t kMaxRunning = 32;
 constexpr int kPipe = 3;  // in the helper
 
-[[noreturn]] void run_helper(int pipe, const Helpers::Work& work, unsigned max_seconds) {
-  // Ends of pipes that others wait for.
+// Leaves the helper nothing but its pipe: it has copies of ends of pipes that others wait for.
+void become_helper(int pipe, unsigned max_seconds) {
   if (pipe != kPipe && ::dup2(pipe, kPipe) < 0) ::_exit(1);
   ::close_range(kPipe + 1, ~0u, 0);
   ::alarm(max_seconds);  // SIGALRM ends the kernel's killable waits too
-  std::string text = work().dump(-1, ' ', false, Helpers::Json::error_handler_t::replace);
-  ::_exit(write_all(kPipe, text) ? 0 : 1);
 }
 
-Helpers::Json parse_reply(const std::string& text) {
-  Helpers::Json reply = Helpers::Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!reply.is_object()) return protocol::error_message("the guest could not do this in time", ETIMEDOUT);
-  return reply;
+Helpers::Json parse_reply(std::string_view frame) {
+  protocol::Decoder decoder;
+  decoder.append(std::as_bytes(std::span(frame)));
+  auto reply = decoder.next();
+  if (reply && !reply->is_null()) return std::move(*reply);
+  return protocol::encode(protocol::ErrorReply{.message = "the guest could not do this in time", .code = ETIMEDOUT});
 }
 
 }  // namespace
@@ -33,21 +35,29 @@ Helpers::~Helpers() {
   for (const auto& [fd, running] : running_) loop_.remove(fd);
 }
 
-Result<void> Helpers::start(const Work& work, Done done) {
+void Helpers::give_reply(const Json& reply) {
+  auto frame = protocol::to_frame(reply);
+  ::_exit(frame && write_all(kPipe, *frame) ? 0 : 1);
+}
+
+Result<bool> Helpers::fork_helper(Done done) {
   if (running_.size() >= kMaxRunning) return fail("too many requests at once", EAGAIN);
   Pipe pipe = TRY(make_pipe());
   TRY(set_nonblocking(pipe.read.get(), true));
   int fd = pipe.read.get();
   TRY(loop_.add(fd, EPOLLIN, [this, fd](uint32_t) { read_from(fd); }));
   pid_t pid = ::fork();
-  if (pid == 0) run_helper(pipe.write.get(), work, max_seconds_);
+  if (pid == 0) {
+    become_helper(pipe.write.release(), max_seconds_);
+    return true;
+  }
   if (pid < 0) {
     int code = errno;
     loop_.remove(fd);
     return fail_errno("fork", code);
   }
   running_[fd] = Running{.pipe = std::move(pipe.read), .text = "", .done = std::move(done)};
-  return {};
+  return false;
 }
 
 void Helpers::read_from(int pipe) {
@@ -55,7 +65,7 @@ void Helpers::read_from(int pipe) {
   std::array<char, 65536> buffer;
   ssize_t got = ::read(pipe, buffer.data(), buffer.size());
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (got > 0 && running.text.size() < protocol::kMaxFrame) {
+  if (got > 0 && running.text.size() <= protocol::kMaxFrame) {
     running.text.append(buffer.data(), static_cast<size_t>(got));
     return;
   }

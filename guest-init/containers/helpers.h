@@ -1,5 +1,5 @@
-// Work that may block, each in a process of its own: /proc of a process that hangs, or a memory limit that the kernel
-// first has to make true. The event loop waits for none of it.
+// Work that may block, each piece in a process of its own: reading /proc of a process that hangs, or setting a memory
+// limit that the kernel first has to make true. The event loop does not wait for it.
 #pragma once
 
 #include <functional>
@@ -10,25 +10,31 @@
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
 class Helpers {
  public:
   using Json = protocol::Json;
-  // Runs in the helper, a copy of this process without its descriptors (paths only), and gives the reply.
-  using Work = std::function<Json()>;
-  // Called from the loop with that reply, or with an error where there is none.
+  // Called from the loop with the helper's reply, or with an error if it gave none.
   using Done = std::function<void(const Json& reply)>;
 
-  // A helper that hangs goes after `max_seconds`.
+  // A helper that hangs is killed after `max_seconds`.
   Helpers(EventLoop& loop, unsigned max_seconds) : loop_(loop), max_seconds_(max_seconds) {}
   ~Helpers();
   Helpers(const Helpers&) = delete;
   Helpers& operator=(const Helpers&) = delete;
 
-  Result<void> start(const Work& work, Done done);
+  // Forks a helper, which calls `work` and ends. The helper is a copy of this process without its descriptors, so
+  // `work` may refer to anything that lives now, and must find files by their paths. What it returns, a reply or a
+  // Result of one, is the helper's reply.
+  template <typename Work>
+  Result<void> run_in_fork(const Work& work, Done done) {
+    bool is_helper = TRY(fork_helper(std::move(done)));
+    if (is_helper) give_reply(protocol::encode_outcome(work()));
+    return {};
+  }
 
  private:
   struct Running {
@@ -37,6 +43,9 @@ class Helpers {
     Done done;
   };
 
+  // Returns true in the helper.
+  Result<bool> fork_helper(Done done);
+  [[noreturn]] static void give_reply(const Json& reply);
   void read_from(int pipe);
 
   EventLoop& loop_;

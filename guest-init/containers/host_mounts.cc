@@ -10,7 +10,7 @@
 #include <ranges>
 
 #include "base/fd.h"
-#include "guest-init/protocol/mount_options.h"
+#include "oci/mount_options.h"
 
 namespace nacre::guest {
 
@@ -18,11 +18,12 @@ namespace {
 
 constexpr uint64_t kAttributes = [] {
   uint64_t all = 0;
-  for (const auto& attribute : protocol::kMountAttributes) all |= attribute.set | attribute.clear;
+  for (const auto& attribute : oci::kMountAttributes) all |= attribute.set | attribute.clear;
   return all;
 }();
 
-// A container may have put a link in a directory's place meanwhile: no path of the host's has any.
+// Opens a path without symbolic links: the host's paths have none, but a container may have put one in a directory's
+// place meanwhile.
 Result<Fd> open_plain(const Fd& share, const std::string& path) {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
@@ -37,8 +38,8 @@ Result<void> make_mount(const Fd& share, const HostMount& mount) {
   Fd source = mount.source.empty() ? TRY(place.dup()) : TRY(open_plain(share, mount.source));
   Fd tree(::open_tree(source.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
   if (!tree) return fail_errno("bind");
-  // The copy is of the same group as the mount that it lies in, where what is mounted in the one appears in the other:
-  // it gets one of its own.
+  // The copy is in the peer group of the mount that it lies in, so that mounts in the one would appear in the other: it
+  // gets a group of its own.
   mount_attr attributes{}, shared{};
   attributes.attr_clr = kAttributes;
   attributes.attr_set = mount.attributes;
@@ -56,22 +57,14 @@ Result<void> make_mount(const Fd& share, const HostMount& mount) {
 
 }  // namespace
 
-Result<HostMount> parse_host_mount(const Field& entry) {
-  HostMount mount;
-  mount.path = TRY(TRY(entry.member("path")).string());
-  mount.source = TRY(TRY(entry.member("source")).string(""));
-  for (const std::string& option : TRY(TRY(entry.member("options")).strings())) {
-    for (const auto& attribute : protocol::kMountAttributes) {
-      if (attribute.name == option) mount.attributes |= attribute.set;
+HostMount parse_host_mount(const protocol::HostMount& mount) {
+  HostMount parsed{.path = mount.path, .source = mount.source};
+  for (const std::string& option : mount.options) {
+    for (const auto& attribute : oci::kMountAttributes) {
+      if (attribute.name == option) parsed.attributes |= attribute.set;
     }
   }
-  return mount;
-}
-
-Result<std::vector<HostMount>> parse_host_mounts(const Field& list) {
-  std::vector<HostMount> mounts;
-  for (const Field& entry : TRY(list.list())) mounts.push_back(TRY(parse_host_mount(entry)));
-  return mounts;
+  return parsed;
 }
 
 Result<void> attach_host_mount(const std::string& share, const HostMount& mount) {
@@ -88,10 +81,10 @@ Result<void> detach_host_mount(const std::string& share, const std::string& path
   return {};
 }
 
-Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<HostMount>& mounts) {
+Result<HostMounts> HostMounts::make(const std::string& share, const std::vector<protocol::HostMount>& mounts) {
   HostMounts made(share);
-  for (const HostMount& mount : mounts) {
-    TRY(attach_host_mount(share, mount));
+  for (const protocol::HostMount& mount : mounts) {
+    TRY(attach_host_mount(share, parse_host_mount(mount)));
     made.add(mount.path);
   }
   return made;

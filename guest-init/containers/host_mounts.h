@@ -1,5 +1,5 @@
-// The share is one file system, and on the host it may be many, with a mount for each. Their mounts are made again, so
-// that "bind" and "rbind", "ro" and "rro" mean what they mean there.
+// Mounts of the host in the share. The share is one file system in the guest and may be many on the host. guest-init
+// makes the host's mounts again, so that "bind" and "rbind", "ro" and "rro" mean what they mean on the host.
 #pragma once
 
 #include <string>
@@ -7,32 +7,27 @@
 #include <vector>
 
 #include "base/result.h"
-#include "guest-init/protocol/field.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
-using protocol::Field;
-using protocol::Json;
-
 struct HostMount {
   std::string path;         // in the share
-  std::string source = {};  // what is mounted there, in the share too; empty: what is there
+  std::string source = {};  // what is mounted there, a path in the share too; empty: what is there already
   uint64_t attributes = 0;  // MOUNT_ATTR_*
 };
 
-// "hostMounts" of a create request.
-Result<std::vector<HostMount>> parse_host_mounts(const Field& list);
-// An entry of it, or a mount request.
-Result<HostMount> parse_host_mount(const Field& entry);
+HostMount parse_host_mount(const protocol::HostMount& mount);
 
-// In our own mount namespace, from where they come to the containers' that follow it. May block.
+// Attach and detach a mount in guest-init's own mount namespace. From there it comes to the mount namespaces of
+// containers that follow. May block.
 Result<void> attach_host_mount(const std::string& share, const HostMount& mount);
 Result<void> detach_host_mount(const std::string& share, const std::string& path);
 
-// Those of a container: made before its mount namespace is, and gone with this.
+// The mounts of one container: made before its mount namespace, and detached with this object.
 class HostMounts {
  public:
-  static Result<HostMounts> make(const std::string& share, const std::vector<HostMount>& mounts);
+  static Result<HostMounts> make(const std::string& share, const std::vector<protocol::HostMount>& mounts);
   HostMounts() = default;
   HostMounts(HostMounts&& other) noexcept : share_(std::move(other.share_)), paths_(std::exchange(other.paths_, {})) {}
   HostMounts& operator=(HostMounts&& other) noexcept {
@@ -42,7 +37,7 @@ class HostMounts {
   }
   ~HostMounts();
 
-  // One that somebody else attaches, or has detached.
+  // Take note of a mount that somebody else attaches, or has detached.
   void add(const std::string& path) { paths_.push_back(path); }
   void remove(const std::string& path);
 

@@ -1,20 +1,12 @@
-// Namespaces of other containers of this machine, which a new container is to be in.
+// Namespaces of other containers of this machine that a new container is to be in.
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "guest-init/protocol/field.h"
 
 namespace nacre::guest {
-
-using protocol::Field;
-
-// "joins" of a create request: types of namespaces, in the specification's words, and the containers whose they are.
-Result<std::map<std::string, std::string>> parse_joins(const Field& joins);
 
 // The namespaces of one type, or more, of a living process.
 struct NamespaceJoin {
@@ -22,8 +14,8 @@ struct NamespaceJoin {
   int pidfd = -1;      // of the container's first process; not owned
 };
 
-// The calling process, which has one thread, or its children (pid, time). Not mount namespaces, which a container's
-// process joins itself, when it has what it needs of our own.
+// Moves the calling process, which has one thread, into the namespaces; for pid and time, its future children. Leaves
+// out mount namespaces: a container's process joins those itself, once it needs nothing more of guest-init's mounts.
 Result<void> enter_namespaces(const std::vector<NamespaceJoin>& joins);
 
 }  // namespace nacre::guest

@@ -38,7 +38,7 @@ Result<std::unique_ptr<NotifySocket>> NotifySocket::create(EventLoop& loop, cons
   }
   Fd place = TRY(open_file(directory, O_PATH | O_DIRECTORY));
   std::string path = directory + "/" + protocol::kNotifyName;
-  // The id of a container, which is in the path, may be longer than an address.
+  // The path has the container's id, and may be longer than an address.
   std::string name = "/proc/self/fd/" + std::to_string(place.get()) + "/" + protocol::kNotifyName;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -47,7 +47,7 @@ Result<std::unique_ptr<NotifySocket>> NotifySocket::create(EventLoop& loop, cons
   if (!socket) return fail_errno("socket");
   ::unlink(path.c_str());
   if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) return fail_errno(path);
-  // Of whatever user the process is.
+  // The process may be any user.
   if (::chmod(path.c_str(), 0777) < 0) return fail_errno(path);
   std::unique_ptr<NotifySocket> made(new NotifySocket(loop, std::move(socket), std::move(path)));
   made->on_ready_ = std::move(on_ready);

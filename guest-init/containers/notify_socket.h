@@ -1,4 +1,4 @@
-// Where a container's processes say that they are ready: sd_notify(3).
+// The socket on which a container's processes say that they are ready: sd_notify(3).
 #pragma once
 
 #include <functional>
@@ -13,9 +13,8 @@ namespace nacre::guest {
 
 class NotifySocket {
  public:
-  // `on_ready` is called from the loop, once: with the first datagram that has a line "READY=1". What else comes is
-  // nobody's.
-  // `directory` is made, and the one above it.
+  // Makes the socket in `directory`, which is made too, with the one above it. Calls `on_ready` from the loop, once,
+  // for the first datagram that has a line "READY=1". Other datagrams are ignored.
   static Result<std::unique_ptr<NotifySocket>> create(EventLoop& loop, const std::string& directory,
                                                       std::function<void()> on_ready);
   ~NotifySocket();
@@ -28,7 +27,7 @@ class NotifySocket {
   EventLoop& loop_;
   Fd socket_;
   const std::string path_;
-  std::function<void()> on_ready_;  // empty: called already
+  std::function<void()> on_ready_;  // empty once it was called
 };
 
 }  // namespace nacre::guest

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,25 +23,25 @@
 #include "base/subprocess.h"
 #include "guest-init/kernel/text.h"
 #include "guest-init/protocol/proc_files.h"
-#include "guest-init/protocol/protocol.h"
 
 namespace nacre::guest {
 
 namespace {
 
-using Json = protocol::Json;
+using protocol::Texts;
 
 constexpr size_t kMaxText = 4096;
-// Of all together, so that the reply stays below a frame even where every byte has to be escaped.
-constexpr size_t kMaxAll = 2 << 20;
+// Of all together, as they are in the reply.
+constexpr size_t kMaxAll = protocol::ProcfsReply::kLimits.bytes - 4096;
+constexpr size_t kNameRoom = 32;  // for the name of a file or link, or the number of a process
 
-// A file system that nobody else sees, of the pid namespace that we are in. Not the container's own /proc: that may be
+// Makes a /proc of the calling process's pid namespace that nobody else sees. The container's own /proc may be
 // anything, or absent.
 Result<Fd> open_procfs() {
   return make_filesystem("proc", "", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }
 
-// All but our own, which is none of the container's.
+// Lists all processes but the calling one, which is not the container's.
 std::vector<int> list_pids(const Fd& procfs) {
   std::vector<int> pids;
   auto listed = open_at(procfs.get(), ".", O_RDONLY | O_DIRECTORY);
@@ -53,54 +54,62 @@ std::vector<int> list_pids(const Fd& procfs) {
   return pids;
 }
 
+// Takes the text's size from `room`; if it does not fit, `room` becomes 0.
+void add(Texts& texts, std::string_view name, std::string text, size_t& room) {
+  size_t size = protocol::encoded_size(text) + kNameRoom;
+  if (size <= room) texts[std::string(name)] = std::move(text);
+  room -= std::min(room, size);
+}
+
 template <size_t N>
-Json read_files(const Fd& procfs, const std::string& directory, const std::array<std::string_view, N>& names,
-                size_t& room) {
-  Json files = Json::object();
+Texts read_files(const Fd& procfs, const std::string& directory, const std::array<std::string_view, N>& names,
+                 size_t& room) {
+  Texts files;
   for (std::string_view name : names) {
-    auto text = read_start(procfs.get(), directory + std::string(name), std::min(room, kMaxText));
-    if (!text) continue;
-    room -= text->size();
-    files[std::string(name)] = std::move(*text);
+    auto text = read_start(procfs.get(), directory + std::string(name), kMaxText);
+    if (text) add(files, name, std::move(*text), room);
   }
   return files;
 }
 
-Json read_links(const Fd& procfs, const std::string& directory) {
-  Json links = Json::object();
+Texts read_links(const Fd& procfs, const std::string& directory, size_t& room) {
+  Texts links;
   for (std::string_view name : protocol::kNamespaceLinks) {
     std::array<char, 64> target;
     std::string path = directory + std::string(name);
     ssize_t length = ::readlinkat(procfs.get(), path.c_str(), target.data(), target.size());
-    if (length > 0) links[std::string(name)] = std::string(target.data(), static_cast<size_t>(length));
+    if (length > 0) add(links, name, std::string(target.data(), static_cast<size_t>(length)), room);
   }
   return links;
 }
 
-Result<Json> read_all_processes() {
+Result<protocol::ProcfsReply> read_all_processes() {
   Fd procfs = TRY(open_procfs());
   size_t room = kMaxAll;
-  Json machine = read_files(procfs, "", protocol::kMachineFiles, room);
-  Json processes = Json::object();
+  protocol::ProcfsReply reply{.machine = read_files(procfs, "", protocol::kMachineFiles, room)};
   for (int pid : list_pids(procfs)) {
     std::string name = std::to_string(pid);
-    Json files = read_files(procfs, name + "/", protocol::kProcessFiles, room);
+    protocol::ProcessFiles process{.files = read_files(procfs, name + "/", protocol::kProcessFiles, room)};
+    if (!process.files.contains("stat")) continue;  // it has ended
+    process.namespaces = read_links(procfs, name + "/ns/", room);
+    room -= std::min(room, 2 * kNameRoom);
     if (room == 0) break;
-    if (!files.contains("stat")) continue;  // it has ended
-    processes[name] = {{"files", std::move(files)}, {"namespaces", read_links(procfs, name + "/ns/")}};
+    reply.processes[name] = std::move(process);
   }
-  return Json{{"type", "procfs"}, {"machine", std::move(machine)}, {"processes", std::move(processes)}};
+  return reply;
 }
 
 constexpr int kReply = STDERR_FILENO + 1;
 
-void answer(const Result<Json>& read) {
-  Json reply = read ? *read : protocol::error_message(read.error().message(), read.error().code());
-  (void)write_all(kReply, reply.dump(-1, ' ', false, Json::error_handler_t::replace));
+void answer(const Result<protocol::ProcfsReply>& read) {
+  auto frame =
+      protocol::to_frame(read ? protocol::encode(*read) : protocol::encode(protocol::ErrorReply::from(read.error())));
+  if (frame) (void)write_all(kReply, *frame);
 }
 
-// Only a child can be in the namespace, where the container's processes can stop it before its first step, or try to
-// take hold of it. So it has nothing open but the pipe of its reply, and whoever makes it ends it in time.
+// Reads from inside the container's pid namespace. Only a child can be in there, and the container's processes can stop
+// it before its first step, or try to take hold of it. So it has nothing open but the pipe of its reply, and its parent
+// ends it in time.
 [[noreturn]] void look_from_inside(pid_t pid, int pipe, unsigned seconds) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -129,7 +138,7 @@ void answer(const Result<Json>& read) {
 }
 
 Result<std::string> read_inside(pid_t pid) {
-  // A second less than we have ourselves.
+  // A second less than this helper has.
   unsigned seconds = ::alarm(0);
   ::alarm(seconds);
   Pipe pipe = TRY(make_pipe());
@@ -144,10 +153,13 @@ Result<std::string> read_inside(pid_t pid) {
 
 }  // namespace
 
-Json read_proc_files(pid_t pid) {
-  auto text = read_inside(pid);
-  if (!text) return protocol::error_message(text.error().message(), text.error().code());
-  return Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+Result<protocol::ProcfsReply> read_proc_files(pid_t pid) {
+  std::string frame = TRY(read_inside(pid));
+  protocol::Decoder decoder(protocol::ProcfsReply::kLimits);
+  decoder.append(std::as_bytes(std::span(frame)));
+  auto message = TRY(decoder.next());
+  if (message.is_null()) return fail("the guest could not do this in time", ETIMEDOUT);
+  return protocol::decode_reply<protocol::ProcfsReply>(std::move(message));
 }
 
 }  // namespace nacre::guest

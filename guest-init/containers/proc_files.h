@@ -1,13 +1,14 @@
-// A container's /proc, for programs of the host that look for it where the container's root is (podman top).
+// Reads a container's /proc, for programs of the host that look for it in the container's root (podman top).
 #pragma once
 
 #include <sys/types.h>
 
-#include <nlohmann/json.hpp>
+#include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
-// The "procfs" reply (protocol.h) for the pid namespace of `pid`, or an error. May block.
-nlohmann::json read_proc_files(pid_t pid);
+// Reads /proc of the pid namespace of `pid`. May block.
+Result<protocol::ProcfsReply> read_proc_files(pid_t pid);
 
 }  // namespace nacre::guest

@@ -1,15 +1,15 @@
-// What /proc says of processes, for `ps` on the host.
+// Reads what /proc says of processes, for `ps` on the host.
 #pragma once
 
 #include <sys/types.h>
 
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
-// The "processes" reply (protocol.h). Processes that end meanwhile are left out. May block.
-nlohmann::json list_processes(const std::vector<pid_t>& pids);
+// Describes the processes, but for those that end meanwhile. May block.
+protocol::ProcessesReply list_processes(const std::vector<pid_t>& pids);
 
 }  // namespace nacre::guest

@@ -6,10 +6,9 @@
 #include <csignal>
 
 #include "base/log.h"
-#include "guest-init/child/channel.h"
 #include "guest-init/containers/table.h"
 
-// The requests. What becomes of a process afterwards is in table.cc.
+// The requests that make, signal and end processes.
 
 namespace nacre::guest {
 
@@ -17,41 +16,25 @@ namespace {
 
 constexpr size_t kMaxName = 255;
 
-// Names become names of cgroups, and stand in log lines.
-Result<std::string> name_field(const Json& request, std::string_view field) {
-  std::string name = TRY(protocol::string_field(request, field));
+// Checks a name: it becomes the name of a cgroup, and stands in log lines.
+Result<void> check_name(const std::string& name, const char* what) {
   bool good = !name.empty() && name.size() <= kMaxName && name != "." && name != "..";
   for (char c : name) {
     good =
         good && (std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_+-.").find(c) != std::string::npos);
   }
-  if (!good) return fail("invalid " + std::string(field) + " name", EINVAL);
-  return name;
-}
-
-Result<StdioWanted> stdio_fields(const Json& request) {
-  StdioWanted stdio;
-  stdio.open[0] = TRY(protocol::bool_field(request, "stdin"));
-  stdio.open[1] = TRY(protocol::bool_field(request, "stdout"));
-  stdio.open[2] = TRY(protocol::bool_field(request, "stderr"));
-  auto passed = request.find("passed");
-  if (passed == request.end()) return stdio;
-  if (!passed->is_array() || passed->size() > protocol::kMaxPassed) return fail("invalid passed", EINVAL);
-  for (const Json& uses : *passed) {
-    if (uses != "r" && uses != "w" && uses != "rw") return fail("invalid passed", EINVAL);
-    stdio.passed.push_back({.readable = uses != "w", .writable = uses != "r"});
-  }
-  return stdio;
-}
-
-Result<void> terminal_fields(const Json& request, ProcessSpec& process) {
-  if (!process.terminal) return {};
-  if (request.contains("newlines")) process.terminal->newlines = TRY(protocol::bool_field(request, "newlines"));
-  if (request.contains("hangsUp")) process.terminal->hangs_up = TRY(protocol::bool_field(request, "hangsUp"));
+  if (!good) return fail(std::string("invalid ") + what + " name", EINVAL);
   return {};
 }
 
-// As runc decides it: root of a user namespace, where it sees its cgroup as the top, and may write there.
+void set_terminal(const StdioWanted& stdio, ProcessSpec& process) {
+  if (!process.terminal) return;
+  process.terminal->newlines = stdio.newlines;
+  process.terminal->hangs_up = stdio.hangs_up;
+}
+
+// Returns whether root of the container's user namespace gets the cgroup, as runc decides it: if it sees its cgroup as
+// the top, and may write there.
 bool owns_cgroup(const ContainerSpec& spec) {
   constexpr uint64_t kNeeded = CLONE_NEWUSER | CLONE_NEWCGROUP;
   return (spec.namespaces & kNeeded) == kNeeded && std::ranges::any_of(spec.mounts, [](const MountSpec& mount) {
@@ -59,47 +42,34 @@ bool owns_cgroup(const ContainerSpec& spec) {
          });
 }
 
-Field optional_field(const Json& request, const char* name) {
-  auto found = request.find(name);
-  return Field(found == request.end() ? nullptr : &*found, name);
-}
-
 Json ok() {
-  return Json{{"type", "ok"}};
-}
-
-bool ends_a_process(int signal) {
-  constexpr int kOthers[] = {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
-  return signal != 0 && std::find(std::begin(kOthers), std::end(kOthers), signal) == std::end(kOthers);
+  return protocol::encode(protocol::Ok{});
 }
 
 }  // namespace
 
-Result<Container*> ContainerTable::find(const Json& request) {
-  std::string id = TRY(protocol::string_field(request, "container"));
+Result<Container*> ContainerTable::find(const std::string& id) {
   auto found = containers_.find(id);
-  // Half-made ones are nobody's business yet.
+  // A container that is half made does not exist yet.
   if (found == containers_.end() || found->second->first.state == Process::State::setting_up) {
     return fail("container \"" + id + "\" does not exist", ENOENT);
   }
   return found->second.get();
 }
 
-Result<Process*> ContainerTable::find_process(Container& container, const Json& request) {
-  if (!request.contains("exec")) return &container.first;
-  std::string name = TRY(protocol::string_field(request, "exec"));
-  auto found = container.execs.find(name);
+Result<Process*> ContainerTable::find_process(Container& container, const std::optional<std::string>& exec) {
+  if (!exec) return &container.first;
+  auto found = container.execs.find(*exec);
   if (found == container.execs.end() || found->second->state == Process::State::setting_up) {
     return fail("process already finished", ESRCH);
   }
   return found->second.get();
 }
 
-// Completes the namespaces of `spec`. Within one machine containers can tell their networks apart only where they have
-// namespaces for it; the first one's may be the machine's own.
-Result<std::vector<NamespaceJoin>> ContainerTable::find_joins(const Json& request, ContainerSpec& spec) {
+// Finds the namespaces to join, and completes those of `spec`. Within one machine containers have networks of their own
+// only with namespaces for them; the first container's may be the machine's own.
+Result<std::vector<NamespaceJoin>> ContainerTable::find_joins(const protocol::Texts& wanted, ContainerSpec& spec) {
   std::vector<NamespaceJoin> joins;
-  auto wanted = TRY(parse_joins(optional_field(request, "joins")));
   if (wanted.empty()) return joins;
   if (spec.lists_network && !wanted.contains("network")) spec.namespaces |= CLONE_NEWNET;
   for (const auto& [type, id] : wanted) {
@@ -118,36 +88,33 @@ Result<std::vector<NamespaceJoin>> ContainerTable::find_joins(const Json& reques
   return joins;
 }
 
-Result<void> ContainerTable::find_shared_mounts(const Json& request, Container& container) {
+Result<void> ContainerTable::find_shared_mounts(const protocol::Texts& keys, Container& container) {
   auto& mounts = container.spec.mounts;
-  for (const auto& [index, key] : TRY(optional_field(request, "sharedMounts").members())) {
+  for (const auto& [index, key] : keys) {
     size_t i = 0;
     auto [end, code] = std::from_chars(index.data(), index.data() + index.size(), i);
     if (code != std::errc() || end != index.data() + index.size() || i >= mounts.size() || mounts[i].type != "tmpfs") {
       return fail("sharedMounts has the invalid index " + index, EINVAL);
     }
-    mounts[i].shared = TRY(key.string());
+    mounts[i].shared = key;
     container.shared_mounts[i] = TRY(shared_mounts_.find_or_make(mounts[i].shared, mounts[i]));
   }
   return {};
 }
 
-ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Json& request) {
+ContainerTable::Answer ContainerTable::create(ConnectionId connection, protocol::Create request) {
   auto container = std::make_unique<Container>();
-  container->id = TRY(name_field(request, "container"));
+  TRY(check_name(request.container, "container"));
+  container->id = request.container;
   if (containers_.contains(container->id)) return fail("container \"" + container->id + "\" already exists", EEXIST);
-  auto config = request.find("config");
-  if (config == request.end()) return fail("missing field \"config\"", EINVAL);
-  StdioWanted stdio = TRY(stdio_fields(request));
-  container->spec = TRY(parse_container(*config));
+  container->spec = TRY(parse_container(request.config));
   container->spec.process.session_keyring = "_ses." + container->id;
-  TRY(terminal_fields(request, container->spec.process));
-  container->spec.start_hooks = TRY(parse_start_hooks(*config, container->id, optional_field(request, "bundle")));
-  container->spec.process.seccomp = TRY(parse_seccomp(optional_field(request, "seccomp")));
-  std::vector<NamespaceJoin> joins = TRY(find_joins(request, container->spec));
-  auto host_mounts = TRY(parse_host_mounts(optional_field(request, "hostMounts")));
-  container->host_mounts = TRY(HostMounts::make(config_.sync_path, host_mounts));
-  TRY(find_shared_mounts(request, *container));
+  set_terminal(request.stdio, container->spec.process);
+  container->spec.start_hooks = TRY(parse_start_hooks(request.config, container->id, request.bundle));
+  if (request.seccomp) container->spec.process.seccomp = TRY(parse_seccomp(*request.seccomp));
+  std::vector<NamespaceJoin> joins = TRY(find_joins(request.joins, container->spec));
+  container->host_mounts = TRY(HostMounts::make(config_.share, request.host_mounts));
+  TRY(find_shared_mounts(request.shared_mounts, *container));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
@@ -159,11 +126,9 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   }
   auto spawned = [&]() -> Result<void> {
     TRY(filter_devices(container->cgroup->fd(), container->spec.device_rules));
-    if (request.contains("notify") && TRY(protocol::bool_field(request, "notify"))) {
-      TRY(listen_for_readiness(*container, connection));
-    }
+    if (request.notify) TRY(listen_for_readiness(*container, connection));
     if (owns_cgroup(container->spec)) TRY(container->cgroup->delegate(*outside_id(container->spec.user.uids, 0)));
-    return spawn_first(*container, joins, stdio, spawn_context(container->id));
+    return spawn_first(*container, joins, request.stdio, spawn_context(container->id));
   }();
   if (!spawned) {
     container->cgroup->try_remove();
@@ -171,129 +136,97 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, const Jso
   }
   Process& first = container->first;
   containers_[container->id] = std::move(container);
-  auto watched = watch_control(first);
-  if (!watched) {
-    first.setup_error = watched.error();
-    ::kill(first.pid, SIGKILL);  // its end gives the reply
-  }
+  watch_messages(first);
   return std::nullopt;
 }
 
-ContainerTable::Answer ContainerTable::exec(ConnectionId connection, const Json& request) {
-  Container& container = *TRY(find(request));
+ContainerTable::Answer ContainerTable::exec(ConnectionId connection, protocol::Exec request) {
+  Container& container = *TRY(find(request.container));
   if (!container.first.is_alive()) return fail("cannot exec in a stopped container", ESRCH);
-  bool ignore_paused = request.contains("ignorePaused") && TRY(protocol::bool_field(request, "ignorePaused"));
-  if (container.is_paused() && !ignore_paused) {
+  if (container.is_paused() && !request.ignore_paused) {
     return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
   }
   auto process = std::make_unique<Process>();
   process->container = container.id;
-  process->exec = TRY(name_field(request, "exec"));
+  TRY(check_name(request.exec, "exec"));
+  process->exec = request.exec;
   if (container.execs.contains(process->exec)) return fail("process \"" + process->exec + "\" already exists", EEXIST);
-  auto field = request.find("process");
-  StdioWanted stdio = TRY(stdio_fields(request));
-  ProcessSpec spec = TRY(parse_process(Field(field == request.end() ? nullptr : &*field, "process")));
+  ProcessSpec spec = TRY(parse_process(JsonField(&request.process, "process")));
   TRY(check_user(spec, container.spec));
   spec.personality = container.spec.process.personality;
   spec.session_keyring = container.spec.process.session_keyring;
-  TRY(terminal_fields(request, spec));
+  set_terminal(request.stdio, spec);
   spec.seccomp = container.spec.process.seccomp;
   process->owner = process->requester = connection;
-  std::optional<std::string> cgroup;
-  if (request.contains("cgroup")) cgroup = TRY(protocol::string_field(request, "cgroup"));
-  TRY(spawn_exec(container, *process, spec, stdio, cgroup, spawn_context(container.id)));
+  TRY(spawn_exec(container, *process, spec, request.stdio, request.cgroup, spawn_context(container.id)));
   Process& made = *process;
   container.execs[made.exec] = std::move(process);
-  auto watched = watch_control(made);
-  if (!watched) {
-    made.setup_error = watched.error();
-    ::kill(made.pid, SIGKILL);
-  }
+  watch_messages(made);
   return std::nullopt;
 }
 
-// Replied to when the program runs, or could not be run.
-ContainerTable::Answer ContainerTable::let_go(ConnectionId connection, Process& process) {
-  if (!process.is_alive()) return fail("process already finished", ESRCH);
-  if (process.state != Process::State::created) return fail("process is already started", EINVAL);
-  if (process.fatal_signal != 0 || !send_go(process.control.get())) return fail("process already finished", ESRCH);
-  process.state = Process::State::starting;
-  process.requester = connection;
-  return std::nullopt;
-}
-
-ContainerTable::Answer ContainerTable::start(ConnectionId connection, const Json& request) {
-  Container& container = *TRY(find(request));
+ContainerTable::Answer ContainerTable::start(ConnectionId connection, protocol::Start request) {
+  Container& container = *TRY(find(request.container));
   if (!container.first.is_alive()) return fail("cannot start a container that has stopped", EINVAL);
   if (container.is_paused()) return fail("cannot start a container in the paused state", EINVAL);
   if (container.first.state != Process::State::created) {
     return fail("cannot start an already running container", EINVAL);
   }
-  return let_go(connection, container.first);
+  TRY(container.first.let_go(connection));
+  return std::nullopt;
 }
 
-ContainerTable::Answer ContainerTable::release(ConnectionId connection, const Json& request) {
-  Container& container = *TRY(find(request));
-  TRY(protocol::string_field(request, "exec"));
-  return let_go(connection, *TRY(find_process(container, request)));
+ContainerTable::Answer ContainerTable::release(ConnectionId connection, protocol::Release request) {
+  Container& container = *TRY(find(request.container));
+  TRY(TRY(find_process(container, request.exec))->let_go(connection));
+  return std::nullopt;
 }
 
-ContainerTable::Answer ContainerTable::kill(ConnectionId, const Json& request) {
-  Container& container = *TRY(find(request));
-  int signal = static_cast<int>(TRY(protocol::integer_field(request, "signal", 0, SIGRTMAX)));
-  bool all = TRY(protocol::bool_field(request, "all"));
-  Process& process = *TRY(find_process(container, request));
+ContainerTable::Answer ContainerTable::kill(ConnectionId, protocol::Kill request) {
+  Container& container = *TRY(find(request.container));
+  const int signal = request.signal;
+  Process& process = *TRY(find_process(container, request.exec));
   if (!container.first.is_alive()) return fail("container not running", ESRCH);
   if (!process.is_alive()) return fail("process already finished", ESRCH);
-  if (all) {
+  int sent = signal;
+  if (request.all) {
     TRY(signal == SIGKILL ? container.cgroup->kill_all() : container.cgroup->signal_all(signal));
-    if (signal == SIGKILL) TRY(container.freezer->thaw());
-    return ok();
+  } else {
+    sent = TRY(process.kill(signal));
   }
-  if (process.state == Process::State::created && ends_a_process(signal)) {
-    // As the first process of its pid namespace it would not see a signal that it has no handler for. It dies of
-    // SIGKILL, and is said to have died of what was asked for.
-    process.fatal_signal = signal;
-    signal = SIGKILL;
-  }
-  if (::kill(process.pid, signal) < 0) {
-    if (errno == ESRCH) return fail("process already finished", ESRCH);
-    return fail_errno("kill");
-  }
-  // As runc. Version 2 of the freezer lets SIGKILL through; what the dead one's children still do must not wait either.
-  if (signal == SIGKILL && process.is_first()) TRY(container.freezer->thaw());
+  // As under runc. Version 2 of the freezer lets SIGKILL through; but what the children of a dead process still do must
+  // not wait either.
+  if (sent == SIGKILL && (request.all || process.is_first())) TRY(container.freezer->thaw());
   return ok();
 }
 
-ContainerTable::Answer ContainerTable::resize(ConnectionId, const Json& request) {
-  Process& process = *TRY(find_process(*TRY(find(request)), request));
+ContainerTable::Answer ContainerTable::resize(ConnectionId, protocol::Resize request) {
+  Process& process = *TRY(find_process(*TRY(find(request.container)), request.exec));
   if (!process.terminal) return fail("process has no terminal", ENOTTY);
   winsize size{};
-  size.ws_row = static_cast<uint16_t>(TRY(protocol::integer_field(request, "rows", 0, UINT16_MAX)));
-  size.ws_col = static_cast<uint16_t>(TRY(protocol::integer_field(request, "columns", 0, UINT16_MAX)));
+  size.ws_row = request.rows;
+  size.ws_col = request.columns;
   if (::ioctl(process.terminal.get(), TIOCSWINSZ, &size) < 0) return fail_errno("set the terminal's size");
   return ok();
 }
 
-ContainerTable::Answer ContainerTable::state(ConnectionId, const Json& request) {
-  Container& container = *TRY(find(request));
-  Json reply = {{"type", "state"}, {"status", container.status()}, {"pid", container.first.pid}};
+ContainerTable::Answer ContainerTable::state(ConnectionId, protocol::State request) {
+  Container& container = *TRY(find(request.container));
+  protocol::StateReply reply{.status = std::string(container.status()), .pid = container.first.pid};
   if (!container.first.is_alive()) {
-    reply["pid"] = 0;
-    reply["exit"] = {{"status", container.first.exit.status}, {"signal", container.first.exit.signal}};
+    reply.pid = 0;
+    reply.exit = container.first.exit;
   }
-  return reply;
+  return protocol::encode(reply);
 }
 
-ContainerTable::Answer ContainerTable::remove(ConnectionId connection, const Json& request) {
-  Container& container = *TRY(find(request));
+ContainerTable::Answer ContainerTable::remove(ConnectionId connection, protocol::Delete request) {
+  Container& container = *TRY(find(request.container));
   container.deleters.push_back(connection);
-  if (container.first.is_alive()) container.cgroup->kill_all();
+  bool is_alive = container.first.is_alive();
+  if (is_alive) (void)container.cgroup->kill_all();
   (void)container.freezer->thaw();
-  // Nobody wants the rest of the output.
-  for (auto& stream : container.first.streams) {
-    if (stream && !container.first.is_alive()) stream->abort();
-  }
+  if (!is_alive) container.first.abort_streams();
   check_later(container.id);
   return std::nullopt;
 }

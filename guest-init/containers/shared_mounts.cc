@@ -27,7 +27,7 @@ SharedMount::~SharedMount() {
 Result<Fd> SharedMount::copy() const {
   Fd tree(::open_tree(AT_FDCWD, directory_.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!tree) return fail_errno("bind " + directory_);
-  // What one container mounts there is none of the others'.
+  // What one container mounts there does not show in the others.
   mount_attr attributes{};
   attributes.propagation = MS_PRIVATE;
   if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0) {

@@ -1,4 +1,4 @@
-// File systems in memory that several containers of the machine see: what is /dev/shm to a group of containers.
+// File systems in memory that several containers of the machine see, for example as their common /dev/shm.
 #pragma once
 
 #include <map>
@@ -11,14 +11,14 @@
 
 namespace nacre::guest {
 
-// Mounted aside for as long as somebody has it.
+// One such file system. It is mounted aside for as long as this object lives.
 class SharedMount {
  public:
-  // `directory` is made.
+  // Makes the file system, and `directory` for it.
   static Result<std::shared_ptr<SharedMount>> make(const std::string& directory, const MountSpec& mount);
   ~SharedMount();
 
-  // Another, detached, mount of it.
+  // Makes another, detached, mount of the file system.
   Result<Fd> copy() const;
 
  private:
@@ -30,7 +30,7 @@ class SharedMounts {
  public:
   explicit SharedMounts(std::string directory) : directory_(std::move(directory)) {}
 
-  // The one that is known by that key, or a new one that is made as `mount` says.
+  // Returns the file system that is known by the key, or makes a new one as `mount` says.
   Result<std::shared_ptr<SharedMount>> find_or_make(const std::string& key, const MountSpec& mount);
 
  private:

@@ -30,7 +30,8 @@ struct Ends {
   Fd control;
 };
 
-// Without it the process, and others of its user, could not open /dev/stdout. As runc: the group stays.
+// Makes the process's user the pipe's owner: otherwise the process could not open /dev/stdout. The group stays, as
+// under runc.
 Result<void> give_to_user(const Fd& pipe, const ProcessSpec& spec, const ContainerSpec& container) {
   uid_t uid = spec.uid;
   if (container.namespaces & CLONE_NEWUSER) uid = outside_id(container.user.uids, uid).value_or(uid);
@@ -38,14 +39,14 @@ Result<void> give_to_user(const Fd& pipe, const ProcessSpec& spec, const Contain
   return {};
 }
 
-struct Descriptor {
-  Fd child;
-  std::unique_ptr<Stream> input, output;
+struct NewDescriptor {
+  Fd child;  // the process's end
+  Descriptor streams;
 };
 
-Result<Descriptor> make_descriptor(StdioWanted::Passed wanted, const SpawnContext& context) {
-  Descriptor made;
-  Fd input, output;  // our ends
+Result<NewDescriptor> make_descriptor(protocol::Passed wanted, const SpawnContext& context) {
+  NewDescriptor made;
+  Fd input, output;  // guest-init's ends
   if (wanted.readable && wanted.writable) {
     auto [ours, theirs] = TRY(make_socketpair(SOCK_STREAM));
     input = TRY(ours.dup());
@@ -59,30 +60,32 @@ Result<Descriptor> make_descriptor(StdioWanted::Passed wanted, const SpawnContex
   auto carry = [&](Stream::Direction direction, Fd end) {
     return Stream::create(context.loop, context.transport, direction, std::move(end), context.on_stream_change);
   };
-  if (input) made.input = TRY(carry(Stream::Direction::to_process, std::move(input)));
-  if (output) made.output = TRY(carry(Stream::Direction::from_process, std::move(output)));
+  if (input) made.streams.input = TRY(carry(Stream::Direction::to_process, std::move(input)));
+  if (output) made.streams.output = TRY(carry(Stream::Direction::from_process, std::move(output)));
   return made;
 }
 
-// A terminal's come with the child's word that it is ready: add_terminal().
+// The streams of a terminal are made when the child has opened the terminal: Process::add_terminal().
 Result<Ends> make_ends(const Container& container, Process& process, const ProcessSpec& spec, const StdioWanted& stdio,
                        const SpawnContext& context) {
   Ends ends;
   ends.child.resize(3);
-  if (spec.terminal) process.hangs_up = spec.terminal->hangs_up;
-  for (size_t i = 0; i < 3; i++) {
-    if (!stdio.open[i] || spec.terminal) continue;
-    Descriptor made = TRY(make_descriptor({.readable = i == 0, .writable = i != 0}, context));
+  auto add = [&](protocol::Passed wanted, Fd& child) -> Result<Descriptor> {
+    NewDescriptor made = TRY(make_descriptor(wanted, context));
     TRY(give_to_user(made.child, spec, container.spec));
-    ends.child[i] = std::move(made.child);
-    process.streams[i] = std::move(i == 0 ? made.input : made.output);
+    child = std::move(made.child);
+    return std::move(made.streams);
+  };
+  constexpr protocol::Passed kInput{.readable = true}, kOutput{.writable = true};
+  if (spec.terminal) {
+    process.hangs_up = spec.terminal->hangs_up;
+  } else {
+    if (stdio.in) process.stdio.in = TRY(add(kInput, ends.child[0])).input;
+    if (stdio.out) process.stdio.out = TRY(add(kOutput, ends.child[1])).output;
+    if (stdio.err) process.stdio.err = TRY(add(kOutput, ends.child[2])).output;
   }
-  for (StdioWanted::Passed wanted : stdio.passed) {
-    Descriptor made = TRY(make_descriptor(wanted, context));
-    TRY(give_to_user(made.child, spec, container.spec));
-    ends.child.push_back(std::move(made.child));
-    process.streams.push_back(std::move(made.input));
-    process.streams.push_back(std::move(made.output));
+  for (protocol::Passed wanted : stdio.passed) {
+    process.passed.push_back(TRY(add(wanted, ends.child.emplace_back())));
   }
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   process.control = std::move(ours);
@@ -97,13 +100,13 @@ ChildPlan plan_of(const Ends& ends) {
   return plan;
 }
 
-// `cgroup` -1: our own. 0 in the child.
+// Clones a process into a cgroup (-1: the caller's own). Returns 0 in the child.
 Result<pid_t> clone_process(uint64_t flags, int cgroup, Fd& pidfd) {
   int fd = -1;
   clone_args args{};
   args.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (cgroup < 0 ? 0 : kCloneIntoCgroup);
   args.pidfd = reinterpret_cast<uint64_t>(&fd);
-  args.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD;  // the helper's own
+  args.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD;  // that of the helper
   args.cgroup = static_cast<uint64_t>(cgroup);
   long pid = ::syscall(SYS_clone3, &args, sizeof(args));
   if (pid < 0) return fail_errno("clone");
@@ -111,7 +114,7 @@ Result<pid_t> clone_process(uint64_t flags, int cgroup, Fd& pidfd) {
   return static_cast<pid_t>(pid);
 }
 
-// As we know it.
+// Returns the process's pid in guest-init's own pid namespace.
 Result<pid_t> pid_of(const Fd& pidfd) {
   std::string info = TRY(read_file("/proc/self/fdinfo/" + std::to_string(pidfd.get())));
   size_t at = info.find("\nPid:\t");
@@ -133,15 +136,15 @@ struct CloneOutcome {
   int code;
 };
 
-// The calling process.
+// Moves the calling process into the cgroup.
 Result<void> enter_cgroup(int cgroup) {
   Fd processes = TRY(open_at(cgroup, "cgroup.procs", O_WRONLY));
   return write_all(processes.get(), "0");
 }
 
-// In namespaces of a container that is there already somebody could stop the process, or freeze it with its cgroup,
-// while it is still a copy of guest-init with all that is open there. So a helper of ours, in our own namespaces and
-// cgroup, closes that first; then it joins, and the process is its sibling. 0 in the child.
+// Clones a process into namespaces of an existing container. Somebody there could stop the process, or freeze it with
+// its cgroup, while it is still a copy of guest-init with all its open descriptors. So a helper, in guest-init's own
+// namespaces and cgroup, closes those first; then it joins, and the process is its sibling. Returns 0 in the child.
 Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<NamespaceJoin>& joins, uint64_t flags,
                               int cgroup, Fd& pidfd) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
@@ -159,14 +162,14 @@ Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<Namespace
     pidfd = std::move(received->fds.front());
     return pid_of(pidfd);
   }
-  // Root of a user namespace that we join could otherwise take hold of us.
+  // Otherwise root of a user namespace that is joined could take hold of the helper.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   std::vector<int> needed = {theirs.get(), cgroup};
   for (const NamespaceJoin& join : joins) needed.push_back(join.pidfd);
   close_others(plan, needed);
   CloneOutcome outcome{.step = CloneStep::join, .code = 0};
   Fd made;
-  // Root of another user namespace may have no right to put a process into the cgroup; it is our first step then.
+  // Root of another user namespace may have no right to put a process into the cgroup: then the helper enters it first.
   bool foreign = pidfd_of(joins, CLONE_NEWUSER) >= 0;
   auto entered = foreign ? enter_cgroup(cgroup) : Result<void>();
   if (entered) entered = enter_namespaces(joins);
@@ -182,7 +185,7 @@ Result<pid_t> clone_by_helper(const ChildPlan& plan, const std::vector<Namespace
   ::_exit(0);
 }
 
-// By the index of the mount.
+// Makes the detached mounts that the container's process cannot make, by the index of the mount.
 Result<std::vector<Fd>> make_trees(const Container& container) {
   const auto& mounts = container.spec.mounts;
   std::vector<Fd> trees(mounts.size());
@@ -197,19 +200,19 @@ Result<std::vector<Fd>> make_trees(const Container& container) {
   return trees;
 }
 
-// They stay with the container; gives their mounts, by the index of the device.
+// Makes the device nodes, which stay with the container. Returns their mounts by the index of the device.
 Result<std::vector<int>> make_nodes(Container& container) {
   std::vector<int> trees;
   for (const DeviceSpec& device : container.spec.devices) {
     trees.push_back(-1);
-    if (device.type == S_IFIFO) continue;  // which everybody may make
+    if (device.type == S_IFIFO) continue;  // everybody may make a FIFO
     container.nodes.push_back(TRY_CONTEXT(DeviceNode::make(device, container.spec.user), "device " + device.path));
     trees.back() = container.nodes.back().tree();
   }
   return trees;
 }
 
-// What the first process in a user namespace cannot do itself.
+// Does for the first process in a user namespace what that cannot do itself.
 Result<void> prepare_user_namespace(const Process& process, const ContainerSpec& spec) {
   if (!(spec.joined & CLONE_NEWUSER)) TRY_CONTEXT(write_mappings(process.pid, spec.user), "user namespace");
   TRY(apply_limits(process.pid, spec.process));
@@ -227,7 +230,7 @@ Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>&
   ChildPlan plan = plan_of(ends);
   for (const Fd& tree : trees) plan.trees.push_back(tree.get());
   plan.nodes = TRY(make_nodes(container));
-  // The cgroup namespace comes later, from inside the cgroup, and so does that of the clocks, which are set first.
+  // The cgroup namespace is made later, from inside the cgroup, and the time namespace too, whose clocks are set first.
   uint64_t flags = container.spec.own_namespaces() & ~static_cast<uint64_t>(CLONE_NEWCGROUP | CLONE_NEWTIME);
   plan.init_pidfd = pidfd_of(joins, CLONE_NEWNS);
   int cgroup = container.cgroup->fd();
@@ -257,7 +260,7 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
   auto pid = clone_by_helper(plan, joins, 0, chosen ? chosen.get() : container.cgroup->fd(), process.pidfd);
   if (!pid && pid.error().code() == EBUSY && sub_cgroup) return std::unexpected(pid.error().with_context(kJoining));
   if (!pid && pid.error().code() == EBUSY) {
-    // The container has divided its cgroup: where its first process is, there is room.
+    // The container has divided its cgroup: the cgroup of its first process has room.
     Fd cgroup = TRY(Cgroup::of_process(context.cgroup_mount, container.first.pid));
     pid = clone_by_helper(plan, joins, 0, cgroup.get(), process.pidfd);
   }
@@ -268,16 +271,6 @@ Result<void> spawn_exec(Container& container, Process& process, const ProcessSpe
   }
   process.pid = *pid;
   if (process.pid == 0) run_exec_process(spec, plan);
-  return {};
-}
-
-Result<void> add_terminal(Process& process, Fd master, const SpawnContext& context) {
-  for (auto [index, direction] :
-       {std::pair(size_t{0}, Stream::Direction::to_process), std::pair(size_t{1}, Stream::Direction::from_process)}) {
-    process.streams[index] =
-        TRY(Stream::create(context.loop, context.transport, direction, TRY(master.dup()), context.on_stream_change));
-  }
-  process.terminal = std::move(master);
   return {};
 }
 

@@ -25,7 +25,7 @@ unsigned long long oom_kills(std::string_view events) {
   return std::strtoull(std::string(events.substr(at + kKey.size())).c_str(), nullptr, 10);
 }
 
-void add_file(int cgroup, const std::string& name, nlohmann::json& files) {
+void add_file(int cgroup, const std::string& name, protocol::Texts& files) {
   auto file = open_at(cgroup, name, O_RDONLY);
   if (!file) return;
   auto text = read_fd(file->get(), kMaxFile);
@@ -34,8 +34,8 @@ void add_file(int cgroup, const std::string& name, nlohmann::json& files) {
 
 }  // namespace
 
-nlohmann::json read_statistics(int cgroup) {
-  nlohmann::json files = nlohmann::json::object();
+protocol::Texts read_statistics(int cgroup) {
+  protocol::Texts files;
   for (const char* name : kFiles) add_file(cgroup, name, files);
   // hugetlb.<size>.current and the like: one set for each page size.
   auto list = open_at(cgroup, ".", O_RDONLY | O_DIRECTORY);

@@ -1,4 +1,4 @@
-// A cgroup's figures. The host knows what they mean; they travel as the kernel writes them.
+// Reads a cgroup's figures. They travel as the kernel writes them; the host knows what they mean.
 #pragma once
 
 #include <functional>
@@ -6,25 +6,24 @@
 #include <optional>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "base/event_loop.h"
 #include "base/result.h"
 #include "guest-init/kernel/cgroup_watch.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
-// {"cpu.stat": TEXT, "memory.current": TEXT, ...}: those of the files that there are.
-nlohmann::json read_statistics(int cgroup);
+// Returns the texts of the cgroup's files by their names ("cpu.stat", "memory.current", ...), as far as they exist.
+protocol::Texts read_statistics(int cgroup);
 
-// Tells of each growth of the number of processes that the kernel killed since the cgroup's memory was used up.
+// Tells whenever the kernel has killed processes because the cgroup's memory was used up.
 class OomWatch {
  public:
   static Result<std::unique_ptr<OomWatch>> create(EventLoop& loop, int cgroup, std::function<void()> on_kill);
   OomWatch(const OomWatch&) = delete;
   OomWatch& operator=(const OomWatch&) = delete;
 
-  // Looks now, before the cgroup goes.
+  // Looks now, before the cgroup is removed.
   void check() { events_->look(); }
   bool saw_kill() const { return seen_ > 0; }
 

@@ -42,12 +42,12 @@ bool remove_tree(const std::string& path) {
 }  // namespace
 
 Result<Cgroup> Cgroup::create(const std::string& parent, const std::string& name,
-                              const std::vector<protocol::CgroupFile>& files) {
+                              const std::vector<oci::CgroupFile>& files) {
   std::string path = parent + "/" + name;
   if (::mkdir(path.c_str(), 0755) < 0) return fail_errno("make cgroup " + path);
   auto made = [&]() -> Result<Cgroup> {
     Cgroup cgroup(path, TRY(open_file(path, O_RDONLY | O_DIRECTORY)));
-    TRY_CONTEXT(protocol::set_cgroup_files(path, files), kSetting);
+    TRY_CONTEXT(oci::set_cgroup_files(path, files), kSetting);
     return cgroup;
   }();
   if (!made) ::rmdir(path.c_str());
@@ -100,8 +100,8 @@ std::vector<pid_t> Cgroup::processes() const {
   return pids;
 }
 
-Result<void> Cgroup::update(const std::vector<protocol::CgroupFile>& files) const {
-  TRY(protocol::set_cgroup_files(path_, files));
+Result<void> Cgroup::update(const std::vector<oci::CgroupFile>& files) const {
+  TRY(oci::set_cgroup_files(path_, files));
   return {};
 }
 

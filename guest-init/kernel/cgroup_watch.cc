@@ -24,7 +24,7 @@ void CgroupWatch::look() {
   OnChange on_change = on_change_;  // which may destroy this
   std::array<char, 1024> text;
   ssize_t length = ::pread(file_.get(), text.data(), text.size(), 0);
-  if (length < 0) {  // a file that is gone is ready for ever
+  if (length < 0) {  // the file of a removed cgroup is ready for ever
     loop_.remove(file_.get());
     file_.reset();
     on_change(std::nullopt);

@@ -15,10 +15,11 @@ namespace nacre::guest {
 
 class CgroupWatch {
  public:
-  // What the file says; none, and for the last time, once the cgroup is gone.
+  // Gets the text of the file; nothing, and for the last time, once the cgroup is gone.
   using OnChange = std::function<void(std::optional<std::string_view> text)>;
 
-  // `on_change` is called from the loop, at first soon for what the file says already. It may destroy this.
+  // Calls `on_change` from the loop for each change, and soon for the present text. `on_change` may destroy this
+  // object.
   static Result<std::unique_ptr<CgroupWatch>> create(EventLoop& loop, int cgroup, const char* file, OnChange on_change);
   ~CgroupWatch();
   CgroupWatch(const CgroupWatch&) = delete;
@@ -32,7 +33,7 @@ class CgroupWatch {
       : loop_(loop), file_(std::move(file)), on_change_(std::move(on_change)) {}
 
   EventLoop& loop_;
-  Fd file_;  // none once the cgroup is gone
+  Fd file_;  // invalid once the cgroup is gone
   OnChange on_change_;
 };
 

@@ -14,7 +14,7 @@ std::string online_file(const std::string& path, unsigned cpu) {
   return path + "/cpu" + std::to_string(cpu) + "/online";
 }
 
-// Whether it was not so before.
+// Switches a CPU; returns whether that changed anything.
 Result<bool> set_online(const std::string& path, unsigned cpu, bool online) {
   std::string name = online_file(path, cpu);
   if (TRY(read_file(name)).starts_with(online ? '1' : '0')) return false;
@@ -45,7 +45,7 @@ Result<void> set_online_cpus(const std::string& path, unsigned count) {
     for (unsigned back : brought) (void)set_online(path, back, false);
     return std::unexpected(set.error());
   }
-  // Those that are left, whichever they are.
+  // Goes through the CPUs that are left, whichever they are.
   for (;; cpu++) {
     auto set = set_online(path, cpu, false);
     if (!set && set.error().code() == ENOENT) return {};

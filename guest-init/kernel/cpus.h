@@ -1,4 +1,4 @@
-// The machine's CPUs: as many as the kernel knows of, of which some are online.
+// The machine's CPUs. The kernel knows of a number of them, and some are online.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace nacre::guest {
 
-// `path` is /sys/devices/system/cpu. CPU 0 is always online.
+// Returns how many CPUs are online. `path` is /sys/devices/system/cpu. CPU 0 is always online.
 unsigned count_online_cpus(const std::string& path);
-// The first `count` are online after this, and no others. May take the kernel long. On an error of one that is to come
-// online nothing is changed.
+// Brings the first `count` CPUs online and all others offline. May take the kernel long. If a CPU cannot come online,
+// nothing is changed.
 Result<void> set_online_cpus(const std::string& path, unsigned count);
 
 }  // namespace nacre::guest

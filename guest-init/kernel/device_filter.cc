@@ -41,7 +41,7 @@ class Program {
     add(operation(BPF_MOV, kVerdict, allow ? 1 : 0));
     add(instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
   }
-  // Past the rule in hand, where `reg` compares so with the value.
+  // Jumps past the present rule if `reg` compares so with the value.
   void skip_rule_if(int comparison, uint8_t reg, uint32_t value) {
     skips_.push_back(program_.size());
     add(instruction(BPF_JMP32 | comparison | BPF_K, reg, 0, 0, value));
@@ -62,7 +62,7 @@ void add_rule(Program& program, const DeviceRule& rule) {
   if (rule.major) program.skip_rule_if(BPF_JNE, kMajor, *rule.major);
   if (rule.minor) program.skip_rule_if(BPF_JNE, kMinor, *rule.minor);
   if (rule.allow) {
-    // What earlier rules may still say something about is what is left.
+    // What is left of the access is for earlier rules to decide.
     program.add(operation(BPF_AND, kAccess, ~rule.access));
     program.skip_rule_if(BPF_JNE, kAccess, 0);
   } else {
@@ -90,7 +90,7 @@ std::vector<bpf_insn> compile_device_rules(std::span<const DeviceRule> rules) {
   program.add(operation(BPF_RSH, kAccess, 16));
   program.add(load(kMajor, offsetof(bpf_cgroup_dev_ctx, major)));
   program.add(load(kMinor, offsetof(bpf_cgroup_dev_ctx, minor)));
-  // The last first: what it says about an access is final.
+  // Goes from the last rule to the first: the last one about an access is final.
   bool otherwise = false;
   for (const DeviceRule& rule : std::views::reverse(rules)) {
     if (!rule.type) {

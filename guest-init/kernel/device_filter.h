@@ -16,16 +16,16 @@ namespace nacre::guest {
 
 struct DeviceRule {
   bool allow = false;
-  std::optional<uint32_t> type;          // BPF_DEVCG_DEV_*; none: every device, whatever the rest says
-  std::optional<uint32_t> major, minor;  // none: any
+  std::optional<uint32_t> type;          // BPF_DEVCG_DEV_*; not set: every device, whatever the rest says
+  std::optional<uint32_t> major, minor;  // not set: any
   uint32_t access = 0;                   // BPF_DEVCG_ACC_*
 };
 
-// The program that lets an access through when, of the rules in their order, the last that is about it allows it; no
-// rule: no access. Each of "read", "write" and "mknod" is looked at by itself.
+// Compiles the rules. For an access, the last rule that is about it decides; without such a rule the access is refused.
+// Each of "read", "write" and "mknod" is decided by itself.
 std::vector<bpf_insn> compile_device_rules(std::span<const DeviceRule> rules);
 
-// For the processes in the cgroup and below it, as long as the cgroup is there.
+// Enforces the rules for the processes in the cgroup and below, for as long as the cgroup exists.
 Result<void> filter_devices(int cgroup, std::span<const DeviceRule> rules);
 
 }  // namespace nacre::guest

@@ -15,9 +15,9 @@ namespace {
 
 constexpr int64_t kMaxId = UINT32_MAX;
 
-Result<std::vector<IdRange>> parse_ranges(const Field& list) {
+Result<std::vector<IdRange>> parse_ranges(const JsonField& list) {
   std::vector<IdRange> ranges;
-  for (const Field& entry : TRY(list.list())) {
+  for (const JsonField& entry : TRY(list.list())) {
     IdRange range{};
     range.inside = static_cast<uint32_t>(TRY(TRY(entry.member("containerID")).integer(0, kMaxId)));
     range.outside = static_cast<uint32_t>(TRY(TRY(entry.member("hostID")).integer(0, kMaxId)));
@@ -27,7 +27,7 @@ Result<std::vector<IdRange>> parse_ranges(const Field& list) {
   return ranges;
 }
 
-// Refuses what does not fit, such as ranges that overlap.
+// Refuses ranges that do not fit, for example because they overlap.
 Result<void> write_map(pid_t pid, const char* name, const std::vector<IdRange>& ranges) {
   std::string text;
   for (const IdRange& range : ranges) {
@@ -48,7 +48,7 @@ std::optional<uint32_t> outside_id(const std::vector<IdRange>& ranges, uint32_t 
   return std::nullopt;
 }
 
-Result<std::optional<IdMappings>> parse_mappings(const Field& object) {
+Result<std::optional<IdMappings>> parse_mappings(const JsonField& object) {
   IdMappings mappings;
   mappings.uids = TRY(parse_ranges(TRY(object.member("uidMappings"))));
   mappings.gids = TRY(parse_ranges(TRY(object.member("gidMappings"))));

@@ -10,12 +10,12 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "guest-init/protocol/field.h"
+#include "oci/json_field.h"
 
 namespace nacre::guest {
 
-using protocol::Field;
-using protocol::Json;
+using oci::Json;
+using oci::JsonField;
 
 struct IdRange {
   uint32_t inside, outside, size;
@@ -25,16 +25,16 @@ struct IdMappings {
   std::vector<IdRange> uids, gids;
 };
 
-// An id of the namespace as the machine's own namespace knows it; none where it is not mapped.
+// Translates an id of the namespace to that of the machine's own namespace; returns nothing if it is not mapped.
 std::optional<uint32_t> outside_id(const std::vector<IdRange>& ranges, uint32_t inside);
 
-// "uidMappings" and "gidMappings" of an object; none where it has neither.
-Result<std::optional<IdMappings>> parse_mappings(const Field& object);
+// Reads "uidMappings" and "gidMappings" of an object; returns nothing if it has neither.
+Result<std::optional<IdMappings>> parse_mappings(const JsonField& object);
 
-// Gives a process's new user namespace its ids. By somebody outside with every right; once.
+// Gives a process's new user namespace its ids. That works once, for a caller outside of it that has every right.
 Result<void> write_mappings(pid_t pid, const IdMappings& mappings);
 
-// A user namespace of its own, in which nobody is, for mount_setattr(2).
+// Makes a user namespace in which there is no process, for mount_setattr(2).
 Result<Fd> make_user_namespace(const IdMappings& mappings);
 
 }  // namespace nacre::guest

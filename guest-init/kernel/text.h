@@ -1,4 +1,4 @@
-// Reading what the kernel says of processes that may end, or hang, meanwhile.
+// Reads what the kernel says of processes that may end, or hang, meanwhile.
 #pragma once
 
 #include <optional>
@@ -6,7 +6,7 @@
 
 namespace nacre::guest {
 
-// The first `limit` bytes of a file of /proc; none where it cannot be opened or read. A relative path is below
+// Returns the first `limit` bytes of a file of /proc; nothing if it cannot be opened or read. A relative path is below
 // `directory`.
 std::optional<std::string> read_start(int directory, const std::string& path, size_t limit);
 

@@ -11,7 +11,7 @@ namespace nacre::guest {
 namespace {
 
 constexpr size_t kReadSize = 64 << 10;
-// A peer that does not take its answers gets no further ones.
+// A peer that does not take its answers is not read any further.
 constexpr size_t kMaxOutgoing = 1 << 20;
 
 }  // namespace
@@ -35,7 +35,7 @@ Result<std::unique_ptr<Connection>> Connection::create(EventLoop& loop, Fd socke
 
 void Connection::on_ready(uint32_t events) {
   if (events & EPOLLOUT) flush();
-  // While a request is being worked on nothing is read, but that the peer has gone is seen.
+  // While a request is worked on nothing is read, but the end of the peer is noticed.
   if (!closed_ && busy_ && (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP))) close(nullptr);
   if (!closed_ && !busy_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP))) read_some();
   if (!closed_) update_watch();
@@ -83,7 +83,7 @@ void Connection::send_event(const protocol::Json& message) {
 
 void Connection::send(const protocol::Json& message) {
   if (closed_) return;
-  auto frame = protocol::encode(message);
+  auto frame = protocol::to_frame(message);
   if (!frame) {
     close(frame.error().message().c_str());
     return;

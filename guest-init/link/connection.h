@@ -8,14 +8,15 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/frame.h"
 
 namespace nacre::guest {
 
 class Connection {
  public:
-  // `on_request` gets each message; the next comes only after reply(). `on_close` is called once, from the loop, when
-  // the peer is gone or has broken the protocol; it may destroy the connection later, by EventLoop::post().
+  // Calls `on_request` for each message; the next one comes only after reply(). Calls `on_close` once, from the loop,
+  // when the peer has closed the connection or has broken the protocol. `on_close` may destroy the connection only
+  // later, by EventLoop::post().
   using RequestHandler = std::function<void(const protocol::Json&)>;
   static Result<std::unique_ptr<Connection>> create(EventLoop& loop, Fd socket, RequestHandler on_request,
                                                     std::function<void()> on_close);
@@ -23,11 +24,11 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // The answer to the request in hand.
+  // Answers the present request.
   void reply(const protocol::Json& message);
-  // A message of our own.
+  // Sends an event.
   void send_event(const protocol::Json& message);
-  // Ends the connection, with a line that says why.
+  // Closes the connection and logs why.
   void refuse(const char* why) { close(why); }
 
  private:

@@ -86,7 +86,7 @@ void Stream::on_listener() {
 
 void Stream::on_pipe(uint32_t events) {
   if (direction_ == Direction::to_process && (events & (EPOLLERR | EPOLLHUP))) {
-    finish();  // nobody reads it any more; a terminal's last user has closed it
+    finish();  // nobody reads the pipe any more, or a terminal's last user has closed it
     return;
   }
   for (int i = 0; i < kChunksPerTurn && move_chunk(); i++) {
@@ -128,7 +128,7 @@ bool Stream::move_chunk() {
   return !finished_ && pending_.empty();
 }
 
-// Writes what is pending. False: not all of it, or the stream is finished.
+// Writes what is pending. Returns false if some of it is left, or if the stream is finished.
 bool Stream::flush() {
   if (pending_.empty()) return !finished_;
   pending_.erase(0, write_some(pending_));
@@ -136,7 +136,7 @@ bool Stream::flush() {
   return !finished_ && pending_.empty();
 }
 
-// How much of it the sink took. Finishes the stream if the sink is closed.
+// Returns how much the sink took. Finishes the stream if the sink is closed.
 size_t Stream::write_some(std::string_view data) {
   size_t done = 0;
   while (done < data.size()) {
@@ -185,8 +185,8 @@ void Stream::watch(int fd, uint32_t& current, uint32_t wanted) {
   current = wanted;
 }
 
-// A terminal does not say how much it holds. Reading it to where it would block does; what else its users write
-// meanwhile is bounded.
+// Reads a terminal until it would block, since it does not say how much it holds. What its users write meanwhile is
+// bounded.
 void Stream::take_rest() {
   auto& buffer = scratch();
   while (pending_.size() < kMaxRest) {
@@ -198,7 +198,7 @@ void Stream::take_rest() {
 
 void Stream::process_exited() {
   if (direction_ == Direction::to_process) {
-    drain_target_ = 0;  // what it has not read nobody waits for
+    drain_target_ = 0;  // nobody waits for what the process has not read
     return;
   }
   if (terminal_ && !finished_) {
@@ -215,7 +215,7 @@ void Stream::process_exited() {
 void Stream::abort() {
   close_listener();
   if (pipe_) loop_.remove(pipe_.get());
-  // Of a socket the stream the other way has a copy.
+  // The stream of the other direction has a copy of a socket.
   if (pipe_ && direction_ == Direction::to_process) ::shutdown(pipe_.get(), SHUT_WR);
   if (connection_) loop_.remove(connection_.get());
   pipe_.reset();

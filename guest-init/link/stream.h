@@ -31,18 +31,18 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   uint32_t port() const { return listener_.port; }
-  // The host has been told the port: it has a minute to connect.
+  // Gives the host, which has been told the port, a minute to connect.
   void expect_connection();
-  // Bytes given to the connection so far.
+  // Returns how many bytes the connection has taken so far.
   uint64_t sent() const { return sent_; }
 
-  // The process is gone: what its pipe holds now is the rest of its own output. is_drained() becomes true when that is
-  // on the connection, or never can be. Later output is of others that have the pipe.
+  // Tells the stream that the process has ended: what its pipe holds now is the rest of its own output. is_drained()
+  // becomes true when that is on the connection, or never can be. Later output comes from others that have the pipe.
   void process_exited();
   bool is_drained() const { return finished_ || sent_ >= drain_target_; }
-  // Nothing will move any more.
+  // Returns whether nothing will move any more.
   bool is_finished() const { return finished_; }
-  // Closes everything, without on_change.
+  // Closes everything, without calling `on_change`.
   void abort();
 
  private:
@@ -51,7 +51,7 @@ class Stream {
   void on_listener();
   void on_pipe(uint32_t events);
   void on_connection(uint32_t events);
-  // Moves a chunk; false when there is nothing more to do at this time.
+  // Moves a chunk; returns false if there is nothing more to do at this time.
   bool move_chunk();
   bool flush();
   size_t write_some(std::string_view data);
@@ -74,7 +74,7 @@ class Stream {
   std::function<void()> on_change_;
   std::string pending_;  // read and not yet written: less than one chunk
   uint32_t pipe_watch_ = kNotWatched, connection_watch_ = kNotWatched;
-  bool half_closed_ = false;  // the host will send nothing on an output's connection; as it should be
+  bool half_closed_ = false;  // the host has shut down its direction of an output's connection, as it should
   bool finished_ = false;
   uint64_t sent_ = 0;
   uint64_t drain_target_ = UINT64_MAX;

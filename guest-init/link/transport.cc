@@ -53,7 +53,7 @@ Fd VsockTransport::accept(const Listener& listener) {
   sockaddr_vm peer{};
   socklen_t size = sizeof(peer);
   Fd fd(::accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  // A container could reach us through the loopback transport, where the kernel has one.
+  // A container could come through the loopback transport, if the kernel has one.
   if (fd && peer.svm_cid != VMADDR_CID_HOST) fd.reset();
   return fd;
 }

@@ -17,9 +17,10 @@ class Transport {
   };
 
   virtual ~Transport() = default;
-  // Port 0: any that is free.
+  // Listens on a port; 0 is any that is free.
   virtual Result<Listener> listen(uint32_t port) = 0;
-  // A connection from the host, non-blocking; none if nobody (or somebody else) is there.
+  // Takes a connection from the host, non-blocking. Returns an invalid descriptor if nobody, or somebody else, has
+  // connected.
   virtual Fd accept(const Listener& listener) = 0;
 };
 

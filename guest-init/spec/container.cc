@@ -23,12 +23,12 @@ constexpr NamedNamespace kNamespaces[] = {{"pid", CLONE_NEWPID},   {"mount", CLO
 constexpr const char* kClocks[] = {"monotonic", "boottime"};
 constexpr int64_t kNanoseconds = 1'000'000'000;
 
-Result<void> parse_namespaces(const Field& field, ContainerSpec& spec) {
+Result<void> parse_namespaces(const JsonField& field, ContainerSpec& spec) {
   uint64_t& flags = spec.namespaces;
-  for (const Field& entry : TRY(field.list())) {
+  for (const JsonField& entry : TRY(field.list())) {
     std::string type = TRY(TRY(entry.member("type")).string());
-    // The virtual machine's own network is the container's network namespace, and which one of the host's it is
-    // joined to is the host's business: with or without a path there is nothing to make here.
+    // The virtual machine's own network is the container's network namespace, and the host decides which of its own
+    // that is joined to: with or without a path there is nothing to make here.
     if (type == "network") {
       spec.lists_network = true;
       continue;
@@ -41,7 +41,7 @@ Result<void> parse_namespaces(const Field& field, ContainerSpec& spec) {
     if (flags & flag) return entry.fails("repeats the " + type + " namespace");
     flags |= flag;
   }
-  // Without one of its own the container would mount in the machine's.
+  // Without a mount namespace of its own the container would mount in the machine's.
   flags |= CLONE_NEWNS;
   // But the machine's network belongs to the machine's user namespace: root of another has no right over it, and
   // cannot mount sysfs.
@@ -49,8 +49,8 @@ Result<void> parse_namespaces(const Field& field, ContainerSpec& spec) {
   return {};
 }
 
-// The mappings count with a user namespace only, as under runc.
-Result<void> parse_user_namespace(const Field& linux, ContainerSpec& spec) {
+// Reads the mappings, which count only with a user namespace, as under runc.
+Result<void> parse_user_namespace(const JsonField& linux, ContainerSpec& spec) {
   if (!(spec.namespaces & CLONE_NEWUSER)) return {};
   auto mappings = TRY(parse_mappings(linux));
   if (mappings) spec.user = std::move(*mappings);
@@ -62,7 +62,7 @@ Result<void> parse_user_namespace(const Field& linux, ContainerSpec& spec) {
   return {};
 }
 
-Result<std::vector<ClockOffset>> parse_clock_offsets(const Field& field, uint64_t namespaces) {
+Result<std::vector<ClockOffset>> parse_clock_offsets(const JsonField& field, uint64_t namespaces) {
   std::vector<ClockOffset> offsets;
   for (const auto& [clock, value] : TRY(field.members())) {
     if (!(namespaces & CLONE_NEWTIME)) return fail(field.path() + " needs a time namespace", EINVAL);
@@ -74,8 +74,8 @@ Result<std::vector<ClockOffset>> parse_clock_offsets(const Field& field, uint64_
   return offsets;
 }
 
-// "net.ipv4.ip_forward" and "net/ipv4/conf/eth0.1/forwarding" as sysctl(8) takes them: the first kind of separator
-// that is seen is the separator.
+// Makes a path of a sysctl's name, "net.ipv4.ip_forward" or "net/ipv4/conf/eth0.1/forwarding", as sysctl(8) does: the
+// first kind of separator that is seen is the separator.
 Result<std::string> sysctl_path(const std::string& name) {
   std::string path = name;
   size_t first = path.find_first_of("./");
@@ -88,7 +88,7 @@ Result<std::string> sysctl_path(const std::string& name) {
   return path;
 }
 
-Result<std::optional<unsigned long>> parse_personality(const Field& field) {
+Result<std::optional<unsigned long>> parse_personality(const JsonField& field) {
   if (!field.present()) return std::nullopt;
   if (TRY(field.member("flags")).asks()) return field.fails("has flags, which are not supported");
   std::string domain = TRY(TRY(field.member("domain")).string());
@@ -97,23 +97,23 @@ Result<std::optional<unsigned long>> parse_personality(const Field& field) {
   return field.fails("has the unknown domain \"" + domain + "\"");
 }
 
-Result<void> refuse_unsupported(const Field& linux) {
+Result<void> refuse_unsupported(const JsonField& linux) {
   for (const char* name :
-       {"intelRdt", "netDevices", "memoryPolicy", "seccomp"}) {  // which comes compiled, beside the configuration
-    Field field = TRY(linux.member(name));
+       {"intelRdt", "netDevices", "memoryPolicy", "seccomp"}) {  // seccomp comes compiled, beside the configuration
+    JsonField field = TRY(linux.member(name));
     if (field.asks()) return fail(field.path() + " is not supported by this version", ENOTSUP);
   }
-  Field label = TRY(linux.member("mountLabel"));
+  JsonField label = TRY(linux.member("mountLabel"));
   if (label.asks()) log_warn("ignoring " + label.path());
   return {};
 }
 
-Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
+Result<void> parse_linux(const JsonField& linux, ContainerSpec& spec) {
   TRY(refuse_unsupported(linux));
   TRY(parse_namespaces(TRY(linux.member("namespaces")), spec));
   TRY(parse_user_namespace(linux, spec));
   spec.clock_offsets = TRY(parse_clock_offsets(TRY(linux.member("timeOffsets")), spec.namespaces));
-  for (const Field& device : TRY(TRY(linux.member("devices")).list())) {
+  for (const JsonField& device : TRY(TRY(linux.member("devices")).list())) {
     spec.devices.push_back(TRY(parse_device(device)));
   }
   spec.masked_paths = TRY(TRY(linux.member("maskedPaths")).strings());
@@ -121,12 +121,12 @@ Result<void> parse_linux(const Field& linux, ContainerSpec& spec) {
   for (const auto& [name, value] : TRY(TRY(linux.member("sysctl")).members())) {
     spec.sysctls.emplace_back(TRY(sysctl_path(name)), TRY(value.string()));
   }
-  Field propagation = TRY(linux.member("rootfsPropagation"));
+  JsonField propagation = TRY(linux.member("rootfsPropagation"));
   if (propagation.asks()) {
     spec.root_propagation = TRY(parse_propagation(TRY(propagation.string())));
     if (spec.root_propagation == 0) return propagation.fails("is unknown");
   }
-  Field resources = TRY(linux.member("resources"));
+  JsonField resources = TRY(linux.member("resources"));
   spec.cgroup_files = TRY(parse_resources(resources));
   spec.device_rules = TRY(parse_device_rules(TRY(resources.member("devices"))));
   return {};
@@ -141,22 +141,22 @@ uint64_t namespace_flag(std::string_view type) {
   return 0;
 }
 
-Result<std::vector<protocol::CgroupFile>> parse_resources(const Field& resources) {
-  return protocol::files_on(protocol::Side::guest, TRY(protocol::cgroup_files(resources, false)));
+Result<std::vector<oci::CgroupFile>> parse_resources(const JsonField& resources) {
+  return oci::files_on(oci::Side::guest, TRY(oci::cgroup_files(resources, false)));
 }
 
 Result<ContainerSpec> parse_container(const Json& config) {
   ContainerSpec spec;
-  Field top(&config, "");
+  JsonField top(&config, "");
   if (!config.is_object()) return fail("config is not an object", EINVAL);
-  Field root = TRY(top.member("root"));
+  JsonField root = TRY(top.member("root"));
   spec.root_path = TRY(TRY(root.member("path")).string());
   if (spec.root_path.empty() || spec.root_path[0] != '/') return fail("root.path is not an absolute path", EINVAL);
   spec.root_readonly = TRY(TRY(root.member("readonly")).boolean(false));
   spec.hostname = TRY(TRY(top.member("hostname")).string(""));
   spec.domainname = TRY(TRY(top.member("domainname")).string(""));
   TRY(parse_linux(TRY(top.member("linux")), spec));
-  for (const Field& mount : TRY(TRY(top.member("mounts")).list())) {
+  for (const JsonField& mount : TRY(TRY(top.member("mounts")).list())) {
     spec.mounts.push_back(TRY(parse_mount(mount)));
     auto& ids = spec.mounts.back().ids;
     if (ids && ids->uids.empty() && ids->gids.empty()) ids = spec.user;

@@ -20,8 +20,8 @@ constexpr DeviceRule allowed(uint32_t major, std::optional<uint32_t> minor) {
 constexpr DeviceRule makeable(uint32_t type) {
   return {.allow = true, .type = type, .major = {}, .minor = {}, .access = BPF_DEVCG_ACC_MKNOD};
 }
-// What every container may do, whatever its rules say. As under runc: nodes of all devices, the default devices of the
-// specification, pseudo-terminals, and tun.
+// What every container may do, whatever its rules say, as under runc: make nodes of all devices, and use the default
+// devices of the specification, pseudo-terminals and tun.
 constexpr std::array kAlways = {
     makeable(BPF_DEVCG_DEV_CHAR),
     makeable(BPF_DEVCG_DEV_BLOCK),
@@ -36,14 +36,14 @@ constexpr std::array kAlways = {
     allowed(10, 200),
 };
 
-// -1 is any, as is none.
-Result<std::optional<uint32_t>> parse_number(const Field& field) {
+// Reads a device number; -1 means any, as does an absent one.
+Result<std::optional<uint32_t>> parse_number(const JsonField& field) {
   int64_t number = TRY(field.integer(-1, UINT32_MAX, -1));
   if (number == -1) return std::nullopt;
   return static_cast<uint32_t>(number);
 }
 
-Result<DeviceRule> parse_rule(const Field& field) {
+Result<DeviceRule> parse_rule(const JsonField& field) {
   DeviceRule rule;
   rule.allow = TRY(TRY(field.member("allow")).boolean(false));
   std::string type = TRY(TRY(field.member("type")).string(""));
@@ -61,7 +61,7 @@ Result<DeviceRule> parse_rule(const Field& field) {
   for (char letter : access) {
     constexpr std::string_view kLetters = "mrw";  // in the order of BPF_DEVCG_ACC_*
     size_t bit = kLetters.find(letter);
-    if (bit != std::string_view::npos) rule.access |= 1u << bit;  // others mean nothing, as under runc
+    if (bit != std::string_view::npos) rule.access |= 1u << bit;  // other letters mean nothing, as under runc
   }
   if (rule.access == 0) return field.fails("has the access \"" + access + "\", with none of r, w and m");
   return rule;
@@ -69,7 +69,7 @@ Result<DeviceRule> parse_rule(const Field& field) {
 
 }  // namespace
 
-Result<DeviceSpec> parse_device(const Field& field) {
+Result<DeviceSpec> parse_device(const JsonField& field) {
   DeviceSpec device{};
   device.path = TRY(TRY(field.member("path")).string());
   std::string type = TRY(TRY(field.member("type")).string());
@@ -92,9 +92,9 @@ Result<DeviceSpec> parse_device(const Field& field) {
   return device;
 }
 
-Result<std::vector<DeviceRule>> parse_device_rules(const Field& rules) {
+Result<std::vector<DeviceRule>> parse_device_rules(const JsonField& rules) {
   std::vector<DeviceRule> parsed;
-  for (const Field& rule : TRY(rules.list())) parsed.push_back(TRY(parse_rule(rule)));
+  for (const JsonField& rule : TRY(rules.list())) parsed.push_back(TRY(parse_rule(rule)));
   parsed.insert(parsed.end(), kAlways.begin(), kAlways.end());
   return parsed;
 }

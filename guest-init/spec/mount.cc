@@ -2,14 +2,14 @@
 
 #include <string_view>
 
-#include "guest-init/protocol/mount_options.h"
 #include "guest-init/spec/spec.h"
+#include "oci/mount_options.h"
 
 namespace nacre::guest {
 
 namespace {
 
-using protocol::MountAttribute;
+using oci::MountAttribute;
 
 constexpr std::string_view kUnsupported[] = {"remount"};
 
@@ -22,13 +22,13 @@ bool contains(const List& list, std::string_view name) {
 }
 
 const MountAttribute* find_attribute(std::string_view name) {
-  for (const auto& attribute : protocol::kMountAttributes) {
+  for (const auto& attribute : oci::kMountAttributes) {
     if (attribute.name == name) return &attribute;
   }
   return nullptr;
 }
 
-// A later word overrides an earlier one on the same bits.
+// Applies a word. A later word overrides an earlier one on the same bits.
 void apply(const MountAttribute& option, uint64_t& set, uint64_t& clear) {
   set = (set & ~option.clear) | option.set;
   clear = (clear & ~option.set) | option.clear;
@@ -37,14 +37,14 @@ void apply(const MountAttribute& option, uint64_t& set, uint64_t& clear) {
 }  // namespace
 
 Result<uint64_t> parse_propagation(const std::string& name) {
-  for (const auto& propagation : protocol::kMountPropagations) {
+  for (const auto& propagation : oci::kMountPropagations) {
     if (propagation.name == name) return propagation.flag;
     if (name[0] == 'r' && propagation.name == std::string_view(name).substr(1)) return propagation.flag | MS_REC;
   }
   return 0;
 }
 
-Result<MountSpec> parse_mount(const Field& field) {
+Result<MountSpec> parse_mount(const JsonField& field) {
   MountSpec mount;
   mount.destination = TRY(TRY(field.member("destination")).string());
   if (mount.destination.empty()) return field.fails("has an empty destination");
@@ -52,18 +52,18 @@ Result<MountSpec> parse_mount(const Field& field) {
   mount.source = TRY(TRY(field.member("source")).string(""));
   mount.ids = TRY(parse_mappings(field));
   for (const std::string& option : TRY(TRY(field.member("options")).strings())) {
-    if (option.empty() || contains(protocol::kVoidMountOptions, option)) continue;
+    if (option.empty() || contains(oci::kVoidMountOptions, option)) continue;
     if (contains(kUnsupported, option)) {
       return fail("mount option \"" + option + "\" of " + mount.destination + " is not supported by this version",
                   ENOTSUP);
     }
     uint64_t propagation = TRY(parse_propagation(option));
-    if (option == protocol::kCopyUpOption) {
+    if (option == oci::kCopyUpOption) {
       mount.copy_up = true;
-    } else if (contains(protocol::kMappingOptions, option)) {
+    } else if (contains(oci::kMappingOptions, option)) {
       mount.map_below = option == "ridmap";
       if (!mount.ids) mount.ids.emplace();  // the container's: parse_container()
-    } else if (contains(protocol::kBindOptions, option)) {
+    } else if (contains(oci::kBindOptions, option)) {
       mount.type = "bind";
       mount.recursive = option == "rbind";
     } else if (propagation != 0) {
@@ -78,8 +78,8 @@ Result<MountSpec> parse_mount(const Field& field) {
   }
   if (mount.type.empty() || mount.type == "none") return field.fails("has no type");
   if (mount.type == "bind" && mount.source.empty()) return field.fails("has no source");
-  mount.in_root = mount.type == "bind" && mount.source.starts_with(protocol::kInRoot);
-  if (mount.in_root) mount.source.erase(0, std::string_view(protocol::kInRoot).size());
+  mount.in_root = mount.type == "bind" && mount.source.starts_with(oci::kInRoot);
+  if (mount.in_root) mount.source.erase(0, std::string_view(oci::kInRoot).size());
   if (mount.ids && mount.type != "bind") return field.fails("has mapped ids, which only bind mounts can have");
   if (mount.type == "cgroup") mount.type = "cgroup2";  // the guest has no other
   return mount;

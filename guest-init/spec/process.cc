@@ -1,21 +1,21 @@
 #include <string_view>
 
 #include "base/log.h"
-#include "guest-init/protocol/capability_names.h"
-#include "guest-init/protocol/rlimit_names.h"
 #include "guest-init/spec/spec.h"
+#include "oci/capability_names.h"
+#include "oci/rlimit_names.h"
 
 namespace nacre::guest {
 
 namespace {
 
-using protocol::kCapabilityNames;
-using protocol::kRlimits;
-using protocol::NamedResource;
+using oci::kCapabilityNames;
+using oci::kRlimits;
+using oci::NamedResource;
 
 constexpr int64_t kMaxId = 0xfffffffe;  // -1 is "none" to the kernel
 
-Result<uint64_t> capability_set(const Field& capabilities, std::string_view name) {
+Result<uint64_t> capability_set(const JsonField& capabilities, std::string_view name) {
   uint64_t set = 0;
   for (const std::string& text : TRY(TRY(capabilities.member(name)).strings())) {
     size_t number = 0;
@@ -30,7 +30,7 @@ Result<uint64_t> capability_set(const Field& capabilities, std::string_view name
   return set;
 }
 
-Result<Capabilities> parse_capabilities(const Field& field) {
+Result<Capabilities> parse_capabilities(const JsonField& field) {
   // Without the object there are none at all, as in runc.
   return Capabilities{
       .bounding = TRY(capability_set(field, "bounding")),
@@ -41,9 +41,9 @@ Result<Capabilities> parse_capabilities(const Field& field) {
   };
 }
 
-Result<std::vector<Rlimit>> parse_rlimits(const Field& field) {
+Result<std::vector<Rlimit>> parse_rlimits(const JsonField& field) {
   std::vector<Rlimit> rlimits;
-  for (const Field& entry : TRY(field.list())) {
+  for (const JsonField& entry : TRY(field.list())) {
     Rlimit limit{};
     limit.name = TRY(TRY(entry.member("type")).string());
     const NamedResource* found = nullptr;
@@ -62,11 +62,11 @@ Result<std::vector<Rlimit>> parse_rlimits(const Field& field) {
   return rlimits;
 }
 
-Result<void> parse_user(const Field& user, ProcessSpec& process) {
+Result<void> parse_user(const JsonField& user, ProcessSpec& process) {
   process.uid = static_cast<uid_t>(TRY(TRY(user.member("uid")).integer(0, kMaxId, 0)));
   process.gid = static_cast<gid_t>(TRY(TRY(user.member("gid")).integer(0, kMaxId, 0)));
   process.umask = static_cast<mode_t>(TRY(TRY(user.member("umask")).integer(0, 0777, 0022)));
-  for (const Field& group : TRY(TRY(user.member("additionalGids")).list())) {
+  for (const JsonField& group : TRY(TRY(user.member("additionalGids")).list())) {
     process.groups.push_back(static_cast<gid_t>(TRY(group.integer(0, kMaxId))));
   }
   return {};
@@ -74,17 +74,17 @@ Result<void> parse_user(const Field& user, ProcessSpec& process) {
 
 }  // namespace
 
-Result<ProcessSpec> parse_process(const Field& field) {
+Result<ProcessSpec> parse_process(const JsonField& field) {
   ProcessSpec process;
   if (!field.present()) return field.fails("is missing");
   if (TRY(TRY(field.member("terminal")).boolean(false))) {
-    Field size = TRY(field.member("consoleSize"));
+    JsonField size = TRY(field.member("consoleSize"));
     process.terminal.emplace();
     process.terminal->rows = static_cast<uint16_t>(TRY(TRY(size.member("height")).integer(0, UINT16_MAX, 0)));
     process.terminal->columns = static_cast<uint16_t>(TRY(TRY(size.member("width")).integer(0, UINT16_MAX, 0)));
   }
   for (const char* name : {"apparmorProfile", "selinuxLabel"}) {
-    Field label = TRY(field.member(name));
+    JsonField label = TRY(field.member(name));
     if (label.asks()) log_warn("ignoring " + label.path() + ": this kernel has no such security module");
   }
   process.args = TRY(TRY(field.member("args")).strings());
@@ -102,11 +102,11 @@ Result<ProcessSpec> parse_process(const Field& field) {
   process.capabilities = TRY(parse_capabilities(TRY(field.member("capabilities"))));
   process.rlimits = TRY(parse_rlimits(TRY(field.member("rlimits"))));
   process.no_new_privileges = TRY(TRY(field.member("noNewPrivileges")).boolean(false));
-  Field score = TRY(field.member("oomScoreAdj"));
+  JsonField score = TRY(field.member("oomScoreAdj"));
   if (score.present()) process.oom_score_adj = static_cast<int>(TRY(score.integer(-1000, 1000)));
   process.scheduler = TRY(parse_scheduler(TRY(field.member("scheduler"))));
   process.io_priority = TRY(parse_io_priority(TRY(field.member("ioPriority"))));
-  Field affinity = TRY(field.member("execCPUAffinity"));
+  JsonField affinity = TRY(field.member("execCPUAffinity"));
   process.initial_cpus = TRY(parse_cpus(TRY(affinity.member("initial"))));
   process.final_cpus = TRY(parse_cpus(TRY(affinity.member("final"))));
   return process;

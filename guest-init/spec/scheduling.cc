@@ -29,7 +29,7 @@ constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
                                {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
 
 template <size_t N>
-Result<uint32_t> lookup(const Field& field, const Word (&words)[N]) {
+Result<uint32_t> lookup(const JsonField& field, const Word (&words)[N]) {
   std::string text = TRY(field.string());
   for (const Word& word : words) {
     if (word.name == text) return word.value;
@@ -37,7 +37,7 @@ Result<uint32_t> lookup(const Field& field, const Word (&words)[N]) {
   return field.fails("has the unknown value \"" + text + "\"");
 }
 
-Result<unsigned> cpu_number(const Field& field, std::string_view& text) {
+Result<unsigned> cpu_number(const JsonField& field, std::string_view& text) {
   unsigned number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || number >= CPU_SETSIZE) return field.fails("is not a list of CPUs like 0-2,7");
@@ -47,34 +47,34 @@ Result<unsigned> cpu_number(const Field& field, std::string_view& text) {
 
 }  // namespace
 
-Result<std::optional<Scheduler>> parse_scheduler(const Field& field) {
+Result<std::optional<Scheduler>> parse_scheduler(const JsonField& field) {
   if (!field.present()) return std::nullopt;
   Scheduler scheduler{.size = sizeof(Scheduler)};
   scheduler.policy = TRY(lookup(TRY(field.member("policy")), kPolicies));
   scheduler.nice = static_cast<int32_t>(TRY(TRY(field.member("nice")).integer(-20, 19, 0)));
-  Field priority = TRY(field.member("priority"));
+  JsonField priority = TRY(field.member("priority"));
   scheduler.priority = static_cast<uint32_t>(TRY(priority.integer(0, 99, 0)));
   if (scheduler.priority != 0 && scheduler.policy != SCHED_FIFO && scheduler.policy != SCHED_RR) {
     return priority.fails("is for SCHED_FIFO and SCHED_RR");
   }
-  for (const Field& flag : TRY(TRY(field.member("flags")).list())) scheduler.flags |= TRY(lookup(flag, kFlags));
+  for (const JsonField& flag : TRY(TRY(field.member("flags")).list())) scheduler.flags |= TRY(lookup(flag, kFlags));
   for (auto [name, value] : {std::pair{"runtime", &scheduler.runtime}, std::pair{"deadline", &scheduler.deadline},
                              std::pair{"period", &scheduler.period}}) {
-    Field time = TRY(field.member(name));
+    JsonField time = TRY(field.member(name));
     *value = TRY(time.unsigned_integer(0));
     if (*value != 0 && scheduler.policy != SCHED_DEADLINE) return time.fails("is for SCHED_DEADLINE");
   }
   return scheduler;
 }
 
-Result<std::optional<int>> parse_io_priority(const Field& field) {
+Result<std::optional<int>> parse_io_priority(const JsonField& field) {
   if (!field.present()) return std::nullopt;
   auto io_class = static_cast<int>(TRY(lookup(TRY(field.member("class")), kIoClasses)));
   auto priority = static_cast<int>(TRY(TRY(field.member("priority")).integer(0, 7, 0)));
   return io_class << IOPRIO_CLASS_SHIFT | priority;
 }
 
-Result<std::optional<cpu_set_t>> parse_cpus(const Field& field) {
+Result<std::optional<cpu_set_t>> parse_cpus(const JsonField& field) {
   std::string text = TRY(field.string(""));
   if (text.empty()) return std::nullopt;
   cpu_set_t cpus;

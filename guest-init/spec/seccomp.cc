@@ -1,7 +1,6 @@
 #include <linux/seccomp.h>
 
 #include <bit>
-#include <limits>
 
 #include "guest-init/spec/spec.h"
 
@@ -9,26 +8,19 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr int64_t kKnownFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+constexpr uint32_t kKnownFlags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
 }  // namespace
 
-Result<std::optional<SeccompFilter>> parse_seccomp(const Field& field) {
-  if (!field.present()) return std::nullopt;
+Result<SeccompFilter> parse_seccomp(const protocol::SeccompProgram& seccomp) {
+  if (seccomp.flags & ~kKnownFlags) return fail("seccomp.flags has unknown flags", EINVAL);
+  // The kernel checks what the instructions say.
+  if (seccomp.program.empty() || seccomp.program.size() > BPF_MAXINSNS) {
+    return fail("seccomp.program does not have 1 to " + std::to_string(BPF_MAXINSNS) + " instructions", EINVAL);
+  }
   SeccompFilter filter;
-  Field flags = TRY(field.member("flags"));
-  filter.flags = static_cast<unsigned>(TRY(flags.integer(0, std::numeric_limits<unsigned>::max(), 0)));
-  if (filter.flags & ~kKnownFlags) return flags.fails("has unknown flags");
-  Field program = TRY(field.member("program"));
-  std::vector<Field> instructions = TRY(program.list());
-  // What the instructions say is the kernel's to check.
-  if (instructions.empty() || instructions.size() > BPF_MAXINSNS) {
-    return program.fails("does not have 1 to " + std::to_string(BPF_MAXINSNS) + " instructions");
-  }
-  for (const Field& instruction : instructions) {
-    if (!instruction.present()) return instruction.fails("is missing");
-    filter.program.push_back(std::bit_cast<sock_filter>(TRY(instruction.unsigned_integer(0))));
-  }
+  filter.flags = seccomp.flags;
+  for (uint64_t instruction : seccomp.program) filter.program.push_back(std::bit_cast<sock_filter>(instruction));
   return filter;
 }
 

@@ -17,13 +17,14 @@
 #include "base/result.h"
 #include "guest-init/kernel/device_filter.h"
 #include "guest-init/kernel/id_mappings.h"
-#include "guest-init/protocol/cgroup_files.h"
-#include "guest-init/protocol/field.h"
+#include "guest-init/protocol/messages.h"
+#include "oci/cgroup_files.h"
+#include "oci/json_field.h"
 
 namespace nacre::guest {
 
-using protocol::Field;
-using protocol::Json;
+using oci::Json;
+using oci::JsonField;
 
 // Bit n is capability number n.
 struct Capabilities {
@@ -38,7 +39,7 @@ struct Rlimit {
 
 struct TerminalSpec {
   uint16_t rows = 0, columns = 0;  // 0: not known
-  // Whether the terminal turns "\n" into "\r\n". Not where the user's own terminal does.
+  // Whether the terminal turns "\n" into "\r\n". It does not if the user's own terminal does.
   bool newlines = true;
   bool hangs_up = true;  // when its input ends
 };
@@ -74,15 +75,15 @@ struct ProcessSpec {
   std::optional<int> oom_score_adj;
   std::optional<TerminalSpec> terminal;
   std::optional<Scheduler> scheduler;
-  std::optional<int> io_priority;                     // as ioprio_set(2) takes it
-  std::optional<cpu_set_t> initial_cpus, final_cpus;  // of an exec'ed process
-  // The container's, also for an exec'ed process.
+  std::optional<int> io_priority;                     // in ioprio_set(2)'s form
+  std::optional<cpu_set_t> initial_cpus, final_cpus;  // for an exec'ed process
+  // Those of the container, also for an exec'ed process.
   std::optional<unsigned long> personality;
   std::string session_keyring;  // its name
   std::optional<SeccompFilter> seccomp;
 };
 
-// A mount as the kernel's new interface takes it: attributes of the mount, and options of the file system.
+// A mount in the terms of the kernel's new interface: attributes of the mount, and options of the file system.
 struct MountSpec {
   std::string destination;
   std::string type;  // "bind" for both kinds of bind mount
@@ -96,7 +97,7 @@ struct MountSpec {
   std::vector<std::string> options;       // "key" or "key=value", for the file system
   std::optional<IdMappings> ids;          // of a bind mount: how the ids of its files are mapped
   bool map_below = false;                 // and those of the mounts below it
-  std::string shared;                     // a tmpfs that other containers see too: its key (containers/shared_mounts.h)
+  std::string shared;  // the key of a tmpfs that other containers see too (containers/shared_mounts.h)
 };
 
 struct DeviceSpec {
@@ -112,13 +113,13 @@ struct DeviceSpec {
 struct HookSpec {
   std::string path;
   std::vector<std::string> args;
-  std::optional<std::vector<std::string>> env;  // none: that of the container's process
+  std::optional<std::vector<std::string>> env;  // not set: that of the container's process
   std::optional<int> timeout_s;
 };
 
 struct StartHooks {
   std::vector<HookSpec> hooks;
-  Json state;  // what they are told, but for the pid
+  Json state;  // what they are told, without the pid
 };
 
 // What is added to a clock in a time namespace (time_namespaces(7)).
@@ -141,36 +142,35 @@ struct ContainerSpec {
   IdMappings user;             // of the user namespace, where there is one
   std::vector<ClockOffset> clock_offsets;
   std::vector<MountSpec> mounts;
-  std::vector<DeviceSpec> devices;  // the standard ones are not in here
+  std::vector<DeviceSpec> devices;  // without the standard ones
   std::vector<std::string> masked_paths, readonly_paths;
   std::vector<std::pair<std::string, std::string>> sysctls;  // path below /proc/sys, value
-  std::vector<protocol::CgroupFile> cgroup_files;
+  std::vector<oci::CgroupFile> cgroup_files;
   std::vector<DeviceRule> device_rules;
   StartHooks start_hooks;
 };
 
-Result<ProcessSpec> parse_process(const Field& process);
-// Of a user namespace: an error where the process's user or group is none of its ids.
+Result<ProcessSpec> parse_process(const JsonField& process);
+// Fails if the container has a user namespace without the ids of the process's user or group.
 Result<void> check_user(const ProcessSpec& process, const ContainerSpec& container);
 Result<ContainerSpec> parse_container(const Json& config);
-Result<std::optional<Scheduler>> parse_scheduler(const Field& scheduler);
-Result<std::optional<int>> parse_io_priority(const Field& priority);
-Result<std::optional<cpu_set_t>> parse_cpus(const Field& list);
-// `bundle` is of the create request, as is the container's `id`.
-Result<StartHooks> parse_start_hooks(const Json& config, const std::string& id, const Field& bundle);
-// "seccomp" of a create request.
-Result<std::optional<SeccompFilter>> parse_seccomp(const Field& seccomp);
+Result<std::optional<Scheduler>> parse_scheduler(const JsonField& scheduler);
+Result<std::optional<int>> parse_io_priority(const JsonField& priority);
+Result<std::optional<cpu_set_t>> parse_cpus(const JsonField& list);
+// `id` and `bundle` are those of the Create request.
+Result<StartHooks> parse_start_hooks(const Json& config, const std::string& id, const std::string& bundle);
+Result<SeccompFilter> parse_seccomp(const protocol::SeccompProgram& seccomp);
 
-// CLONE_NEW* of a type in the specification's words; 0 where it is unknown.
+// Returns CLONE_NEW* for a type in the specification's words; 0 if the type is unknown.
 uint64_t namespace_flag(std::string_view type);
 
 // Parts of parse_container().
-Result<MountSpec> parse_mount(const Field& mount);
-Result<uint64_t> parse_propagation(const std::string& name);  // MS_*; 0 where the name is not one
-// linux.resources, as far as it acts in the guest.
-Result<std::vector<protocol::CgroupFile>> parse_resources(const Field& resources);
-Result<DeviceSpec> parse_device(const Field& device);
-// With those that every container has.
-Result<std::vector<DeviceRule>> parse_device_rules(const Field& rules);
+Result<MountSpec> parse_mount(const JsonField& mount);
+Result<uint64_t> parse_propagation(const std::string& name);  // MS_*; 0 if the name is not one
+// Translates linux.resources, as far as it acts in the guest.
+Result<std::vector<oci::CgroupFile>> parse_resources(const JsonField& resources);
+Result<DeviceSpec> parse_device(const JsonField& device);
+// Returns the rules together with those that every container has.
+Result<std::vector<DeviceRule>> parse_device_rules(const JsonField& rules);
 
 }  // namespace nacre::guest

@@ -6,7 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "guest-init/protocol/mount_options.h"
+#include "oci/mount_options.h"
 
 using namespace nacre;
 using namespace nacre::guest;
@@ -31,7 +31,7 @@ std::string error_with(const char* pointer, const Json& value) {
 }
 
 std::string files_of(const Json& resources) {
-  auto files = parse_resources(Field(&resources, "linux.resources"));
+  auto files = parse_resources(JsonField(&resources, "linux.resources"));
   if (!files) return files.error().message();
   std::string text;
   for (const auto& file : *files) text += file.name + "=" + file.value + ";";
@@ -95,8 +95,8 @@ BOOST_AUTO_TEST_CASE(ids_of_a_user_namespace) {
 }
 
 BOOST_AUTO_TEST_CASE(hooks_of_the_start) {
-  Json config = minimal(), bundle = "/b";
-  auto parse = [&] { return parse_start_hooks(config, "one", Field(&bundle, "bundle")); };
+  Json config = minimal();
+  auto parse = [&] { return parse_start_hooks(config, "one", "/b"); };
   auto error = [&](const char* pointer, const Json& value) {
     Json before = config;
     config[Json::json_pointer(pointer)] = value;
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(scheduling) {
                     {"period", 30}}},
                   {"ioPriority", {{"class", "IOPRIO_CLASS_BE"}, {"priority", 5}}},
                   {"execCPUAffinity", {{"initial", "3"}, {"final", "0-2,7"}}}};
-  auto spec = parse_process(Field(&process, "process"));
+  auto spec = parse_process(JsonField(&process, "process"));
   BOOST_REQUIRE_MESSAGE(spec, spec.error().message());
   BOOST_TEST(spec->scheduler->policy == 6u);
   BOOST_TEST(spec->scheduler->flags == 6u);
@@ -166,8 +166,16 @@ BOOST_AUTO_TEST_CASE(scheduling) {
 }
 
 BOOST_AUTO_TEST_CASE(seccomp_filters) {
-  auto error_of_filter = [](const Json& json) {
-    auto filter = parse_seccomp(Field(&json, "seccomp"));
+  auto parse = [](Json json) -> Result<SeccompFilter> {
+    protocol::SeccompProgram program;
+    std::optional<Error> error;
+    protocol::FieldReader reader(json, "seccomp", error);
+    if (!error) protocol::SeccompProgram::fields(reader, program);
+    if (error) return std::unexpected(*error);
+    return parse_seccomp(program);
+  };
+  auto error_of_filter = [&](const Json& json) {
+    auto filter = parse(json);
     return filter ? "no error" : filter.error().message();
   };
   Json longest = Json::array();
@@ -182,10 +190,10 @@ BOOST_AUTO_TEST_CASE(seccomp_filters) {
   BOOST_TEST(error_of_filter({{"program", {6}}, {"flags", -8}}) == "seccomp.flags is not between 0 and 4294967295");
   BOOST_TEST(error_of_filter(5) == "seccomp is not an object");
   Json json{{"program", {0x7fff000002010006u}}, {"flags", 2}};
-  auto filter = parse_seccomp(Field(&json, "seccomp"));
+  auto filter = parse(json);
   BOOST_REQUIRE(filter);
-  BOOST_TEST((*filter)->flags == 2u);
-  const sock_filter& only = (*filter)->program.at(0);
+  BOOST_TEST(filter->flags == 2u);
+  const sock_filter& only = filter->program.at(0);
   BOOST_TEST((only.code == 6 && only.jt == 1 && only.jf == 2 && only.k == 0x7fff0000));
   // One that did not come compiled would not be in force.
   BOOST_TEST(error_with("/linux/seccomp", {{"defaultAction", "SCMP_ACT_ERRNO"}}) ==
@@ -197,7 +205,7 @@ BOOST_AUTO_TEST_CASE(mount_options) {
       {"destination", "/a"},
       {"source", "/s"},
       {"options", {"rbind", "ro", "noexec", "exec", "relatime", "noatime", "rslave", "rro", "defaults", "x=y"}}};
-  auto mount = parse_mount(Field(&json, "mounts[0]"));
+  auto mount = parse_mount(JsonField(&json, "mounts[0]"));
   BOOST_REQUIRE(mount);
   BOOST_TEST(mount->type == "bind");
   BOOST_TEST(mount->recursive);
@@ -207,22 +215,22 @@ BOOST_AUTO_TEST_CASE(mount_options) {
   BOOST_TEST(mount->propagation == std::vector<uint64_t>{MS_SLAVE | MS_REC}, boost::test_tools::per_element());
   BOOST_TEST(mount->options == std::vector<std::string>{"x=y"}, boost::test_tools::per_element());
   json["options"] = {"remount"};
-  BOOST_TEST(parse_mount(Field(&json, "mounts[0]")).error().message() ==
+  BOOST_TEST(parse_mount(JsonField(&json, "mounts[0]")).error().message() ==
              "mount option \"remount\" of /a is not supported by this version");
 }
 
 BOOST_AUTO_TEST_CASE(known_mount_options_are_not_passed_on) {
-  std::vector<std::string> known(protocol::kVoidMountOptions.begin(), protocol::kVoidMountOptions.end());
+  std::vector<std::string> known(oci::kVoidMountOptions.begin(), oci::kVoidMountOptions.end());
   auto add = [&](std::string_view name) {
     known.emplace_back(name);
     known.push_back("r" + std::string(name));
   };
-  for (const auto& attribute : protocol::kMountAttributes) add(attribute.name);
-  for (const auto& propagation : protocol::kMountPropagations) add(propagation.name);
-  known.insert(known.end(), protocol::kBindOptions.begin(), protocol::kBindOptions.end());
-  known.emplace_back(protocol::kCopyUpOption);
+  for (const auto& attribute : oci::kMountAttributes) add(attribute.name);
+  for (const auto& propagation : oci::kMountPropagations) add(propagation.name);
+  known.insert(known.end(), oci::kBindOptions.begin(), oci::kBindOptions.end());
+  known.emplace_back(oci::kCopyUpOption);
   Json json = {{"destination", "/a"}, {"source", "/s"}, {"options", known}};
-  auto mount = parse_mount(Field(&json, "mounts[0]"));
+  auto mount = parse_mount(JsonField(&json, "mounts[0]"));
   BOOST_REQUIRE_MESSAGE(mount, mount.error().message());
   BOOST_TEST(mount->options.empty());
 }

@@ -159,7 +159,7 @@ void TestMachine::serve(int primary, Fd ready) const {
   TableConfig config;
   config.cgroup_mount = directory_ + "/cgroup";
   config.cgroup_parent = config.cgroup_mount + "/" + fs::path(directory_).filename().string();
-  config.sync_path = directory_;
+  config.share = directory_;
   config.notify_directory = notify_directory();
   config.shared_directory = directory_ + "/shared";
   config.helper_seconds = 5;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/fd.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::guest {
 
@@ -18,23 +18,23 @@ class TestMachine {
   TestMachine();
   ~TestMachine();
 
-  // Below it: rootfs/, and whatever tests add.
+  // Holds rootfs/, and whatever tests add.
   const std::string& directory() const { return directory_; }
   std::string rootfs() const { return directory_ + "/rootfs"; }
   std::string notify_directory() const { return directory_ + "/notify"; }
-  // What is waited for in vain for a minute is an error.
+  // Connects to a port. A read that waits for a minute in vain is an error.
   Fd connect(uint32_t port) const;
-  // A container of `args` with the mounts that every caller asks for.
+  // Returns the configuration of a container of `args` with the mounts that every caller asks for.
   protocol::Json config(const std::vector<std::string>& args) const;
   static protocol::Json process(const std::vector<std::string>& args);
   bool has_cgroup(const std::string& container) const;
   std::string cgroup_file(const std::string& container, const std::string& name) const;
   bool is_running() const;
-  // The server's processes and what they wait for, for a test that has waited for them in vain.
+  // Describes the server's processes and what they wait for, for a test that has waited for them in vain.
   std::string describe_processes() const;
-  // As the stand-in does for which the machine was made, when it ends.
+  // Closes the primary connection, as the stand-in for which the machine was made does at its end.
   void close_primary() { primary_.reset(); }
-  // A datagram to a container's notify socket, as its process would send it; false if there is none.
+  // Sends a datagram to a container's notify socket, as its process would. Returns false if there is no such socket.
   bool notify(const std::string& container, const std::string& text) const;
 
  private:
@@ -53,10 +53,10 @@ class Client {
   explicit Client(const TestMachine& machine) : machine_(machine), socket_(machine.connect(protocol::kControlPort)) {}
 
   void send(const protocol::Json& message);
-  // The next reply; events that come before it are kept.
+  // Returns the next reply; events that come before it are kept.
   protocol::Json reply();
   protocol::Json ask(const protocol::Json& message);
-  // The next event.
+  // Returns the next event.
   protocol::Json event();
   void close() { socket_.reset(); }
 
@@ -64,7 +64,7 @@ class Client {
   protocol::Json start(const std::string& id);
   protocol::Json exec(const std::string& id, const std::string& name, const protocol::Json& process);
 
-  // Runs `config` to its end and gives what it wrote; `status` is its exit event.
+  // Runs a container to its end and returns what it wrote; `exited` is its exit event.
   struct Outcome {
     std::string out, err;
     protocol::Json exited;

@@ -1,4 +1,4 @@
-// What the tests of the server share.
+// Helpers that the tests of the server share.
 #pragma once
 
 #include <unistd.h>
@@ -19,7 +19,7 @@ inline std::vector<std::string> shell(const std::string& script) {
   return {"sh", "-c", script};
 }
 
-// What comes up to `end`, and perhaps a little more.
+// Reads up to `end`, and perhaps a little more.
 inline std::string read_until(int fd, std::string_view end) {
   std::string text;
   while (text.find(end) == std::string::npos) {
@@ -31,7 +31,7 @@ inline std::string read_until(int fd, std::string_view end) {
   return text;
 }
 
-// For what the container's own processes do in their time.
+// Waits for what the container's own processes do in their time.
 template <typename Condition>
 bool comes_true(Condition condition) {
   using namespace std::chrono_literals;
@@ -45,7 +45,7 @@ struct Fixture {
   TestMachine machine;
   Client client{machine};
 
-  // The error of a create that must fail, and leave nothing.
+  // Returns the error of a Create request that must fail and leave nothing.
   std::string message_of(const protocol::Json& config) {
     protocol::Json reply = client.create("bad", config);
     BOOST_TEST(reply["type"] == "error");

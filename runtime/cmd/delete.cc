@@ -1,7 +1,5 @@
 #include <signal.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/log.h"
 #include "runtime/cmd/command.h"
 #include "runtime/container/create.h"
@@ -18,8 +16,8 @@ constexpr int kGuestKillMs = 5'000;
 
 // A running container ends by its guest's hand where that works, so that nothing it wrote is lost.
 void kill_gently(const ContainerDir& dir, const Record& record) {
-  auto answer = runtime::ask(dir.fd(), {{"type", "kill"}, {"container", record.id}, {"signal", SIGKILL}, {"all", true}},
-                             kGuestKillMs);
+  const protocol::Kill request{.container = record.id, .exec = {}, .signal = SIGKILL, .all = true};
+  auto answer = runtime::ask(dir.fd(), request, kGuestKillMs);
   bool ends = answer || answer.error().code() == ESRCH;  // which it does already
   if (!ends || !runtime::wait_for_end(record.standin, kGuestKillMs)) log_debug("the guest did not end in time");
 }

@@ -9,7 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/messages.h"
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
 #include "runtime/guest/connection.h"
@@ -22,13 +22,12 @@ namespace nacre::cmd {
 
 namespace {
 
-using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 using runtime::ContainerDir;
 
 Result<void> print_statistics(const ContainerDir& dir, const std::string& id) {
-  Json reply = TRY(runtime::ask_running(dir.fd(), {{"type", "statistics"}, {"container", id}}));
-  nlohmann::ordered_json data = TRY(stats::from_guest(reply));
+  auto reply = TRY(runtime::ask_running(dir.fd(), protocol::Statistics{.container = id}));
+  nlohmann::ordered_json data = stats::from_guest(reply);
   if (auto group = resctrl::kept(dir)) {
     data["intel_rdt"] = TRY_CONTEXT(resctrl::figures(resctrl::mount_point(), *group), "intelrdt");
   }
@@ -40,8 +39,7 @@ class OomEvents {
  public:
   static Result<OomEvents> watch(const ContainerDir& dir, const std::string& id) {
     Fd socket = TRY(runtime::connect_running(dir.fd()));
-    TRY(protocol::send(socket.get(), {{"type", "watch"}, {"container", id}}));
-    TRY(runtime::unwrap(TRY_CONTEXT(protocol::receive(socket.get()), "the guest's answer")));
+    TRY(TRY(runtime::exchange(socket.get(), protocol::Watch{.container = id})));
     return OomEvents(std::move(socket));
   }
 
@@ -55,16 +53,17 @@ class OomEvents {
     if (n <= 0) return false;
     decoder_.append(std::span(bytes).first(static_cast<size_t>(n)));
     for (;;) {
-      Json event = TRY_CONTEXT(decoder_.next(), "the guest broke the protocol");
+      protocol::Json event = TRY_CONTEXT(decoder_.next(), "the guest broke the protocol");
       if (event.is_null()) return true;
-      if (event["type"] == "oom") TRY(write_all(STDOUT_FILENO, stats::event_line("oom", id, nullptr)));
+      if (protocol::type_of(event) == protocol::Oom::kType)
+        TRY(write_all(STDOUT_FILENO, stats::event_line("oom", id, nullptr)));
     }
   }
 
  private:
   explicit OomEvents(Fd socket) : socket_(std::move(socket)) {}
   Fd socket_;
-  protocol::Decoder decoder_;
+  protocol::Decoder decoder_{protocol::kSmall};
 };
 
 int until_ms(Clock::time_point time) {

@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
-#include "guest-init/protocol/capability_names.h"
-#include "guest-init/protocol/mount_options.h"
+#include "oci/capability_names.h"
+#include "oci/mount_options.h"
 #include "runtime/cmd/command.h"
 #include "runtime/config/config.h"
 #include "runtime/config/seccomp/names.h"
@@ -28,17 +28,17 @@ constexpr std::array kNamespaces = {"cgroup", "ipc", "mount", "network", "pid", 
 
 // Sorted, each once.
 std::set<std::string> mount_options() {
-  std::set<std::string> words(protocol::kBindOptions.begin(), protocol::kBindOptions.end());
-  words.insert(protocol::kMappingOptions.begin(), protocol::kMappingOptions.end());
-  words.insert(protocol::kVoidMountOptions.begin(), protocol::kVoidMountOptions.end());
-  words.insert(protocol::kSuperBlockOptions.begin(), protocol::kSuperBlockOptions.end());
-  words.emplace(protocol::kCopyUpOption);
+  std::set<std::string> words(oci::kBindOptions.begin(), oci::kBindOptions.end());
+  words.insert(oci::kMappingOptions.begin(), oci::kMappingOptions.end());
+  words.insert(oci::kVoidMountOptions.begin(), oci::kVoidMountOptions.end());
+  words.insert(oci::kSuperBlockOptions.begin(), oci::kSuperBlockOptions.end());
+  words.emplace(oci::kCopyUpOption);
   auto with_tree = [&](std::string_view name) {
     words.emplace(name);
     words.insert("r" + std::string(name));
   };
-  for (const auto& attribute : protocol::kMountAttributes) with_tree(attribute.name);
-  for (const auto& propagation : protocol::kMountPropagations) with_tree(propagation.name);
+  for (const auto& attribute : oci::kMountAttributes) with_tree(attribute.name);
+  for (const auto& propagation : oci::kMountPropagations) with_tree(propagation.name);
   return words;
 }
 
@@ -73,7 +73,7 @@ Json seccomp_features() {
 Json linux_features() {
   Json off{{"enabled", false}};
   return {{"namespaces", kNamespaces},
-          {"capabilities", protocol::kCapabilityNames},
+          {"capabilities", oci::kCapabilityNames},
           // Of the host. In the guest there is version 2.
           {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
           {"seccomp", seccomp_features()},

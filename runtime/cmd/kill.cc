@@ -2,8 +2,6 @@
 
 #include <chrono>
 
-#include <nlohmann/json.hpp>
-
 #include "base/subprocess.h"
 #include "runtime/cmd/command.h"
 #include "runtime/container/signal_names.h"
@@ -15,7 +13,6 @@ namespace nacre::cmd {
 namespace {
 
 using runtime::ContainerDir, runtime::Record, runtime::Status;
-using Json = nlohmann::json;
 
 // A container that has not ended within this time by the guest's hand ends by ours.
 constexpr std::chrono::milliseconds kKillTimeout{10'000};
@@ -32,12 +29,12 @@ Result<int> not_running(const KillOptions& options) {
 
 // Ends the container. The guest does it if it can, so that what the processes wrote is kept; but its answer proves
 // nothing. Only the stand-in's end does.
-Result<int> kill_surely(const ContainerDir& dir, const Record& record, const Json& request,
+Result<int> kill_surely(const ContainerDir& dir, const Record& record, const protocol::Kill& request,
                         const KillOptions& options) {
   auto deadline = std::chrono::steady_clock::now() + kKillTimeout;
-  auto answer = [&]() -> Result<Json> {
+  auto answer = [&]() -> Result<protocol::Ok> {
     Fd control = TRY(runtime::connect_control(dir.fd(), runtime::remaining_ms(deadline)));
-    return runtime::unwrap(TRY(runtime::exchange(control.get(), request, runtime::remaining_ms(deadline))));
+    return TRY(runtime::exchange(control.get(), request, runtime::remaining_ms(deadline)));
   }();
   if (!runtime::wait_for_end(record.standin, runtime::remaining_ms(deadline))) {
     TRY(runtime::kill_and_wait(record.standin, kKilledMs));
@@ -55,7 +52,7 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   Record record = TRY(dir.read_record());
   if (dir.status(record) == Status::stopped) return not_running(options);
   if (signal == 0) return 0;
-  Json request{{"type", "kill"}, {"container", options.id}, {"signal", signal}, {"all", options.all}};
+  const protocol::Kill request{.container = options.id, .exec = {}, .signal = signal, .all = options.all};
   if (signal == SIGKILL) return kill_surely(dir, record, request, options);
   auto answer = runtime::ask(dir.fd(), request);
   if (answer) return 0;

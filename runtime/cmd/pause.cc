@@ -1,5 +1,3 @@
-#include <nlohmann/json.hpp>
-
 #include "runtime/cmd/command.h"
 #include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
@@ -14,7 +12,7 @@ Result<int> pause(const Globals& globals, const std::string& id) {
   Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
   Status status = dir.status(record);
   if (status == Status::stopped || status == Status::paused) return fail(runtime::kNotRunning, ESRCH);
-  TRY(runtime::ask_running(dir.fd(), {{"type", "pause"}, {"container", id}}));
+  TRY(runtime::ask_running(dir.fd(), protocol::Pause{.container = id}));
   TRY(dir.mark_paused(true));
   return 0;
 }

@@ -36,7 +36,7 @@ std::string host_pids(Status status, const runtime::Record& record) {
 
 Result<ps::Listing> guest_processes(const ContainerDir& dir, const std::string& id, Status status) {
   if (status == Status::stopped) return ps::Listing{};
-  auto reply = runtime::ask_running(dir.fd(), {{"type", "processes"}, {"container", id}});
+  auto reply = runtime::ask_running(dir.fd(), protocol::Processes{.container = id});
   if (reply) return ps::parse_listing(*reply);
   if (reply.error().code() == ESRCH) return ps::Listing{};  // it has just ended
   return std::unexpected(reply.error());

@@ -1,5 +1,3 @@
-#include <nlohmann/json.hpp>
-
 #include "runtime/cmd/command.h"
 #include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
@@ -13,7 +11,7 @@ Result<int> resume(const Globals& globals, const std::string& id) {
   Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
   if (dir.status(record) == Status::stopped) return fail("container not paused", EINVAL);
   // The guest knows: a command that was killed before this one may have left a mark that is not true.
-  auto resumed = runtime::ask_running(dir.fd(), {{"type", "resume"}, {"container", id}});
+  auto resumed = runtime::ask_running(dir.fd(), protocol::Resume{.container = id});
   if (!resumed && resumed.error().code() != EINVAL) return std::unexpected(resumed.error());
   TRY(dir.mark_paused(false));
   if (!resumed) return std::unexpected(resumed.error());

@@ -28,8 +28,7 @@ Result<int> start(const Globals& globals, const std::string& id) {
   Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
   // Before the guest is asked: if we are killed meanwhile, or it does not answer in time, the program may run.
   TRY(dir.mark_started());
-  auto reply = TRY(runtime::exchange(control.get(), {{"type", "start"}, {"container", id}}, timeout_ms));
-  auto started = runtime::unwrap(std::move(reply));
+  auto started = TRY(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms));
   if (!started && status == Status::created) TRY(dir.mark_started(false));
   if (!started) return std::unexpected(started.error());
   dir.forget_lock();

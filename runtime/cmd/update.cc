@@ -68,8 +68,8 @@ Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, 
                         std::optional<unsigned> cpus, unsigned max_cpus) {
   auto files = TRY_CONTEXT(runtime::host_files(resources, record.cgroup, max_cpus), kFailed);
   auto undo = TRY_CONTEXT(runtime::set_host_files(record.cgroup, files), kFailed);
-  Json request{{"type", "update"}, {"container", record.id}, {"resources", resources}};
-  if (cpus) request["cpus"] = *cpus;
+  protocol::Update request{.container = record.id, .resources = resources, .cpus = {}};
+  if (cpus) request.cpus = static_cast<int>(*cpus);
   auto done = runtime::ask_running(dir.fd(), request);
   if (done) return {};
   if (!record.cgroup.empty()) (void)runtime::set_host_files(record.cgroup, undo);

@@ -11,7 +11,8 @@
 
 #include "base/fd.h"
 #include "base/rootfs.h"
-#include "guest-init/protocol/mount_options.h"
+#include "oci/json_limits.h"
+#include "oci/mount_options.h"
 #include "runtime/config/schema.h"
 
 namespace nacre::oci {
@@ -21,30 +22,10 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxConfig = 8 << 20;  // half of a protocol frame
-constexpr int kMaxDepth = 48;           // the guest's limit is 64, and the configuration travels inside a message
+constexpr size_t kMaxDepth = 48;          // the guest's limit is 64, and the configuration travels inside a message
 
 std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
   return fail(path + ": " + what, EINVAL);
-}
-
-// Looked for before anything is built, since code that walks a value recursively overflows the stack on deep ones.
-bool nests_too_deeply(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); i++) {
-    char c = text[i];
-    if (in_string) {
-      if (c == '\\') i++;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      depth--;
-    }
-  }
-  return false;
 }
 
 Result<std::string> real_path(const std::string& path) {
@@ -220,7 +201,7 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
         if (json.contains("uidMappings") || last_of(options, "idmap", "") || last_of(options, "ridmap", "")) {
           return wrong(path, "ids of a source within the root filesystem cannot be mapped");
         }
-        json["source"] = protocol::kInRoot + within;
+        json["source"] = oci::kInRoot + within;
         mount.bind = false;
         mount.type = "";
         mounts.push_back(std::move(mount));
@@ -253,7 +234,7 @@ Result<void> check_rlimits(const Json& process, const std::string& path) {
 }  // namespace
 
 Result<Json> parse_json(const std::string& text, const std::string& what) {
-  if (nests_too_deeply(text)) return fail(what + ": nested too deeply", EINVAL);
+  if (!check_json_limits(text, {.depth = kMaxDepth})) return fail(what + ": nested too deeply", EINVAL);
   try {
     return Json::parse(text);
   } catch (const Json::exception& error) {

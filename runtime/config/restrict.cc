@@ -6,7 +6,7 @@
 #include <array>
 #include <string>
 
-#include "guest-init/protocol/capability_names.h"
+#include "oci/capability_names.h"
 #include "runtime/config/config.h"
 #include "runtime/config/mappings.h"
 #include "runtime/host/cgroup/cgroup.h"
@@ -78,7 +78,7 @@ void warn_of_capabilities(const Json& process, std::vector<std::string>& warning
   if (sets == process.end()) return;
   for (const auto& [set, names] : sets->items()) {
     for (const Json& name : names) {
-      if (std::ranges::find(protocol::kCapabilityNames, name.get<std::string>()) == protocol::kCapabilityNames.end()) {
+      if (std::ranges::find(oci::kCapabilityNames, name.get<std::string>()) == oci::kCapabilityNames.end()) {
         warnings.push_back("process.capabilities." + set + ": ignoring unknown capability " + name.get<std::string>());
       }
     }

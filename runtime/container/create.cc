@@ -89,7 +89,7 @@ Result<void> keep_resources(const oci::Config& config, const ContainerDir& dir) 
 
 struct HostCgroup {
   std::string name;                         // as in runtime/host/cgroup/cgroup.h
-  std::vector<protocol::CgroupFile> later;  // limits that are set when the VM is up
+  std::vector<oci::CgroupFile> later;  // limits that are set when the VM is up
   Holder holder;                            // until the stand-in is there
 };
 

@@ -21,8 +21,6 @@ namespace nacre::runtime {
 
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr int kUntilResumedMs = INT_MAX;
 
 // Unique in the container: our pid, and the time, since pids come again.
@@ -53,21 +51,21 @@ Result<Running> open_running(const ExecRequest& request) {
 Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
                         std::optional<Terminal> terminal) {
   Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
-  Json message{{"type", "exec"}, {"container", request.id}, {"exec", name}, {"process", request.process}};
   Stdio stdio = probe_stdio(terminal, request.passed_fds);
-  if (terminal) terminal->describe(message, message["process"]);
-  if (request.ignore_paused) message["ignorePaused"] = true;
-  if (request.sub_cgroup) message["cgroup"] = *request.sub_cgroup;
-  Json created = TRY(session.request(with_stdio(std::move(message), stdio),
-                                     request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
-  TRY(session.attach_stdio(dir.fd(), created, stdio));
+  protocol::Exec message{
+      .container = request.id, .exec = name, .process = request.process, .stdio = wanted_stdio(stdio)};
+  if (terminal) terminal->describe(message.stdio, message.process);
+  message.ignore_paused = request.ignore_paused;
+  message.cgroup = request.sub_cgroup;
+  auto created = TRY(session.request(message, request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
+  TRY(session.attach_stdio(dir.fd(), created.streams, stdio));
   close_passed_fds(stdio.passed);
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }
 
 Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
-  TRY(session.request({{"type", "release"}, {"container", request.id}, {"exec", name}}, kRequestTimeoutMs));
+  TRY(session.request(protocol::Release{.container = request.id, .exec = name}, kRequestTimeoutMs));
   return {};
 }
 

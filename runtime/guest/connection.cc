@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstring>
 
-#include "guest-init/protocol/protocol.h"
 #include "runtime/state/store.h"
 
 namespace nacre::runtime {
@@ -27,7 +26,7 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
-// A socket's path through a descriptor of its directory: short, however long the directory's own path is.
+// Makes an address that goes through a descriptor of the directory: it is short, however long the directory's path is.
 Result<sockaddr_un> address_in(int directory, const std::string& name) {
   return address_of("/proc/self/fd/" + std::to_string(directory) + "/" + name);
 }
@@ -45,7 +44,7 @@ Result<Fd> make_socket(int type) {
   return socket;
 }
 
-// Byte by byte: what follows the line belongs to others.
+// Reads byte by byte, since what follows the line belongs to others.
 Result<std::string> read_line(int socket) {
   std::string line;
   while (line.size() < kMaxLine) {
@@ -60,7 +59,7 @@ Result<std::string> read_line(int socket) {
   return fail("the VM's answer is not understood", EPROTO);
 }
 
-// "CONNECT port ...": Firecracker's protocol, and our addition of a descriptor with its direction.
+// Sends "CONNECT port ...": Firecracker's protocol, to which Nacre adds a descriptor and its direction.
 Result<Fd> connect_port(int directory, const std::string& line, std::span<const int> fds, int timeout_ms) {
   Fd socket = TRY(connect_in(directory, kSocketName));
   TRY(set_timeouts(socket.get(), timeout_ms));
@@ -70,13 +69,14 @@ Result<Fd> connect_port(int directory, const std::string& line, std::span<const 
   return socket;
 }
 
-// Not protocol::receive(), whose patience begins anew with each byte: a guest could keep us for days.
-Result<nlohmann::json> receive_within(int socket, int timeout_ms) {
+// Receives one message. protocol::receive() would not do: its patience begins anew with each byte, so that a guest
+// could keep us waiting for days.
+Result<protocol::Json> receive_within(int socket, protocol::Limits limits, int timeout_ms) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-  protocol::Decoder decoder;
+  protocol::Decoder decoder(limits);
   std::array<std::byte, 16384> bytes;
   for (;;) {
-    nlohmann::json message = TRY(decoder.next());
+    protocol::Json message = TRY(decoder.next());
     if (!message.is_null()) return message;
     pollfd ready{socket, POLLIN, 0};
     int count = ::poll(&ready, 1, remaining_ms(deadline));
@@ -130,22 +130,15 @@ Result<Fd> connect_control(int directory, int timeout_ms) {
   return connect_port(directory, "CONNECT " + std::to_string(protocol::kControlPort) + "\n", {}, timeout_ms);
 }
 
-Result<nlohmann::json> unwrap(nlohmann::json reply) {
-  std::string type = TRY(protocol::string_field(reply, "type"));
-  if (type != "error") return reply;
-  std::string message = TRY(protocol::string_field(reply, "message"));
-  int64_t code = TRY(protocol::integer_field(reply, "code", 0, 4095));
-  return fail(std::move(message), static_cast<int>(code));
-}
-
-Result<nlohmann::json> exchange(int control, const nlohmann::json& request, int timeout_ms) {
+Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,
+                                     int timeout_ms) {
   TRY(protocol::send(control, request));
-  return TRY_CONTEXT(receive_within(control, timeout_ms), "the guest's answer");
+  return TRY_CONTEXT(receive_within(control, limits, timeout_ms), "the guest's answer");
 }
 
-Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms) {
+Result<protocol::Json> ask_json(int directory, const protocol::Json& request, protocol::Limits limits, int timeout_ms) {
   Fd control = TRY(connect_control(directory, timeout_ms));
-  return unwrap(TRY(exchange(control.get(), request, timeout_ms)));
+  return exchange_json(control.get(), request, limits, timeout_ms);
 }
 
 Result<Fd> connect_running(int directory, int timeout_ms) {
@@ -156,10 +149,11 @@ Result<Fd> connect_running(int directory, int timeout_ms) {
   return gone ? fail(kNotRunning, ESRCH) : std::unexpected(control.error());
 }
 
-Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms) {
+Result<protocol::Json> ask_running_json(int directory, const protocol::Json& request, protocol::Limits limits,
+                                        int timeout_ms) {
   Fd control = TRY(connect_running(directory, timeout_ms));
-  auto reply = exchange(control.get(), request, timeout_ms);
-  if (reply) return unwrap(std::move(*reply));
+  auto reply = exchange_json(control.get(), request, limits, timeout_ms);
+  if (reply) return reply;
   int code = reply.error().code();
   if (code == 0 || code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);  // 0: an end of file
   if (code == EAGAIN) return fail("the guest did not answer in time", ETIMEDOUT);

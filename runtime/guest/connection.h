@@ -9,10 +9,9 @@
 #include <string_view>
 #include <utility>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "base/fd.h"
 #include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::runtime {
 
@@ -20,35 +19,59 @@ namespace nacre::runtime {
 // is not itself waiting for the answer.
 inline constexpr int kRequestTimeoutMs = 60'000;
 
-// Until then; 0 once it has passed.
+// Returns the time until `deadline`; 0 once it has passed.
 int remaining_ms(std::chrono::steady_clock::time_point deadline);
 
-// A listening socket named `name` in `directory`, whose path may be longer than an AF_UNIX address.
+// Make a listening socket named `name` in `directory`, or connect to it. The directory's path may be longer than an
+// AF_UNIX address.
 Result<Fd> listen_in(int directory, const std::string& name, int type = SOCK_STREAM);
 Result<Fd> connect_in(int directory, const std::string& name, int type = SOCK_STREAM);
 Result<Fd> connect_to(const std::string& path);
 
-// Reads and writes give up after `timeout_ms`.
+// Makes reads and writes give up after `timeout_ms`.
 Result<void> set_timeouts(int socket, int timeout_ms);
 
-// A connection to guest-init's control port. Reads and writes on it give up after `timeout_ms`.
-// ECONNREFUSED or ENOENT where there is no VM any more.
+// Connects to guest-init's control port. Reads and writes on the connection give up after `timeout_ms`. Fails with
+// ECONNREFUSED or ENOENT if the VM has ended.
 Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 
-// One request on a connection of its own. An "error" reply is an Error with the guest's text and errno.
-Result<nlohmann::json> ask(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
-// One on a connection that is there, with a reply that may be an "error": for who must know whether the guest answered.
-Result<nlohmann::json> exchange(int control, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
+// Send a request and wait for its reply, which may have no more bytes and values than `limits`: the reply as it is, on
+// a connection that is there; on a connection of its own; and the same with kNotRunning if the VM has ended. Callers
+// use the typed functions below.
+Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,
+                                     int timeout_ms);
+Result<protocol::Json> ask_json(int directory, const protocol::Json& request, protocol::Limits limits, int timeout_ms);
+Result<protocol::Json> ask_running_json(int directory, const protocol::Json& request, protocol::Limits limits,
+                                        int timeout_ms);
+
+// Sends one request on a connection of its own. An error reply is an Error with the guest's text and errno.
+template <typename Request>
+Result<typename Request::Reply> ask(int directory, const Request& request, int timeout_ms = kRequestTimeoutMs) {
+  using Reply = typename Request::Reply;
+  return protocol::decode_reply<Reply>(TRY(ask_json(directory, protocol::encode(request), Reply::kLimits, timeout_ms)));
+}
+
+// Sends one request over an open connection. The inner Result is the guest's answer, so that the caller can tell a
+// refusal from no answer.
+template <typename Request>
+Result<Result<typename Request::Reply>> exchange(int control, const Request& request,
+                                                 int timeout_ms = kRequestTimeoutMs) {
+  using Reply = typename Request::Reply;
+  return protocol::decode_reply<Reply>(
+      TRY(exchange_json(control, protocol::encode(request), Reply::kLimits, timeout_ms)));
+}
 
 // The error (ESRCH) of commands that need a running container: callers look for these words.
 inline constexpr const char* kNotRunning = "container not running";
 
-// The same two, where a VM that has ended is that error.
+// Like connect_control() and ask(), but report kNotRunning if the VM has ended.
 Result<Fd> connect_running(int directory, int timeout_ms = kRequestTimeoutMs);
-Result<nlohmann::json> ask_running(int directory, const nlohmann::json& request, int timeout_ms = kRequestTimeoutMs);
-
-// An "error" reply as an Error; other messages unchanged.
-Result<nlohmann::json> unwrap(nlohmann::json reply);
+template <typename Request>
+Result<typename Request::Reply> ask_running(int directory, const Request& request, int timeout_ms = kRequestTimeoutMs) {
+  using Reply = typename Request::Reply;
+  return protocol::decode_reply<Reply>(
+      TRY(ask_running_json(directory, protocol::encode(request), Reply::kLimits, timeout_ms)));
+}
 
 // One stdio descriptor, handed to vmm, which moves its bytes itself. The connection stays as the status channel.
 class Stream {

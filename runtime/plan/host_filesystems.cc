@@ -4,7 +4,7 @@
 #include <array>
 #include <string_view>
 
-#include "guest-init/protocol/mount_options.h"
+#include "oci/mount_options.h"
 #include "runtime/plan/translate.h"
 
 namespace nacre::runtime {
@@ -35,8 +35,8 @@ bool knows(const List& list, std::string_view name) {
 
 // A word about the mount, and not about what is mounted.
 bool is_of_the_mount(std::string_view option) {
-  return knows(protocol::kMountAttributes, option) || knows(protocol::kMountPropagations, option) ||
-         std::ranges::find(protocol::kMappingOptions, option) != protocol::kMappingOptions.end();
+  return knows(oci::kMountAttributes, option) || knows(oci::kMountPropagations, option) ||
+         std::ranges::find(oci::kMappingOptions, option) != oci::kMappingOptions.end();
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ std::vector<HostFilesystem> keep_filesystems_on_host(oci::Config& config, const 
         options.push_back(option);
       } else if (auto flag = std::ranges::find(kFlags, option, &Flag::name); flag != kFlags.end()) {
         made.flags |= flag->flag;
-      } else if (std::ranges::find(protocol::kVoidMountOptions, option) == protocol::kVoidMountOptions.end()) {
+      } else if (std::ranges::find(oci::kVoidMountOptions, option) == oci::kVoidMountOptions.end()) {
         made.data += (made.data.empty() ? "" : ",") + option;
       }
     }

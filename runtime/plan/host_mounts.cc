@@ -10,15 +10,13 @@ namespace nacre::runtime {
 
 namespace {
 
-using Json = nlohmann::json;
-
-Json describe(const MountInfo& mount, const std::string& target) {
-  return {{"path", target}, {"options", attribute_words(mount)}};
+protocol::HostMount describe(const MountInfo& mount, const std::string& target) {
+  return {.path = target, .source = {}, .options = attribute_words(mount)};
 }
 
 }  // namespace
 
-Json attribute_words(const MountInfo& mount) {
+std::vector<std::string> attribute_words(const MountInfo& mount) {
   std::vector<std::string> options = mount.options;
   auto has = [&](const char* option) { return std::ranges::find(options, option) != options.end(); };
   if (!has("relatime") && !has("noatime")) options.push_back("strictatime");
@@ -42,9 +40,9 @@ std::string path_in_share(const std::string& target, const std::string& source, 
   return target + (source == "/" ? point : point.substr(source.size()));
 }
 
-Result<Json> to_host_mounts(const vmm::Config& vm) {
+Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Config& vm) {
   std::vector<MountInfo> mounts = TRY(read_mountinfo());
-  Json list = Json::array();
+  std::vector<protocol::HostMount> list;
   for (const vmm::FsMount& served : vm.fs.at(0).mounts) {
     uint64_t top = mount_at(AT_FDCWD, served.source);
     auto upper = std::ranges::find(mounts, top, &MountInfo::id);

@@ -10,7 +10,7 @@
 #include <cstdlib>
 
 #include "guest-init/protocol/protocol.h"
-#include "guest-init/protocol/rlimit_names.h"
+#include "oci/rlimit_names.h"
 #include "runtime/vm/sizing.h"
 
 namespace nacre::runtime {
@@ -167,7 +167,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
 void inherit_rlimits(Json& process) {
   Json& limits = process["rlimits"];
   if (limits.is_null()) limits = Json::array();
-  for (auto [name, resource] : protocol::kRlimits) {
+  for (auto [name, resource] : oci::kRlimits) {
     bool given = std::ranges::any_of(limits, [&](const Json& limit) { return limit["type"] == name; });
     rlimit own;
     if (given || ::getrlimit(static_cast<__rlimit_resource_t>(resource), &own) < 0) continue;

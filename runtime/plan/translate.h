@@ -8,6 +8,7 @@
 
 #include "base/mountinfo.h"
 #include "base/result.h"
+#include "guest-init/protocol/messages.h"
 #include "runtime/config/config.h"
 #include "vmm/api/config.h"
 
@@ -70,10 +71,10 @@ nlohmann::json unbound_options(const nlohmann::json& mount);
 
 // The host's mounts that `vm` serves, as the guest is to show them ("hostMounts" of protocol.h): their attributes, and
 // where one lies below another.
-Result<nlohmann::json> to_host_mounts(const vmm::Config& vm);
+Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Config& vm);
 
 // The words for a mount's attributes, of which mountinfo lacks one.
-nlohmann::json attribute_words(const MountInfo& mount);
+std::vector<std::string> attribute_words(const MountInfo& mount);
 // Of `mounts` those that one finds below a path, the upper before the lower.
 std::vector<MountInfo> mounts_below(const std::string& source, const std::vector<MountInfo>& mounts);
 // Where the share has what is mounted at `point`, at or below a source that is served as `target`.

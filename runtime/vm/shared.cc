@@ -33,7 +33,8 @@ Result<void> add_cpus(MachineControl& control, const ContainerDir& dir, const st
   unsigned cpus = std::min(now.cpus + wanted, now.max_cpus);
   if (cpus <= now.cpus) return {};
   TRY(control.ask(vmm::Resize{.cpus = cpus}));
-  nlohmann::json online{{"type", "update"}, {"container", id}, {"resources", nlohmann::json::object()}, {"cpus", cpus}};
+  protocol::Update online{.container = id};
+  online.cpus = static_cast<int>(cpus);
   TRY(ask_running(dir.fd(), online));
   return {};
 }
@@ -74,7 +75,7 @@ Result<void> separate_vm(const ContainerDir& dir, const Record& first) {
 
 void leave_shared_vm(const ContainerDir& dir, const std::string& id) {
   // Its processes are gone soon after the stand-in: the guest has seen the connection end.
-  auto left = ask(dir.fd(), {{"type", "delete"}, {"container", id}}, kDeleteTimeoutMs);
+  auto left = ask(dir.fd(), protocol::Delete{.container = id}, kDeleteTimeoutMs);
   if (!left) log_debug("the guest does not delete " + id + ": " + left.error().message());
   auto lock = dir.lock_named(kUpdateLockName);
   uint64_t part = update::kept_part(dir);

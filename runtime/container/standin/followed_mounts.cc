@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/log.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/messages.h"
 #include "runtime/guest/connection.h"
 #include "vmm/api/mount_copy.h"
 
@@ -77,7 +77,7 @@ std::string FollowedMounts::next_name(const ServedMount& served) {
   return served.target + "+" + std::to_string(count_++);
 }
 
-Result<void> FollowedMounts::bring(nlohmann::json& host_mounts) {
+Result<void> FollowedMounts::bring(std::vector<protocol::HostMount>& host_mounts) {
   if (served_.empty()) return {};
   auto mounts = TRY(read_mountinfo());
   for (const ServedMount& served : served_) {
@@ -96,7 +96,7 @@ Result<void> FollowedMounts::bring(nlohmann::json& host_mounts) {
       }
       TRY(share(name, *tree));
       brought_.insert_or_assign(path, Brought{.name = name, .served = &served});
-      host_mounts.push_back({{"path", path}, {"source", name}, {"options", attribute_words(mount)}});
+      host_mounts.push_back({.path = path, .source = name, .options = attribute_words(mount)});
     }
   }
   return {};
@@ -207,9 +207,14 @@ Result<void> FollowedMounts::at_host(const std::function<Result<void>()>& task) 
   return outcome;
 }
 
-Result<void> FollowedMounts::tell_guest(nlohmann::json request, int timeout_ms) {
-  request["container"] = container_;
-  TRY(ask(dir_->fd(), request, timeout_ms));
+Result<void> FollowedMounts::tell_to_mount(const Followed& followed) {
+  protocol::HostMount mount{.path = followed.path, .source = followed.name, .options = attribute_words(followed.mount)};
+  TRY(ask(dir_->fd(), protocol::Mount{.container = container_, .mount = std::move(mount)}));
+  return {};
+}
+
+Result<void> FollowedMounts::tell_to_unmount(const std::string& path) {
+  TRY(ask(dir_->fd(), protocol::Unmount{.container = container_, .path = path}, kUnmountTimeoutMs));
   return {};
 }
 
@@ -217,18 +222,14 @@ Result<void> FollowedMounts::pass_on(const Followed& followed) {
   Fd tree = TRY(copy_root(followed.mount, followed.name));
   return at_host([&]() -> Result<void> {
     TRY(share(followed.name, tree));
-    const nlohmann::json request{{"type", "mount"},
-                                 {"path", followed.path},
-                                 {"source", followed.name},
-                                 {"options", attribute_words(followed.mount)}};
-    auto told = tell_guest(request, kRequestTimeoutMs);
+    auto told = tell_to_mount(followed);
     if (!told && told.error().code() == ENOENT) {
       std::this_thread::sleep_for(kNegativeTimeout);
-      told = tell_guest(request, kRequestTimeoutMs);
+      told = tell_to_mount(followed);
     }
     if (told) return {};
     if (told.error().code() == ETIMEDOUT || told.error().code() == EAGAIN) {  // it may still have come
-      (void)tell_guest({{"type", "unmount"}, {"path", followed.path}}, kUnmountTimeoutMs);
+      (void)tell_to_unmount(followed.path);
     }
     unshare(followed.name);
     return told;
@@ -237,7 +238,7 @@ Result<void> FollowedMounts::pass_on(const Followed& followed) {
 
 Result<void> FollowedMounts::take_back(const std::string& path, const std::string& name) {
   return at_host([&]() -> Result<void> {
-    auto told = tell_guest({{"type", "unmount"}, {"path", path}}, kUnmountTimeoutMs);
+    auto told = tell_to_unmount(path);
     if (!told) log_debug(path + " is not unmounted in the guest: " + told.error().message());
     unshare(name);
     return {};

@@ -39,7 +39,7 @@ class FollowedMounts {
   void leave_out(vmm::Fs& share) const;
   // With the VM there, and the mounts still the host's: hands it what is mounted below, and adds that to "hostMounts"
   // of the create request. ESRCH: the VM has ended.
-  Result<void> bring(nlohmann::json& host_mounts);
+  Result<void> bring(std::vector<protocol::HostMount>& host_mounts);
   // When the container's mounts have become ours. `proc`: the host's /proc, an O_PATH directory. `host` outlives this.
   Result<void> watch(const HostNamespaces& host, const Fd& proc);
   // On a thread of its own, which goes back and forth between the container's mounts and the host's. Returns only where
@@ -69,7 +69,8 @@ class FollowedMounts {
   Places::const_iterator place_above(const std::string& point) const;
   Result<void> pass_on(const Followed& followed);
   Result<void> take_back(const std::string& path, const std::string& name);
-  Result<void> tell_guest(nlohmann::json request, int timeout_ms);
+  Result<void> tell_to_mount(const Followed& followed);
+  Result<void> tell_to_unmount(const std::string& path);
   std::string next_name(const ServedMount& served);
   Result<void> at_host(const std::function<Result<void>()>& task);
 

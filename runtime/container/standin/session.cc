@@ -19,7 +19,7 @@ namespace nacre::runtime {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = protocol::Json;
 using Clock = std::chrono::steady_clock;
 
 // After the control connection's end, vmm's own end is given this long before it counts as ended anyway.
@@ -36,11 +36,14 @@ bool leads_anywhere(int fd) {
   return !(S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3));  // /dev/null
 }
 
-// 0 where it is not a number: the guest's word is not to be trusted.
-uint64_t number_at(const Json& message, const std::string& pointer) {
-  Json::json_pointer at(pointer);
-  if (!message.contains(at) || !message.at(at).is_number_unsigned()) return 0;
-  return message.at(at).get<uint64_t>();
+constexpr size_t kFirstPassed = 3;
+
+// Returns how many bytes the guest has sent of an output of the process.
+uint64_t sent_of(const protocol::Sent& sent, size_t number) {
+  if (number == STDOUT_FILENO) return sent.out;
+  if (number == STDERR_FILENO) return sent.err;
+  size_t index = number - kFirstPassed;
+  return index < sent.passed.size() ? sent.passed[index] : 0;
 }
 
 }  // namespace
@@ -58,14 +61,12 @@ Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd>
       .in = probe(STDIN_FILENO), .out = probe(STDOUT_FILENO), .err = probe(STDERR_FILENO), .passed = std::move(passed)};
 }
 
-Json with_stdio(Json request, const Stdio& stdio) {
-  request["stdin"] = stdio.in >= 0;
-  request["stdout"] = stdio.out >= 0;
-  request["stderr"] = stdio.err >= 0;
+protocol::StdioWanted wanted_stdio(const Stdio& stdio) {
+  protocol::StdioWanted wanted{.in = stdio.in >= 0, .out = stdio.out >= 0, .err = stdio.err >= 0, .passed = {}};
   for (const PassedFd& passed : stdio.passed) {
-    request["passed"].push_back(std::string(passed.readable ? "r" : "") + (passed.writable ? "w" : ""));
+    wanted.passed.push_back({.readable = passed.readable, .writable = passed.writable});
   }
-  return request;
+  return wanted;
 }
 
 Session::Session(Fd control, std::string container, std::string exec, int vmm_pidfd)
@@ -108,33 +109,31 @@ Result<std::optional<Json>> Session::next_reply() {
   for (;;) {
     Json message = TRY(decoder_.next());
     if (message.is_null()) return std::nullopt;
-    if (message["type"] == "oom") {
+    std::string_view type = protocol::type_of(message);
+    if (type == protocol::Oom::kType) {
       on_oom_();
-      continue;
-    }
-    if (message["type"] == "ready") {
+    } else if (type == protocol::Ready::kType) {
       on_ready_();
-      continue;
+    } else if (type == protocol::Exited::kType) {
+      auto told = TRY(protocol::decode<protocol::Exited>(std::move(message)));
+      ProcessExit exit{.status = told.exit.status, .signal = told.exit.signal};
+      // No process ends by a signal that stops it, or does nothing; the stand-in would not either.
+      if (exit.signal != 0 && !ends_process(exit.signal)) exit.signal = SIGKILL;
+      exited_ = Exited{.exit = exit, .sent = std::move(told.sent)};
+    } else {
+      return message;
     }
-    if (message["type"] != "exited") return message;
-    Exited exited;
-    exited.exit.status = static_cast<int>(TRY(protocol::integer_field(message, "status", 0, 255)));
-    exited.exit.signal = static_cast<int>(TRY(protocol::integer_field(message, "signal", 0, SIGRTMAX)));
-    // No process ends by a signal that stops it, or does nothing; the stand-in would not either.
-    if (exited.exit.signal != 0 && !ends_process(exited.exit.signal)) exited.exit.signal = SIGKILL;
-    exited.message = std::move(message);
-    exited_ = std::move(exited);
   }
 }
 
-Result<Json> Session::request(const Json& message, int timeout_ms, int hangup_fd) {
+Result<Json> Session::request_json(const Json& message, int timeout_ms, int hangup_fd) {
   auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   // A VM that ended has closed its end: the wait below tells why better than EPIPE does.
   if (auto sent = protocol::send(control_.get(), message); !sent && sent.error().code() != EPIPE) {
     return std::unexpected(sent.error().with_context("request to the guest"));
   }
   for (;;) {
-    if (auto reply = TRY(next_reply())) return unwrap(std::move(*reply));
+    if (auto reply = TRY(next_reply())) return std::move(*reply);
     switch (wait(-1, hangup_fd, remaining_ms(deadline))) {
       case Wake::message:
         if (!TRY(read_control())) return fail("the VM ended", ECONNRESET);
@@ -159,29 +158,29 @@ void Session::call_on_readable() {
   on_readable_();
 }
 
-Result<void> Session::attach_stdio(int directory, const Json& created, const Stdio& stdio) {
-  auto attach = [&](int fd, Stream::Direction direction, const std::string& name) -> Result<Stream> {
-    uint64_t port = number_at(created, "/streams/" + name);
-    if (port < 1 || port >= UINT32_MAX) return fail("the guest has no port for " + name, EPROTO);
-    return TRY_CONTEXT(Stream::attach(directory, static_cast<uint32_t>(port), direction, fd), name);
-  };
-  auto attach_input = [&](int fd, const std::string& name) -> Result<void> {
-    inputs_.push_back(TRY(attach(fd, Stream::Direction::to_guest, name)));
-    return {};
-  };
-  auto attach_output = [&](int fd, const std::string& name, const std::string& count) -> Result<void> {
-    Stream stream = TRY(attach(fd, Stream::Direction::from_guest, name));
-    outputs_.push_back({.stream = std::move(stream), .count = "/sent/" + count});
-    return {};
-  };
-  if (stdio.in >= 0) TRY(attach_input(stdio.in, "stdin"));
-  if (stdio.out >= 0) TRY(attach_output(stdio.out, "stdout", "stdout"));
-  if (stdio.err >= 0) TRY(attach_output(stdio.err, "stderr", "stderr"));
+Result<void> Session::attach_input(int directory, int fd, uint32_t port) {
+  if (port == 0) return fail("the guest has no port for an input", EPROTO);
+  inputs_.push_back(TRY(Stream::attach(directory, port, Stream::Direction::to_guest, fd)));
+  return {};
+}
+
+Result<void> Session::attach_output(int directory, int fd, uint32_t port, size_t number) {
+  if (port == 0) return fail("the guest has no port for an output", EPROTO);
+  Stream stream = TRY(Stream::attach(directory, port, Stream::Direction::from_guest, fd));
+  outputs_.push_back({.stream = std::move(stream), .number = number});
+  return {};
+}
+
+Result<void> Session::attach_stdio(int directory, const protocol::StreamPorts& ports, const Stdio& stdio) {
+  if (stdio.in >= 0) TRY_CONTEXT(attach_input(directory, stdio.in, ports.in.value_or(0)), "stdin");
+  if (stdio.out >= 0) TRY_CONTEXT(attach_output(directory, stdio.out, ports.out.value_or(0), STDOUT_FILENO), "stdout");
+  if (stdio.err >= 0) TRY_CONTEXT(attach_output(directory, stdio.err, ports.err.value_or(0), STDERR_FILENO), "stderr");
   for (size_t i = 0; i < stdio.passed.size(); i++) {
     const PassedFd& passed = stdio.passed[i];
-    std::string name = "passed/" + std::to_string(i);
-    if (passed.readable) TRY(attach_input(passed.fd, name + "/in"));
-    if (passed.writable) TRY(attach_output(passed.fd, name + "/out", name));
+    const protocol::Ports port = i < ports.passed.size() ? ports.passed[i] : protocol::Ports();
+    std::string name = "descriptor " + std::to_string(kFirstPassed + i);
+    if (passed.readable) TRY_CONTEXT(attach_input(directory, passed.fd, port.in), name);
+    if (passed.writable) TRY_CONTEXT(attach_output(directory, passed.fd, port.out, kFirstPassed + i), name);
   }
   return {};
 }
@@ -192,23 +191,24 @@ void Session::forward_signal(int signal_fd) {
   if (terminal_ && signal->number == SIGHUP && signal->from_kernel) return;
   if (terminal_ && signal->number == SIGWINCH) {
     WindowSize size = window_size(terminal_.get());
-    tell_guest({{"type", "resize"}, {"rows", size.rows}, {"columns", size.columns}});
+    tell_guest(protocol::Resize{.container = {}, .exec = {}, .rows = size.rows, .columns = size.columns});
   } else {
-    tell_guest({{"type", "kill"}, {"signal", signal->number}, {"all", false}});
+    tell_guest(protocol::Kill{.container = {}, .exec = {}, .signal = signal->number, .all = false});
   }
 }
 
-// About our process; what comes back is looked at by run().
-void Session::tell_guest(Json message) {
-  message["container"] = container_;
-  if (!exec_.empty()) message["exec"] = exec_;
-  auto sent = protocol::send(control_.get(), message);
-  if (!sent) log_debug(message["type"].get<std::string>() + " not forwarded: " + sent.error().message());
+// Sends a request about this session's process. run() takes the reply.
+template <typename Request>
+void Session::tell_guest(Request request) {
+  request.container = container_;
+  if (!exec_.empty()) request.exec = exec_;
+  auto sent = protocol::send(control_.get(), protocol::encode(request));
+  if (!sent) log_debug(std::string(Request::kType) + " not forwarded: " + sent.error().message());
 }
 
 void Session::request_flush() {
   for (Output& output : outputs_) {
-    if (!output.stream.request_flush(number_at(exited_->message, output.count))) output.ended = true;
+    if (!output.stream.request_flush(sent_of(exited_->sent, output.number))) output.ended = true;
   }
 }
 
@@ -262,8 +262,9 @@ ProcessExit Session::run(int signal_fd) {
       flush(signal_fd);
       return exited_->exit;
     }
-    if (*reply) {  // to what we forwarded: who sent it is not here to be told
-      if ((**reply)["type"] == "error") log_debug("forwarded: " + (**reply).value("message", Json("")).dump());
+    if (*reply) {  // to a forwarded signal, whose sender does not wait for one
+      auto done = protocol::decode_reply<protocol::Ok>(std::move(**reply));
+      if (!done) log_debug("forwarded: " + done.error().message());
       continue;
     }
     switch (wait(signal_fd, -1, -1)) {

@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/subprocess.h"
-#include "guest-init/protocol/protocol.h"
+#include "guest-init/protocol/messages.h"
 #include "runtime/container/standin/passed_fds.h"
 #include "runtime/container/standin/terminal.h"
 #include "runtime/guest/connection.h"
@@ -26,36 +24,40 @@ struct Stdio {
 // Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream. With a terminal it
 // is all three.
 Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
-// A create or exec request with its stdio, or its terminal.
-nlohmann::json with_stdio(nlohmann::json request, const Stdio& stdio);
+// Returns what a Create or Exec request says of these descriptors.
+protocol::StdioWanted wanted_stdio(const Stdio& stdio);
 
 class Session {
  public:
   // `exec` is empty for the container's first process. `vmm_pidfd` (-1: none) is watched: its end is the session's.
   Session(Fd control, std::string container, std::string exec, int vmm_pidfd);
 
-  // Sends a request and waits for its reply; an "error" reply is an Error. `hangup_fd` (-1: none) gives up when its
-  // other end is closed, with ECANCELED; the VM's end is ECONNRESET.
-  Result<nlohmann::json> request(const nlohmann::json& message, int timeout_ms, int hangup_fd = -1);
+  // Sends a request and waits for its reply; an error reply is an Error. Gives up with ECANCELED when the other end of
+  // `hangup_fd` (-1: none) is closed, and with ECONNRESET when the VM ends.
+  template <typename Request>
+  Result<typename Request::Reply> request(const Request& request, int timeout_ms, int hangup_fd = -1) {
+    return protocol::decode_reply<typename Request::Reply>(
+        TRY(request_json(protocol::encode(request), timeout_ms, hangup_fd)));
+  }
 
   // Changes of this terminal's window are passed on. A signal that the kernel sends because the terminal hung up is
   // not: the guest's terminal hangs up too.
   void watch_terminal(Fd terminal) { terminal_ = std::move(terminal); }
 
-  // Called for each "oom" event that comes.
+  // Sets what is called for each Oom event.
   void on_oom(std::function<void()> handler) { on_oom_ = std::move(handler); }
 
-  // Called for each "ready" event that comes.
+  // Sets what is called for each Ready event.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
 
-  // Called once, when `fd` has something to read while run() waits.
+  // Sets what is called once, when `fd` has something to read while run() waits.
   void on_readable(int fd, std::function<void()> handler) {
     other_fd_ = fd;
     on_readable_ = std::move(handler);
   }
 
-  // Gives our stdio to vmm, as the "created" reply says. `directory` is the container's.
-  Result<void> attach_stdio(int directory, const nlohmann::json& created, const Stdio& stdio);
+  // Gives our stdio to vmm, for the ports of a Created reply. `directory` is the container's.
+  Result<void> attach_stdio(int directory, const protocol::StreamPorts& ports, const Stdio& stdio);
 
   // Forwards the signals that `signal_fd` gives until the process has ended, and waits until its output is written out.
   // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
@@ -68,23 +70,27 @@ class Session {
 
   Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
   Result<bool> read_control();  // false: the connection has ended
-  // The next reply; takes events on the way. None: more bytes are needed.
-  Result<std::optional<nlohmann::json>> next_reply();
+  Result<protocol::Json> request_json(const protocol::Json& message, int timeout_ms, int hangup_fd);
+  // Returns the next reply; nothing if more bytes are needed. Takes events on the way.
+  Result<std::optional<protocol::Json>> next_reply();
+  Result<void> attach_output(int directory, int fd, uint32_t port, size_t number);
+  Result<void> attach_input(int directory, int fd, uint32_t port);
   void call_on_readable();
   void forward_signal(int signal_fd);
-  void tell_guest(nlohmann::json message);
+  template <typename Request>
+  void tell_guest(Request request);
   void flush(int signal_fd);
   void request_flush();
   bool ask_progress();
 
   struct Exited {
     ProcessExit exit;
-    nlohmann::json message;
+    protocol::Sent sent;
   };
   // Something of ours that vmm writes to.
   struct Output {
     Stream stream;
-    std::string count;   // JSON pointer into "exited": how many bytes there are
+    size_t number = 0;   // of the process's descriptor
     bool ended = false;  // all is written, or nothing more will be
   };
 
@@ -93,7 +99,7 @@ class Session {
   const std::string exec_;
   const int vmm_pidfd_;
   Fd terminal_;
-  protocol::Decoder decoder_;
+  protocol::Decoder decoder_{protocol::kSmall};
   std::optional<Exited> exited_;
   std::function<void()> on_oom_ = [] {};
   std::function<void()> on_ready_ = [] {};

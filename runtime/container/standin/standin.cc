@@ -75,6 +75,18 @@ Result<void> let_hooks_run(const StandinPlan& plan, const ContainerDir& dir, int
   return run;
 }
 
+protocol::Texts texts_of(const Json& object) {
+  protocol::Texts texts;
+  for (const auto& [name, text] : object.items()) texts[name] = text.get<std::string>();
+  return texts;
+}
+
+std::optional<protocol::SeccompProgram> seccomp_of(const Json& filter) {
+  if (filter.is_null()) return std::nullopt;
+  return protocol::SeccompProgram{.program = filter["program"].get<std::vector<uint64_t>>(),
+                                  .flags = filter["flags"].get<uint32_t>()};
+}
+
 struct Container {
   HostNamespaces host;
   Vm vm;
@@ -97,7 +109,7 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   // In a user namespace mounts cannot be taken one by one (mount_namespaces(7), "locked").
   if (followed->empty() || !host.shows_root(plan.host) || !is_host_root()) followed.reset();
   if (followed) followed->leave_out(plan.vm.fs.at(0));
-  Json host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
+  std::vector<protocol::HostMount> host_mounts = TRY(to_host_mounts(plan.vm));  // hooks may have made some
   Vm vm = TRY(make_vm(plan, dir));
   // The VM boots meanwhile.
   processes.vmm = vm.process();
@@ -112,19 +124,20 @@ Result<Container> make_container(StandinPlan& plan, const ContainerDir& dir, int
   pid_t own_vmm = plan.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(plan.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
-  Json create{{"type", "create"}, {"container", plan.id}, {"config", std::move(plan.guest_config)}};
   Stdio stdio = probe_stdio(plan.terminal, std::move(plan.passed_fds));
-  if (plan.terminal) plan.terminal->describe(create, create["config"]["process"]);
-  create = with_stdio(std::move(create), stdio);
-  if (!plan.seccomp.is_null()) create["seccomp"] = std::move(plan.seccomp);
-  create["hostMounts"] = std::move(host_mounts);
-  if (plan.notify) create["notify"] = true;
-  if (!plan.joins.empty()) create["joins"] = std::move(plan.joins);
-  if (!plan.shared_mounts.empty()) create["sharedMounts"] = std::move(plan.shared_mounts);
-  if (has_hooks(plan.hooks, "startContainer")) create["bundle"] = plan.record.bundle;
+  protocol::Create create{.container = plan.id,
+                          .config = std::move(plan.guest_config),
+                          .stdio = wanted_stdio(stdio),
+                          .seccomp = seccomp_of(plan.seccomp),
+                          .bundle = has_hooks(plan.hooks, "startContainer") ? plan.record.bundle : "",
+                          .host_mounts = std::move(host_mounts),
+                          .notify = plan.notify,
+                          .joins = texts_of(plan.joins),
+                          .shared_mounts = texts_of(plan.shared_mounts)};
+  if (plan.terminal) plan.terminal->describe(create.stdio, create.config["process"]);
   auto created = session.request(create, kBootTimeoutMs, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
-  TRY(session.attach_stdio(dir.fd(), *created, stdio));
+  TRY(session.attach_stdio(dir.fd(), created->streams, stdio));
   close_passed_fds(stdio.passed);
   if (plan.terminal) session.watch_terminal(std::move(plan.terminal->fd));
   return Container{std::move(host), std::move(vm), std::move(followed), std::move(session)};
@@ -135,17 +148,14 @@ Result<void> start_when_told(Container& container, const StandinPlan& plan, int 
   char word;
   ssize_t n = ::recv(report, &word, 1, 0);
   if (n <= 0) return fail("given up by the caller", ECANCELED);
-  auto started =
-      container.session.request({{"type", "start"}, {"container", plan.id}}, start_timeout_ms(plan.hooks), report);
+  auto started = container.session.request(protocol::Start{.container = plan.id}, start_timeout_ms(plan.hooks), report);
   if (!started) return std::unexpected(explain(started.error(), container.vm));
   return {};
 }
 
 // Serves the container's /proc once somebody looks into it, on a thread of its own: it has to wait for the guest.
 void serve_proc(Container& container, const std::string& id, const ContainerDir& dir, procfs::Mounted mounted) {
-  auto source = [&dir, request = Json{{"type", "procfs"}, {"container", id}}] {
-    return ask(dir.fd(), request, kProcTimeoutMs);
-  };
+  auto source = [&dir, request = protocol::Procfs{.container = id}] { return ask(dir.fd(), request, kProcTimeoutMs); };
   auto files = std::make_shared<procfs::FileSystem>(std::move(mounted.device), source);
   files->serve_one();  // the kernel's greeting
   auto serve = [files, &host = container.host] {

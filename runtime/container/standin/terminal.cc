@@ -65,9 +65,9 @@ Result<Terminal> Terminal::of_caller() {
   return terminal;
 }
 
-void Terminal::describe(Json& request, Json& process) const {
-  request["newlines"] = newlines;
-  if (redirected_in) request["hangsUp"] = false;
+void Terminal::describe(protocol::StdioWanted& wanted, Json& process) const {
+  wanted.newlines = newlines;
+  wanted.hangs_up = !redirected_in;
   WindowSize size = window_size(fd.get());
   if (size.rows != 0 && size.columns != 0 && !process.contains("consoleSize")) {
     process["consoleSize"] = {{"height", size.rows}, {"width", size.columns}};

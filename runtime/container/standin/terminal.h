@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::runtime {
 
@@ -27,7 +28,7 @@ struct Terminal {
   static Result<Terminal> of_caller();
 
   // Tells the guest of it in a create or exec request. `process` is the OCI process in there.
-  void describe(nlohmann::json& request, nlohmann::json& process) const;
+  void describe(protocol::StdioWanted& wanted, nlohmann::json& process) const;
 };
 
 // What a command was asked for must fit together, as with runc: a socket exactly where there is a terminal and nobody

@@ -27,7 +27,7 @@ Result<Mounted> mount();
 class FileSystem {
  public:
   // Asks the guest; may block.
-  using Source = std::function<Result<nlohmann::json>()>;
+  using Source = std::function<Result<protocol::ProcfsReply>()>;
 
   // `device`: /dev/fuse, or a SOCK_SEQPACKET socket in its place.
   FileSystem(Fd device, Source source) : device_(std::move(device)), source_(std::move(source)) {}

@@ -17,6 +17,10 @@ using Json = nlohmann::json;
 
 namespace {
 
+Result<Snapshot> parse(Json reply) {
+  return Snapshot::parse(TRY(protocol::decode<protocol::ProcfsReply>(std::move(reply))));
+}
+
 Json two_processes() {
   return {{"machine", {{"uptime", "12.00 11.00\n"}}},
           {"processes",
@@ -37,9 +41,9 @@ class Kernel {
     std::array<int, 2> ends;
     BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends.data()) == 0);
     ours_.reset(ends[0]);
-    files_.emplace(Fd(ends[1]), [this]() -> Result<Json> {
+    files_.emplace(Fd(ends[1]), [this]() -> Result<protocol::ProcfsReply> {
       asked_++;
-      return reply_;
+      return protocol::decode<protocol::ProcfsReply>(TRY(Result<Json>(reply_)));
     });
   }
 
@@ -104,7 +108,7 @@ class Kernel {
 BOOST_AUTO_TEST_SUITE(procfs)
 
 BOOST_AUTO_TEST_CASE(a_snapshot_is_a_tree) {
-  auto snapshot = Snapshot::parse(two_processes());
+  auto snapshot = parse(two_processes());
   BOOST_REQUIRE(snapshot);
   BOOST_TEST((names(snapshot->list(kRoot)) == std::vector<std::string>{"uptime", "1", "17"}));
   auto first = snapshot->lookup(kRoot, "1");
@@ -128,9 +132,9 @@ BOOST_AUTO_TEST_CASE(what_the_guest_says_is_not_believed) {
   auto with = [](const char* pointer, Json value) {
     Json reply = two_processes();
     reply[Json::json_pointer(pointer)] = std::move(value);
-    return Snapshot::parse(reply);
+    return parse(reply);
   };
-  BOOST_TEST(!Snapshot::parse(Json::object()));
+  BOOST_TEST(!parse(Json::object()));
   BOOST_TEST(!with("/processes", Json::array()));
   BOOST_TEST(!with("/processes/..", Json::object()));
   BOOST_TEST(!with("/processes/0", Json::object()));

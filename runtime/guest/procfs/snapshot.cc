@@ -5,13 +5,10 @@
 #include <span>
 
 #include "guest-init/protocol/proc_files.h"
-#include "guest-init/protocol/protocol.h"
 
 namespace nacre::runtime::procfs {
 
 namespace {
-
-using Json = nlohmann::json;
 
 // proc(5): pids are below 2^22.
 constexpr uint32_t kMaxPid = 1u << 22;
@@ -53,38 +50,31 @@ bool is_namespace_link(std::string_view target) {
          all_of(target.substr(bracket + 2, target.size() - bracket - 3), "0123456789");
 }
 
-const std::string* text_in(const Json& object, std::string_view name) {
-  auto at = object.find(name);
-  return at == object.end() ? nullptr : at->get_ptr<const std::string*>();
-}
-
-Result<const Json*> object_in(const Json& message, std::string_view name) {
-  auto at = message.find(name);
-  if (at == message.end() || !at->is_object()) return fail(std::string(name) + " is not an object", EPROTO);
-  return &*at;
+const std::string* text_in(const protocol::Texts& texts, std::string_view name) {
+  auto at = texts.find(std::string(name));
+  return at == texts.end() ? nullptr : &at->second;
 }
 
 }  // namespace
 
-Result<Snapshot> Snapshot::parse(const Json& reply) {
+Result<Snapshot> Snapshot::parse(const protocol::ProcfsReply& reply) {
   Snapshot snapshot;
-  auto add_files = [&](uint32_t pid, const Json& files) {
+  auto add_files = [&](uint32_t pid, const protocol::Texts& files) {
     auto names = files_of(pid);
     for (size_t i = 0; i < names.size(); i++) {
       if (auto text = text_in(files, names[i])) snapshot.nodes_[node_of(pid, kFirstFile + i)] = *text;
     }
   };
   snapshot.nodes_[kRoot] = "";
-  add_files(0, *TRY(object_in(reply, "machine")));
-  for (const auto& [name, process] : TRY(object_in(reply, "processes"))->items()) {
+  add_files(0, reply.machine);
+  for (const auto& [name, process] : reply.processes) {
     auto pid = to_pid(name);
-    if (!pid || !process.is_object()) return fail("processes: " + name + " is not a process", EPROTO);
-    add_files(*pid, *TRY(object_in(process, "files")));
+    if (!pid) return fail("procfs.processes has what is not the number of a process", EPROTO);
+    add_files(*pid, process.files);
     snapshot.nodes_[node_of(*pid, kDirectoryEntry)] = "";
     snapshot.nodes_[node_of(*pid, kNamespacesEntry)] = "";
-    const Json& namespaces = *TRY(object_in(process, "namespaces"));
     for (size_t i = 0; i < protocol::kNamespaceLinks.size(); i++) {
-      auto target = text_in(namespaces, protocol::kNamespaceLinks[i]);
+      auto target = text_in(process.namespaces, protocol::kNamespaceLinks[i]);
       if (target && is_namespace_link(*target)) snapshot.nodes_[node_of(*pid, kFirstLink + i)] = *target;
     }
   }

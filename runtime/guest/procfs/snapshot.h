@@ -10,9 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::runtime::procfs {
 
@@ -30,9 +29,9 @@ struct Entry {
 class Snapshot {
  public:
   Snapshot() = default;
-  // From guest-init's "procfs" reply, which is not to be trusted: only names of protocol/proc_files.h are taken over,
-  // and links only in the kernel's form "NAME:[NUMBER]".
-  static Result<Snapshot> parse(const nlohmann::json& reply);
+  // Takes the guest's answer, which is not to be trusted: only names of protocol/proc_files.h are taken over, and links
+  // only in the kernel's form "NAME:[NUMBER]".
+  static Result<Snapshot> parse(const protocol::ProcfsReply& reply);
 
   // None: no such entry, or not now.
   std::optional<Entry> lookup(Node directory, std::string_view name) const;

@@ -4,22 +4,12 @@
 #include <array>
 #include <charconv>
 
-#include <nlohmann/json.hpp>
-
-#include "guest-init/protocol/protocol.h"
-
 namespace nacre::ps {
 
 namespace {
 
-using Json = nlohmann::json;
-using protocol::integer_field;
-
-constexpr size_t kMaxProcesses = 65536;
 constexpr size_t kMaxText = 16384;
-// Far above what is true, and small enough to be multiplied by a hundred.
-constexpr int64_t kMax = int64_t{1} << 50;
-constexpr int64_t kMaxPage = 1 << 16;  // as large as Linux has them; times kMax it still is an int64_t
+constexpr int64_t kMax = protocol::ProcessesReply::kMax;
 
 struct StatField {
   size_t number;  // proc(5)'s
@@ -67,29 +57,18 @@ Result<void> parse_stat(std::string_view stat, Process& process) {
   return {};
 }
 
-Result<void> parse_ids(const Json& process, const char* name, uint32_t& real, uint32_t& effective) {
-  auto ids = process.find(name);
-  if (ids == process.end() || !ids->is_array() || ids->size() != 2) return not_understood(name);
-  for (size_t i = 0; i < 2; i++) {
-    const Json& id = (*ids)[i];
-    // A negative one becomes too large.
-    if (!id.is_number_integer() || id.get<uint64_t>() > UINT32_MAX) return not_understood(name);
-    (i == 0 ? real : effective) = id.get<uint32_t>();
-  }
-  return {};
-}
-
-Result<Process> parse_process(const Json& json) {
+Result<Process> parse_process(const protocol::ProcessEntry& entry) {
   Process process;
-  TRY(parse_stat(TRY(protocol::string_field(json, "stat")), process));
-  TRY(parse_ids(json, "uid", process.ruid, process.euid));
-  TRY(parse_ids(json, "gid", process.rgid, process.egid));
-  std::string args = TRY(protocol::string_field(json, "args"));
-  process.args = printable(std::string_view(args).substr(0, kMaxText));
+  TRY(parse_stat(entry.stat, process));
+  process.ruid = entry.uid.real;
+  process.euid = entry.uid.effective;
+  process.rgid = entry.gid.real;
+  process.egid = entry.gid.effective;
+  process.args = printable(std::string_view(entry.args).substr(0, kMaxText));
   return process;
 }
 
-// The code point at `text`'s start, and its length; what is cut off is one byte of nothing.
+// Returns the code point that `text` begins with, and its length. One that is cut off is one byte of nothing.
 std::pair<uint32_t, size_t> code_point(std::string_view text) {
   auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   size_t length = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
@@ -121,17 +100,9 @@ std::string printable(std::string_view text) {
   return result;
 }
 
-Result<Listing> parse_listing(const Json& reply) {
-  Listing listing;
-  listing.hertz = TRY(integer_field(reply, "hertz", 1, 1'000'000));
-  listing.page = TRY(integer_field(reply, "page", 1, kMaxPage));
-  listing.uptime = TRY(integer_field(reply, "uptime", 0, kMax));
-  listing.memory = TRY(integer_field(reply, "memory", 0, kMax));
-  auto processes = reply.find("processes");
-  if (processes == reply.end() || !processes->is_array() || processes->size() > kMaxProcesses) {
-    return not_understood("processes");
-  }
-  for (const Json& process : *processes) listing.processes.push_back(TRY(parse_process(process)));
+Result<Listing> parse_listing(const protocol::ProcessesReply& reply) {
+  Listing listing{.hertz = reply.hertz, .page = reply.page, .uptime = reply.uptime, .memory = reply.memory};
+  for (const auto& process : reply.processes) listing.processes.push_back(TRY(parse_process(process)));
   std::ranges::sort(listing.processes, {}, &Process::pid);
   return listing;
 }

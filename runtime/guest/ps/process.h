@@ -1,4 +1,4 @@
-// The guest's "processes" reply (guest-init/protocol), checked: it comes from a guest that nobody trusts.
+// What ps knows of processes, from the guest's answer, which nobody trusts.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::ps {
 
@@ -34,9 +33,10 @@ struct Listing {
   std::vector<Process> processes;
 };
 
-Result<Listing> parse_listing(const nlohmann::json& reply);
+// Checks and takes apart the texts of the reply.
+Result<Listing> parse_listing(const protocol::ProcessesReply& reply);
 
-// Text as a terminal may have it: control characters, and what reorders text, as '?'. `text` is UTF-8.
+// Makes text fit for a terminal: control characters, and what reorders text, become '?'. `text` is UTF-8.
 std::string printable(std::string_view text);
 
 }  // namespace nacre::ps

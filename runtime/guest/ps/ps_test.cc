@@ -29,9 +29,13 @@ Json reply(std::vector<Json> processes) {
           {"uptime", 3'720'000}, {"memory", 100 << 20}, {"processes", std::move(processes)}};
 }
 
+Result<ps::Listing> parse_listing(const Json& reply) {
+  return ps::parse_listing(TRY(protocol::decode<protocol::ProcessesReply>(reply)));
+}
+
 std::string table(const Json& reply, const std::vector<std::string>& arguments) {
   ::setenv("TZ", "UTC", 1);
-  auto listing = ps::parse_listing(reply);
+  auto listing = parse_listing(reply);
   BOOST_REQUIRE(listing);
   listing->now = 1'700'000'000;  // 22:13:20; the guest was booted at 21:11:20
   auto columns = ps::parse_arguments(arguments);
@@ -95,19 +99,19 @@ BOOST_AUTO_TEST_CASE(ps_of_a_guest_that_lies) {
     for (const Json& value : {Json(), Json("x"), Json(-1), Json(1e300), Json(UINT64_MAX), Json::object()}) {
       Json bad = good;
       bad[field] = value;
-      BOOST_TEST(!ps::parse_listing(bad).has_value());
+      BOOST_TEST(!parse_listing(bad).has_value());
     }
   }
   for (const char* text : {"", "2", "2 (a", "2 (a)", "2 (a) S", "x (a) S 1", "-2 (a) S 1 2 3", "2 (a) S 1 2 3 x"}) {
-    BOOST_TEST(!ps::parse_listing(reply({process(text)})).has_value());
+    BOOST_TEST(!parse_listing(reply({process(text)})).has_value());
   }
   for (const Json& bad : {Json(5), Json::object(), Json{{"stat", 5}}}) {
-    BOOST_TEST(!ps::parse_listing(reply({bad})).has_value());
+    BOOST_TEST(!parse_listing(reply({bad})).has_value());
   }
   Json ids = process(stat(2, "a"));
   for (const Json& value : {Json(), Json(5), Json({1}), Json({1, -1}), Json({1, 1ull << 32}), Json({"a", "b"})}) {
     ids["uid"] = value;
-    BOOST_TEST(!ps::parse_listing(reply({ids})).has_value());
+    BOOST_TEST(!parse_listing(reply({ids})).has_value());
   }
   // The largest figures overflow nothing.
   std::string huge = "2147483647 (a) Z";

@@ -20,17 +20,16 @@ constexpr size_t kMaxName = 64;
 // The files by name; text of other types than a string is none.
 class Files {
  public:
-  explicit Files(const nlohmann::json& files) : files_(files) {}
+  explicit Files(const protocol::Texts& files) : files_(files) {}
 
   std::string_view text(std::string_view name) const {
     auto found = files_.find(std::string(name));
-    if (found == files_.end() || !found->is_string()) return {};
-    return found->get_ref<const std::string&>();
+    return found == files_.end() ? std::string_view() : std::string_view(found->second);
   }
-  const nlohmann::json& all() const { return files_; }
+  const protocol::Texts& all() const { return files_; }
 
  private:
-  const nlohmann::json& files_;
+  const protocol::Texts& files_;
 };
 
 // The part before `separator`; `text` becomes what is behind it.
@@ -203,7 +202,7 @@ Json blkio(const Files& files) {
 // hugetlb.SIZE.current and hugetlb.SIZE.events
 Json hugetlb(const Files& files) {
   Json result = Json::object();
-  for (const auto& [name, value] : files.all().items()) {
+  for (const auto& [name, value] : files.all()) {
     constexpr std::string_view kPrefix = "hugetlb.", kSuffix = ".current";
     if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) continue;
     if (name.size() <= kPrefix.size() + kSuffix.size() || name.contains(".rsvd.")) continue;
@@ -219,12 +218,8 @@ Json hugetlb(const Files& files) {
 
 }  // namespace
 
-Result<Json> from_guest(const nlohmann::json& reply) {
-  auto found = reply.find("files");
-  if (found == reply.end() || !found->is_object()) {
-    return fail("the guest's answer is not understood: statistics", EPROTO);
-  }
-  Files files(*found);
+Json from_guest(const protocol::StatisticsReply& reply) {
+  Files files(reply.files);
   Json data;
   data["cpu"] = cpu(files);
   data["cpuset"] = cpuset();

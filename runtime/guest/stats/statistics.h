@@ -6,13 +6,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/result.h"
+#include "guest-init/protocol/messages.h"
 
 namespace nacre::stats {
 
-// From the guest's "statistics" reply (guest-init/protocol), which nobody trusts: lines that are not understood count
-// as absent, and what is printed is numbers and short names.
-Result<nlohmann::ordered_json> from_guest(const nlohmann::json& reply);
+// Takes the figures from the guest's answer, which nobody trusts: lines that are not understood count as absent, and
+// only numbers and short names come out.
+nlohmann::ordered_json from_guest(const protocol::StatisticsReply& reply);
 
 // {"type": ..., "id": ... [, "data": ...]}, a line.
 std::string event_line(const std::string& type, const std::string& id, const nlohmann::ordered_json* data);

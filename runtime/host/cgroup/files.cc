@@ -19,18 +19,18 @@ bool needs_host(std::string_view file) {
       "cpu.weight", "cpu.shares", "cpu.idle",          "cpu.rt_",           "io.weight",
       "blkio.",     "net_"};
   auto begins = [file](std::string_view beginning) { return file.starts_with(beginning); };
-  return !protocol::acts_on(protocol::Side::guest, file) || std::ranges::any_of(kBeginnings, begins);
+  return !oci::acts_on(oci::Side::guest, file) || std::ranges::any_of(kBeginnings, begins);
 }
 
 }  // namespace
 
-using Files = std::vector<protocol::CgroupFile>;
+using Files = std::vector<oci::CgroupFile>;
 
 Result<Files> host_files(const nlohmann::json& resources, const std::string& cgroup, unsigned max_cpus) {
   return version_of(cgroup).files(resources, cgroup, max_cpus);
 }
 
-bool waits_for_boot(const protocol::CgroupFile& file) {
+bool waits_for_boot(const oci::CgroupFile& file) {
   constexpr std::string_view kWaiting[] = {"pids.max",         "cpu.max",           "cpu.max.burst",
                                            "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"};
   return std::ranges::find(kWaiting, file.name) != std::end(kWaiting);

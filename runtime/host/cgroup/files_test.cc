@@ -130,17 +130,17 @@ BOOST_AUTO_TEST_CASE(all_files_are_written_or_none) {
   Directory cgroup;
   cgroup.write("a.b", "old");
   cgroup.write("cgroup.controllers", "cpu a\n");
-  auto undo = protocol::set_cgroup_files(cgroup.path(), {{.name = "a.b", .value = "new"}});
+  auto undo = oci::set_cgroup_files(cgroup.path(), {{.name = "a.b", .value = "new"}});
   BOOST_REQUIRE(undo);
   BOOST_TEST(cgroup.read("a.b") == "new");
-  BOOST_TEST(protocol::set_cgroup_files(cgroup.path(), *undo).has_value());
+  BOOST_TEST(oci::set_cgroup_files(cgroup.path(), *undo).has_value());
   BOOST_TEST(cgroup.read("a.b") == "old");
-  auto failed = protocol::set_cgroup_files(
+  auto failed = oci::set_cgroup_files(
       cgroup.path(), {{.name = "a.b", .value = "new"}, {.name = "x.y", .value = "1", .unified = true}});
   BOOST_REQUIRE(!failed);
   BOOST_TEST(failed.error().message() == "unified resource \"x.y\" can't be set: controller \"x\" not available");
   BOOST_TEST(cgroup.read("a.b") == "old");
-  failed = protocol::set_cgroup_files(cgroup.path(), {{.name = "a.y", .value = "1", .unified = true}});
+  failed = oci::set_cgroup_files(cgroup.path(), {{.name = "a.y", .value = "1", .unified = true}});
   BOOST_REQUIRE(!failed);
   BOOST_TEST(failed.error().message().starts_with("unable to set unified resource \"a.y\": "));
 }

@@ -102,8 +102,8 @@ Files read_files(const std::string& directory, auto names) {
   return files;
 }
 
-const protocol::CgroupFile* find_file(const Files& files, std::string_view name) {
-  auto found = std::ranges::find(files, name, &protocol::CgroupFile::name);
+const oci::CgroupFile* find_file(const Files& files, std::string_view name) {
+  auto found = std::ranges::find(files, name, &oci::CgroupFile::name);
   return found == files.end() ? nullptr : &*found;
 }
 

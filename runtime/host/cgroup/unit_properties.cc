@@ -70,7 +70,7 @@ void add_quota(const std::string& text, UnitProperties& properties) {
 
 }  // namespace
 
-UnitProperties properties_of(const std::vector<protocol::CgroupFile>& files) {
+UnitProperties properties_of(const std::vector<oci::CgroupFile>& files) {
   UnitProperties properties;
   for (const auto& file : files) {
     if (file.name == "cpu.max") add_quota(file.value, properties);

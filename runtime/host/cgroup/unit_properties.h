@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 #include "runtime/host/systemd/unit.h"
 
 namespace nacre::runtime {
 
 // A value that systemd has no words for is left out.
-UnitProperties properties_of(const std::vector<protocol::CgroupFile>& files);
+UnitProperties properties_of(const std::vector<oci::CgroupFile>& files);
 
 // cpu.max as systemd would write it: its quotas are whole percents of a CPU. Rounded up, as runc does.
 std::string in_percents(const std::string& cpu_max);

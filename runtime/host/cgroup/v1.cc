@@ -222,7 +222,7 @@ class Version1 : public CgroupVersion {
   }
 
   Result<Files> set(const std::string& cgroup, const Files& files) const override {
-    return protocol::set_cgroup_files("", TRY(in_directories(directories_of(cgroup), files)));
+    return oci::set_cgroup_files("", TRY(in_directories(directories_of(cgroup), files)));
   }
 
   Files backstop(const Json& resources, std::optional<uint64_t> most) const override {

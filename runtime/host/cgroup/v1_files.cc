@@ -6,25 +6,25 @@
 #include <limits>
 #include <string>
 
-#include "guest-init/protocol/field.h"
+#include "oci/json_field.h"
 #include "runtime/host/cgroup/version.h"
 
 namespace nacre::runtime {
 
 namespace {
 
-using Files = std::vector<protocol::CgroupFile>;
-using protocol::Field;
+using Files = std::vector<oci::CgroupFile>;
+using oci::JsonField;
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 constexpr const char* kMemoryAndSwap = "memory.memsw.limit_in_bytes";
 
-Result<int64_t> signed_of(const Field& object, const char* name) {
+Result<int64_t> signed_of(const JsonField& object, const char* name) {
   return TRY(object.member(name)).integer(kMin, kMax, 0);
 }
 
-Result<uint64_t> unsigned_of(const Field& object, const char* name) {
+Result<uint64_t> unsigned_of(const JsonField& object, const char* name) {
   return TRY(object.member(name)).unsigned_integer(0);
 }
 
@@ -34,7 +34,7 @@ void add(Files& files, const char* name, Number value) {
   if (value != 0) files.push_back({.name = name, .value = std::to_string(value)});
 }
 
-Result<void> memory_files(const Field& memory, Files& files) {
+Result<void> memory_files(const JsonField& memory, Files& files) {
   add(files, "memory.soft_limit_in_bytes", TRY(signed_of(memory, "reservation")));
   if (TRY(signed_of(memory, "swap")) == -1) {
     files.push_back({.name = kMemoryAndSwap, .value = "-1", .optional = true});
@@ -42,7 +42,7 @@ Result<void> memory_files(const Field& memory, Files& files) {
   if (TRY(TRY(memory.member("disableOOMKiller")).boolean(false))) {
     files.push_back({.name = "memory.oom_control", .value = "1"});
   }
-  Field swappiness = TRY(memory.member("swappiness"));
+  JsonField swappiness = TRY(memory.member("swappiness"));
   if (!swappiness.present()) return {};
   uint64_t value = TRY(swappiness.unsigned_integer(0));
   if (value == std::numeric_limits<uint64_t>::max()) return {};  // -1 to some callers: the default
@@ -61,11 +61,11 @@ Result<void> check_shares(uint64_t shares) {
   return {};
 }
 
-Result<void> cpu_files(const Field& cpu, Files& files) {
+Result<void> cpu_files(const JsonField& cpu, Files& files) {
   uint64_t shares = TRY(unsigned_of(cpu, "shares"));
   TRY(check_shares(shares));
   add(files, "cpu.shares", shares);
-  Field idle = TRY(cpu.member("idle"));
+  JsonField idle = TRY(cpu.member("idle"));
   if (idle.present()) files.push_back({.name = "cpu.idle", .value = std::to_string(TRY(idle.integer(kMin, kMax)))});
   int64_t quota = TRY(signed_of(cpu, "quota"));
   uint64_t period = TRY(unsigned_of(cpu, "period"));
@@ -75,7 +75,7 @@ Result<void> cpu_files(const Field& cpu, Files& files) {
     quota = std::max(quota, static_cast<int64_t>(least_quota(period == 0 ? kDefaultPeriod : period)));
   }
   add(files, "cpu.cfs_quota_us", quota);
-  Field burst = TRY(cpu.member("burst"));
+  JsonField burst = TRY(cpu.member("burst"));
   if (burst.present()) {
     files.push_back({.name = "cpu.cfs_burst_us", .value = std::to_string(TRY(burst.unsigned_integer(0)))});
   }
@@ -88,7 +88,7 @@ Result<void> cpu_files(const Field& cpu, Files& files) {
   return {};
 }
 
-Result<void> pids_files(const Field& pids, unsigned max_cpus, Files& files) {
+Result<void> pids_files(const JsonField& pids, unsigned max_cpus, Files& files) {
   int64_t limit = TRY(signed_of(pids, "limit"));
   if (limit == 0) return {};
   uint64_t most = std::max(static_cast<uint64_t>(std::max<int64_t>(limit, 0)), least_tasks(max_cpus));
@@ -96,7 +96,7 @@ Result<void> pids_files(const Field& pids, unsigned max_cpus, Files& files) {
   return {};
 }
 
-Result<std::string> device_of(const Field& entry) {
+Result<std::string> device_of(const JsonField& entry) {
   return std::to_string(TRY(signed_of(entry, "major"))) + ":" + std::to_string(TRY(signed_of(entry, "minor")));
 }
 
@@ -107,10 +107,10 @@ std::string weight_file(const Directories& directories) {
   return plain ? "blkio.weight" : "blkio.bfq.weight";
 }
 
-Result<void> block_files(const Field& block, const std::string& weight, Files& files) {
+Result<void> block_files(const JsonField& block, const std::string& weight, Files& files) {
   add(files, weight.c_str(), TRY(unsigned_of(block, "weight")));
   add(files, "blkio.leaf_weight", TRY(unsigned_of(block, "leafWeight")));
-  for (const Field& entry : TRY(TRY(block.member("weightDevice")).list())) {
+  for (const JsonField& entry : TRY(TRY(block.member("weightDevice")).list())) {
     std::string device = TRY(device_of(entry)) + " ";
     uint64_t own = TRY(unsigned_of(entry, "weight")), leaf = TRY(unsigned_of(entry, "leafWeight"));
     if (own != 0) files.push_back({.name = weight + "_device", .value = device + std::to_string(own)});
@@ -120,7 +120,7 @@ Result<void> block_files(const Field& block, const std::string& weight, Files& f
                             std::pair("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
                             std::pair("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
                             std::pair("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device")}) {
-    for (const Field& entry : TRY(TRY(block.member(name)).list())) {
+    for (const JsonField& entry : TRY(TRY(block.member(name)).list())) {
       std::string rate = std::to_string(TRY(unsigned_of(entry, "rate")));
       files.push_back({.name = file, .value = TRY(device_of(entry)) + " " + rate});
     }
@@ -128,8 +128,8 @@ Result<void> block_files(const Field& block, const std::string& weight, Files& f
   return {};
 }
 
-Result<void> hugepage_files(const Field& limits, Files& files) {
-  for (const Field& entry : TRY(limits.list())) {
+Result<void> hugepage_files(const JsonField& limits, Files& files) {
+  for (const JsonField& entry : TRY(limits.list())) {
     std::string size = TRY(TRY(entry.member("pageSize")).string());
     if (size.find('/') != std::string::npos) return entry.fails("has no size of pages");
     std::string limit = std::to_string(TRY(unsigned_of(entry, "limit")));
@@ -139,9 +139,9 @@ Result<void> hugepage_files(const Field& limits, Files& files) {
   return {};
 }
 
-Result<void> network_files(const Field& network, Files& files) {
+Result<void> network_files(const JsonField& network, Files& files) {
   add(files, "net_cls.classid", TRY(unsigned_of(network, "classID")));
-  for (const Field& entry : TRY(TRY(network.member("priorities")).list())) {
+  for (const JsonField& entry : TRY(TRY(network.member("priorities")).list())) {
     std::string text =
         TRY(TRY(entry.member("name")).string()) + " " + std::to_string(TRY(unsigned_of(entry, "priority")));
     files.push_back({.name = "net_prio.ifpriomap", .value = std::move(text)});
@@ -152,14 +152,14 @@ Result<void> network_files(const Field& network, Files& files) {
 }  // namespace
 
 Result<Files> v1_files(const nlohmann::json& resources, const Directories& directories, unsigned max_cpus) {
-  Field all(&resources, "linux.resources");
+  JsonField all(&resources, "linux.resources");
   Files files;
   TRY(memory_files(TRY(all.member("memory")), files));
   TRY(cpu_files(TRY(all.member("cpu")), files));
   TRY(pids_files(TRY(all.member("pids")), max_cpus, files));
   TRY(block_files(TRY(all.member("blockIO")), weight_file(directories), files));
   TRY(hugepage_files(TRY(all.member("hugepageLimits")), files));
-  TRY(protocol::rdma_files(TRY(all.member("rdma")), files));
+  TRY(oci::rdma_files(TRY(all.member("rdma")), files));
   TRY(network_files(TRY(all.member("network")), files));
   return files;
 }

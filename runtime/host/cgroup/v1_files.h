@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 #include "runtime/host/cgroup/v1.h"
 
 namespace nacre::runtime {
@@ -17,14 +17,14 @@ namespace nacre::runtime {
 inline constexpr const char* kMemoryLimit = "memory.limit_in_bytes";
 
 // Those of linux.resources. `directories` decide which weights of I/O there are. The limit of memory is not among them.
-Result<std::vector<protocol::CgroupFile>> v1_files(const nlohmann::json& resources, const Directories& directories,
+Result<std::vector<oci::CgroupFile>> v1_files(const nlohmann::json& resources, const Directories& directories,
                                                    unsigned max_cpus);
 
 // That is for the VM: so many bytes, and what the container may have of swap above them.
-std::vector<protocol::CgroupFile> v1_backstop(const nlohmann::json& resources, std::optional<uint64_t> most);
+std::vector<oci::CgroupFile> v1_backstop(const nlohmann::json& resources, std::optional<uint64_t> most);
 
 // With names that are paths from the root. Names that are paths already stay.
-Result<std::vector<protocol::CgroupFile>> in_directories(const Directories& directories,
-                                                         std::vector<protocol::CgroupFile> files);
+Result<std::vector<oci::CgroupFile>> in_directories(const Directories& directories,
+                                                         std::vector<oci::CgroupFile> files);
 
 }  // namespace nacre::runtime

@@ -88,7 +88,7 @@ class Version2 : public CgroupVersion {
     return v2_files(resources, cgroup, max_cpus);
   }
   Result<Files> set(const std::string& cgroup, const Files& files) const override {
-    return protocol::set_cgroup_files(cgroup, files);
+    return oci::set_cgroup_files(cgroup, files);
   }
 
   Files backstop(const Json&, std::optional<uint64_t> most) const override {

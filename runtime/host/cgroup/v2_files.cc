@@ -14,7 +14,7 @@ namespace nacre::runtime {
 namespace {
 
 using Json = nlohmann::json;
-using Files = std::vector<protocol::CgroupFile>;
+using Files = std::vector<oci::CgroupFile>;
 
 const Json& member(const Json& object, const char* name) {
   static const Json kNothing;
@@ -59,12 +59,12 @@ std::string to_text(const CpuMax& cpu_max) {
 
 Result<Files> v2_files(const Json& resources, const std::string& directory, unsigned max_cpus) {
   bool bfq = ::access((directory + "/io.bfq.weight").c_str(), F_OK) == 0;
-  Files files = TRY(protocol::cgroup_files(protocol::Field(&resources, "linux.resources"), bfq));
+  Files files = TRY(oci::cgroup_files(oci::JsonField(&resources, "linux.resources"), bfq));
   for (auto& file : files) {
     if (file.name == "pids.max") leave_threads(file.value, max_cpus);
     if (file.name == "cpu.max") leave_time(file.value);
   }
-  return protocol::files_on(protocol::Side::host, std::move(files));
+  return oci::files_on(oci::Side::host, std::move(files));
 }
 
 bool needs_domain(const Json& resources) {

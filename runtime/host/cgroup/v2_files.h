@@ -10,12 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 
 namespace nacre::runtime {
 
 // Those of linux.resources that act on the host. `directory`, the cgroup's, decides which I/O weights there are.
-Result<std::vector<protocol::CgroupFile>> v2_files(const nlohmann::json& resources, const std::string& directory,
+Result<std::vector<oci::CgroupFile>> v2_files(const nlohmann::json& resources, const std::string& directory,
                                                    unsigned max_cpus);
 
 // A number that is all of `text`; what else it may be is the kernel's to judge.

@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 #include "runtime/host/cgroup/oom.h"
 
 namespace nacre::runtime {
@@ -20,7 +20,7 @@ namespace nacre::runtime {
 // No state: any thread may call. `cgroup` is a name as in cgroup.h.
 class CgroupVersion {
  public:
-  using Files = std::vector<protocol::CgroupFile>;
+  using Files = std::vector<oci::CgroupFile>;
 
   virtual ~CgroupVersion() = default;
 

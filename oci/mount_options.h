@@ -1,4 +1,5 @@
-// The words in "options" of a mount that guest-init knows; `nacre features` lists them. Others go to the file system.
+// The words in "options" of a mount that guest-init knows. `nacre features` lists them. Other words go to the file
+// system.
 #pragma once
 
 #include <sys/mount.h>
@@ -7,7 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace nacre::protocol {
+namespace nacre::oci {
 
 struct MountAttribute {
   std::string_view name;
@@ -42,28 +43,28 @@ struct MountPropagation {
   uint64_t flag;
 };
 
-// As attributes are, with an "r" for the whole tree.
+// Like attributes, with an "r" before them for the whole tree.
 inline constexpr std::array kMountPropagations = {
     MountPropagation{"shared", MS_SHARED}, MountPropagation{"slave", MS_SLAVE}, MountPropagation{"private", MS_PRIVATE},
     MountPropagation{"unbindable", MS_UNBINDABLE}};
 
-// Of the file system, which is given them as they are; a bind mount has none.
+// Options of the file system, which gets them as they are. A bind mount has none.
 inline constexpr std::array<std::string_view, 6> kSuperBlockOptions = {"sync",   "dirsync",  "mand",
                                                                        "nomand", "lazytime", "nolazytime"};
-// A tmpfs starts with a copy of what it covers: runc's extension.
+// runc's extension: a tmpfs starts with a copy of what it covers.
 inline constexpr std::string_view kCopyUpOption = "tmpcopyup";
 
 inline constexpr std::array<std::string_view, 2> kBindOptions = {"bind", "rbind"};
 
-// Before the source of a bind mount that is a path in the container's root, with the mounts so far.
+// Stands before the source of a bind mount that is a path in the container's root, with the mounts so far.
 inline constexpr const char* kInRoot = "root:";
 
-// With or without the mounts below: the ids of the mount's mappings, or the container's.
+// Maps ids, without or with the mounts below: by the mount's own mappings, or else the container's.
 inline constexpr std::array<std::string_view, 2> kMappingOptions = {"idmap", "ridmap"};
 
-// Words of fstab(5) and of callers that ask for nothing here.
+// Words of fstab(5) and of callers that have no effect here.
 inline constexpr std::array<std::string_view, 12> kVoidMountOptions = {"defaults", "nofail", "_netdev",  "auto",
                                                                        "noauto",   "silent", "loud",     "async",
                                                                        "acl",      "noacl",  "iversion", "noiversion"};
 
-}  // namespace nacre::protocol
+}  // namespace nacre::oci

@@ -6,7 +6,7 @@
 #include <array>
 #include <string_view>
 
-namespace nacre::protocol {
+namespace nacre::oci {
 
 struct NamedResource {
   std::string_view name;
@@ -32,4 +32,4 @@ inline constexpr std::array<NamedResource, 16> kRlimits = {{
     {"RLIMIT_STACK", RLIMIT_STACK},
 }};
 
-}  // namespace nacre::protocol
+}  // namespace nacre::oci

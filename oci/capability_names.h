@@ -1,4 +1,5 @@
-// capabilities(7): a name's place is its number. guest-init grants them, `nacre features` lists them.
+// The names of capabilities(7), each at the place of its number. guest-init grants capabilities, and `nacre features`
+// lists them.
 #pragma once
 
 #include <linux/capability.h>
@@ -6,7 +7,7 @@
 #include <array>
 #include <string_view>
 
-namespace nacre::protocol {
+namespace nacre::oci {
 
 // clang-format off
 inline constexpr std::array<std::string_view, 41> kCapabilityNames = {
@@ -20,4 +21,4 @@ inline constexpr std::array<std::string_view, 41> kCapabilityNames = {
 // clang-format on
 static_assert(kCapabilityNames.size() == CAP_CHECKPOINT_RESTORE + 1);
 
-}  // namespace nacre::protocol
+}  // namespace nacre::oci

@@ -1,10 +1,10 @@
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-namespace nacre::protocol {
+namespace nacre::oci {
 
 namespace {
 
@@ -13,7 +13,7 @@ using Files = std::vector<CgroupFile>;
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 
-// A name that ends with '.' stands for all that begin so. What is not in here acts on both sides.
+// A name that ends with '.' stands for all names that begin so. A file that is not in the table acts on both sides.
 struct Exception {
   std::string_view file;
   Side only;
@@ -33,21 +33,22 @@ constexpr Exception kExceptions[] = {
     {"misc.", Side::host},
 };
 
-// Where a limit is none: -1. Others below zero the kernel refuses, as it does under runc.
+// Returns the kernel's text for a limit; -1 means no limit. The kernel refuses other negative numbers, as it does under
+// runc.
 std::string limit_text(int64_t value) {
   return value == -1 ? "max" : std::to_string(value);
 }
 
-Result<int64_t> limit_of(const Field& object, const char* name) {
+Result<int64_t> limit_of(const JsonField& object, const char* name) {
   return TRY(object.member(name)).integer(kMin, kMax, 0);
 }
 
-Result<void> memory_files(const Field& memory, Files& files) {
+Result<void> memory_files(const JsonField& memory, Files& files) {
   int64_t limit = TRY(limit_of(memory, "limit"));
   int64_t swap = TRY(limit_of(memory, "swap"));
   // "Nothing is limited" includes the swap, as it did with cgroup v1.
   if (limit == -1 && swap == 0) swap = -1;
-  // v1's figure is memory and swap together. runc's words.
+  // v1's figure is memory and swap together. The errors are runc's.
   if (swap > 0) {
     if (limit <= 0) return fail(memory.path() + ".swap: unable to set swap limit without memory limit", EINVAL);
     if (swap < limit) return fail(memory.path() + ".swap: memory+swap limit should be >= memory limit", EINVAL);
@@ -62,8 +63,8 @@ Result<void> memory_files(const Field& memory, Files& files) {
   return {};
 }
 
-// 2 to 262144 shares, 1024 by default, as 1 to 10000, 100 by default: the curve that runtimes have agreed on
-// (kubernetes/enhancements, KEP 2254 as amended in 2025).
+// Turns 2 to 262144 shares, 1024 by default, into a weight of 1 to 10000, 100 by default, by the curve that runtimes
+// have agreed on (kubernetes/enhancements, KEP 2254 as amended in 2025).
 uint64_t weight_of_shares(uint64_t shares) {
   if (shares <= 2) return 1;
   if (shares >= 262144) return 10000;
@@ -72,10 +73,10 @@ uint64_t weight_of_shares(uint64_t shares) {
   return static_cast<uint64_t>(std::ceil(std::pow(10.0, exponent)));
 }
 
-Result<void> cpu_files(const Field& cpu, Files& files) {
+Result<void> cpu_files(const JsonField& cpu, Files& files) {
   uint64_t shares = TRY(TRY(cpu.member("shares")).unsigned_integer(0));
   if (shares != 0) files.push_back({.name = "cpu.weight", .value = std::to_string(weight_of_shares(shares))});
-  Field idle = TRY(cpu.member("idle"));
+  JsonField idle = TRY(cpu.member("idle"));
   if (idle.present()) files.push_back({.name = "cpu.idle", .value = std::to_string(TRY(idle.integer(kMin, kMax)))});
   int64_t quota = TRY(limit_of(cpu, "quota"));
   uint64_t period = TRY(TRY(cpu.member("period")).unsigned_integer(0));
@@ -85,7 +86,7 @@ Result<void> cpu_files(const Field& cpu, Files& files) {
         {.name = "cpu.max",
          .value = limit_text(quota > 0 ? quota : -1) + " " + std::to_string(period == 0 ? kDefaultPeriod : period)});
   }
-  Field burst = TRY(cpu.member("burst"));
+  JsonField burst = TRY(cpu.member("burst"));
   if (burst.present()) {
     files.push_back({.name = "cpu.max.burst", .value = std::to_string(TRY(burst.unsigned_integer(0)))});
   }
@@ -96,8 +97,8 @@ Result<void> cpu_files(const Field& cpu, Files& files) {
   return {};
 }
 
-Result<void> hugepage_files(const Field& limits, Files& files) {
-  for (const Field& entry : TRY(limits.list())) {
+Result<void> hugepage_files(const JsonField& limits, Files& files) {
+  for (const JsonField& entry : TRY(limits.list())) {
     std::string size = TRY(TRY(entry.member("pageSize")).string());
     if (size.find('/') != std::string::npos) return entry.fails("has no size of pages");
     std::string limit = std::to_string(TRY(TRY(entry.member("limit")).unsigned_integer(0)));
@@ -107,18 +108,18 @@ Result<void> hugepage_files(const Field& limits, Files& files) {
   return {};
 }
 
-Result<std::string> device_of(const Field& entry) {
+Result<std::string> device_of(const JsonField& entry) {
   int64_t major = TRY(limit_of(entry, "major")), minor = TRY(limit_of(entry, "minor"));
   return std::to_string(major) + ":" + std::to_string(minor);
 }
 
-Result<void> block_files(const Field& block, bool bfq, Files& files) {
+Result<void> block_files(const JsonField& block, bool bfq, Files& files) {
   uint64_t weight = TRY(TRY(block.member("weight")).unsigned_integer(0));
   if (weight != 0 && bfq) files.push_back({.name = "io.bfq.weight", .value = std::to_string(weight)});
   if (weight != 0 && !bfq) {
     files.push_back({.name = "io.weight", .value = std::to_string(weight < 10 ? 1 : 1 + (weight - 10) * 9999 / 990)});
   }
-  for (const Field& entry : TRY(TRY(block.member("weightDevice")).list())) {
+  for (const JsonField& entry : TRY(TRY(block.member("weightDevice")).list())) {
     uint64_t own = TRY(TRY(entry.member("weight")).unsigned_integer(0));
     if (!bfq || own == 0) continue;
     files.push_back({.name = "io.bfq.weight", .value = TRY(device_of(entry)) + " " + std::to_string(own)});
@@ -126,7 +127,7 @@ Result<void> block_files(const Field& block, bool bfq, Files& files) {
   for (auto [name, key] :
        {std::pair("throttleReadBpsDevice", "rbps"), std::pair("throttleWriteBpsDevice", "wbps"),
         std::pair("throttleReadIOPSDevice", "riops"), std::pair("throttleWriteIOPSDevice", "wiops")}) {
-    for (const Field& entry : TRY(TRY(block.member(name)).list())) {
+    for (const JsonField& entry : TRY(TRY(block.member(name)).list())) {
       uint64_t rate = TRY(TRY(entry.member("rate")).unsigned_integer(0));
       files.push_back({.name = "io.max",
                        .value = TRY(device_of(entry)) + " " + key + "=" + (rate == 0 ? "max" : std::to_string(rate))});
@@ -135,7 +136,7 @@ Result<void> block_files(const Field& block, bool bfq, Files& files) {
   return {};
 }
 
-Result<void> unified_files(const Field& unified, Files& files) {
+Result<void> unified_files(const JsonField& unified, Files& files) {
   for (const auto& [name, value] : TRY(unified.members())) {
     // runc's words.
     std::string quoted = "unified resource \"" + name + "\"";
@@ -150,11 +151,11 @@ Result<void> unified_files(const Field& unified, Files& files) {
 
 }  // namespace
 
-Result<void> rdma_files(const Field& rdma, Files& files) {
+Result<void> rdma_files(const JsonField& rdma, Files& files) {
   for (const auto& [device, limits] : TRY(rdma.members())) {
     std::string text = device;
     for (auto [name, key] : {std::pair("hcaHandles", "hca_handle"), std::pair("hcaObjects", "hca_object")}) {
-      Field limit = TRY(limits.member(name));
+      JsonField limit = TRY(limits.member(name));
       if (limit.present()) text += std::string(" ") + key + "=" + std::to_string(TRY(limit.unsigned_integer(0)));
     }
     if (text != device) files.push_back({.name = "rdma.max", .value = std::move(text)});
@@ -162,7 +163,7 @@ Result<void> rdma_files(const Field& rdma, Files& files) {
   return {};
 }
 
-Result<std::vector<CgroupFile>> cgroup_files(const Field& resources, bool bfq) {
+Result<std::vector<CgroupFile>> cgroup_files(const JsonField& resources, bool bfq) {
   Files files;
   TRY(memory_files(TRY(resources.member("memory")), files));
   TRY(cpu_files(TRY(resources.member("cpu")), files));
@@ -188,4 +189,4 @@ std::vector<CgroupFile> files_on(Side side, std::vector<CgroupFile> files) {
   return files;
 }
 
-}  // namespace nacre::protocol
+}  // namespace nacre::oci

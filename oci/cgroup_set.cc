@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "base/fd.h"
-#include "guest-init/protocol/cgroup_files.h"
+#include "oci/cgroup_files.h"
 
-namespace nacre::protocol {
+namespace nacre::oci {
 
 namespace {
 
@@ -16,7 +16,7 @@ bool has_controller(const std::string& directory, const std::string& name) {
   return text && (" " + *text).find(" " + name) != std::string::npos;
 }
 
-// Errors have runc's words.
+// Writes one file. Errors have runc's words.
 Result<void> write_one(const std::string& directory, const CgroupFile& file) {
   std::string path = directory + "/" + file.name;
   auto written = [&]() -> Result<void> {
@@ -56,10 +56,10 @@ Result<std::vector<CgroupFile>> set_cgroup_files(const std::string& directory, c
     if (outcome) outcome = std::move(written);
   }
   if (outcome) return undo;
-  for (int i = 0; i < 2; i++) {  // order, as above
+  for (int i = 0; i < 2; i++) {  // the order matters, as above
     for (const auto& file : undo) (void)write_one(directory, file);
   }
   return std::unexpected(outcome.error());
 }
 
-}  // namespace nacre::protocol
+}  // namespace nacre::oci

@@ -1,0 +1,10 @@
+// The JSON library, by a short name.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+namespace nacre::oci {
+
+using Json = nlohmann::json;
+
+}  // namespace nacre::oci

@@ -1,0 +1,68 @@
+// Fuzzes what both ends of the protocol do with bytes of the other: the decoder of frames, and every message.
+//
+// The input is one byte, then bytes that come in pieces of so many (0: all at once). If the lowest bit of the byte is
+// set, they are a stream of frames; else they are the JSON of one message, which gets its length here. What can be
+// decoded must mean the same once it is encoded and decoded again.
+#include <algorithm>
+#include <cstdlib>
+#include <span>
+#include <string>
+
+#include "guest-init/protocol/messages.h"
+
+namespace {
+
+using namespace nacre;
+using namespace nacre::protocol;
+
+template <typename Message>
+void look_at(const Json& json) {
+  auto message = decode<Message>(json);
+  if (!message) return;
+  Json again = encode(*message);
+  auto twice = decode<Message>(again);
+  if (!twice || encode(*twice) != again) std::abort();
+}
+
+template <typename... Messages>
+void look_at_all(const Json& json) {
+  (look_at<Messages>(json), ...);
+}
+
+// A message is looked at as every kind: its "type" is no more to be trusted than the rest.
+void take(const Json& json) {
+  look_at_all<Create, Start, Exec, Release, Resize, Kill, State, Delete, Pause, Resume, Processes, Procfs, Statistics,
+              Watch, Update, Mount, Unmount>(json);
+  look_at_all<Ok, ErrorReply, Created, StateReply, ProcessesReply, ProcfsReply, StatisticsReply>(json);
+  look_at_all<Exited, Oom, Ready>(json);
+  (void)decode_reply<Created>(json);
+  // A message that was taken fits into one frame again, unless its odd bytes have grown.
+  if (auto frame = to_frame(json); frame && frame->size() > kMaxFrame + 4) std::abort();
+}
+
+std::string framed(std::span<const std::byte> body) {
+  std::string frame;
+  for (size_t i = 0; i < 4; i++) frame += static_cast<char>(body.size() >> (8 * i));
+  return frame.append(reinterpret_cast<const char*>(body.data()), body.size());
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const uint8_t first = data[0];
+  std::span<const std::byte> rest(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
+  std::string stream = first & 1 ? std::string(reinterpret_cast<const char*>(rest.data()), rest.size()) : framed(rest);
+  size_t step = first < 2 ? std::max<size_t>(stream.size(), 1) : first / 2;
+  Decoder decoder(first & 64 ? kLarge : kSmall);
+  for (size_t at = 0; at < stream.size(); at += step) {
+    decoder.append(std::as_bytes(std::span(stream).subspan(at, std::min(step, stream.size() - at))));
+    for (;;) {
+      auto message = decoder.next();
+      if (!message) return 0;
+      if (message->is_null()) break;
+      take(*message);
+    }
+  }
+  return 0;
+}

@@ -11,9 +11,6 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// The worker serves nobody else while a copy runs; short counts are allowed.
-constexpr uint64_t kMaxCopy = 64 << 20;
-
 // Calls preadv2 or pwritev2 until all of `iovecs` is done, or nothing more comes. An error after some progress counts
 // as the end: the guest meets it with its next request.
 template <typename Call>
@@ -43,7 +40,9 @@ OrErrno<void> Session::read(Request& request, Reply& reply) {
   auto in = TRY(request.take<wire::ReadIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (in.offset > INT64_MAX) return errno_of(EINVAL);
-  size_t done = TRY(transfer(reply.iovecs(in.size), in.offset, [&](const iovec* iovecs, int count, off_t offset) {
+  // No more than the guest was told in INIT (max_pages), since the worker serves nobody else meanwhile.
+  size_t most = std::min(in.size, kMaxWrite);
+  size_t done = TRY(transfer(reply.iovecs(most), in.offset, [&](const iovec* iovecs, int count, off_t offset) {
     return ::preadv(handle->fd.get(), iovecs, count, offset);
   }));
   return reply.advance(done);
@@ -96,7 +95,9 @@ OrErrno<void> Session::copy_file_range(Request& request, Reply& reply) {
   credentials_.set_keep_setid(request.header().uid == 0);
   auto off_in = static_cast<off_t>(in.off_in);
   auto off_out = static_cast<off_t>(in.off_out);
-  ssize_t done = ::copy_file_range(from->fd.get(), &off_in, to->fd.get(), &off_out, std::min(in.len, kMaxCopy), 0);
+  // As much as one WRITE may carry, since the worker serves nobody else meanwhile. Callers go on after a short count.
+  size_t most = std::min<uint64_t>(in.len, kMaxWrite);
+  ssize_t done = ::copy_file_range(from->fd.get(), &off_in, to->fd.get(), &off_out, most, 0);
   if (done < 0) return last_errno();
   return reply.put(wire::WriteOut{.size = static_cast<uint32_t>(done), .padding = 0});
 }

@@ -21,6 +21,10 @@
 namespace nacre::virtio {
 namespace {
 
+// Requests that are served in one turn of the loop, over both queues: a driver that always has one more would otherwise
+// keep the worker from everything else, such as resets and tree changes.
+constexpr int kBudget = 64;
+
 // virtio 1.3, 5.11.4
 struct Config {
   char tag[FsDevice::kMaxTag];
@@ -50,6 +54,7 @@ class FsDevice::Worker {
   static Result<std::unique_ptr<Worker>> start(const FsOptions& options) {
     auto worker = std::unique_ptr<Worker>(new Worker());
     worker->loop_ = TRY(EventLoop::create());
+    worker->again_ = TRY(make_eventfd());
     worker->timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!worker->timer_) return fail_errno("make a timer");
     fs::SessionOptions session_options{.readonly = options.readonly,
@@ -64,6 +69,11 @@ class FsDevice::Worker {
         TRY(options.root.dup()), session_options,
         [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));
     TRY(worker->loop_->add(worker->timer_.get(), EPOLLIN, [raw = worker.get()](uint32_t) { raw->on_timer(); }));
+    TRY(worker->loop_->add(worker->again_.get(), EPOLLIN, [raw = worker.get()](uint32_t) {
+      uint64_t count;
+      [[maybe_unused]] ssize_t n = ::read(raw->again_.get(), &count, sizeof(count));
+      raw->turn();
+    }));
     TRY(worker->start_thread());
     return worker;
   }
@@ -135,7 +145,7 @@ class FsDevice::Worker {
         return added;
       }
     }
-    for (size_t i = 0; i < activation_.queues.size(); i++) drain(i);  // what came in before
+    turn();  // what came in before
     return {};
   }
 
@@ -149,27 +159,40 @@ class FsDevice::Worker {
   void on_kick(size_t index) {
     uint64_t count;
     if (::read(activation_.queues[index].kick, &count, sizeof(count)) < 0) return;  // EAGAIN: somebody was faster
-    drain(index);
+    turn();
   }
 
-  void drain(size_t index) {
-    if (broken_) return;
-    Queue& ring = activation_.queues[index].ring;
-    for (;;) {
-      ring.disable_notifications();
-      while (!broken_) {
-        auto chain = ring.pop();
-        if (!chain) return break_device(chain.error());
-        if (!*chain) break;
-        session_->submit(index, std::move(**chain));
-      }
-      ring.enable_notifications();
-      auto chain = ring.pop();  // what came in before the driver saw that it has to notify
-      if (!chain) return break_device(chain.error());
-      if (!*chain) break;
-      session_->submit(index, std::move(**chain));
+  // Serves the queues in turns, one request each, until they are empty or the budget is spent; then the loop's next
+  // round goes on.
+  void turn() {
+    int budget = kBudget;
+    size_t queues = activation_.queues.size();
+    size_t empty = 0;  // queues in a row that had nothing
+    for (size_t i = 0; empty < queues && budget > 0; i = (i + 1) % queues) {
+      empty = serve_one(i) ? 0 : empty + 1;
+      if (empty == 0) budget--;
     }
+    if (broken_) return;
     arm_timer();
+    if (budget > 0) return;
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t n = ::write(again_.get(), &one, sizeof(one));
+  }
+
+  // Returns false if the queue is empty, and then the driver notifies us of the next request.
+  bool serve_one(size_t index) {
+    if (broken_) return false;
+    Queue& ring = activation_.queues[index].ring;
+    auto chain = ring.pop();
+    if (chain && !*chain) {
+      ring.enable_notifications();
+      chain = ring.pop();  // what came in before the driver saw that it has to notify
+    }
+    if (!chain) break_device(chain.error());
+    if (!chain || !*chain) return false;
+    ring.disable_notifications();
+    session_->submit(index, std::move(**chain));
+    return true;
   }
 
   void complete(size_t index, const Chain& chain, uint32_t written) {
@@ -199,14 +222,16 @@ class FsDevice::Worker {
   // The driver broke the rules of its rings (virtio 1.3, 2.1.2): nothing more until it resets the device.
   void break_device(const Error& error) {
     broken_ = true;
-    log_warn("virtio-fs: " + error.message());
+    broken_log_.warn("virtio-fs: " + error.message());
     for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
     activation_.interrupt->device_broken();
   }
 
   std::unique_ptr<EventLoop> loop_;
   Fd timer_;
+  Fd again_;  // an eventfd: more requests are left for the loop's next round
   std::unique_ptr<fs::Session> session_;
+  LogLimiter broken_log_;
   Activation activation_{};  // without queues while the device is not active
   bool broken_ = false;
   bool armed_ = false;

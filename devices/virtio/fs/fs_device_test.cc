@@ -6,10 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 #include <thread>
 
+#include "base/log.h"
 #include "devices/virtio/fs/fs_guest.h"
 #include "tests/support/fake_driver.h"
 
@@ -227,6 +229,110 @@ BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings) {
   driver.restart();
   start();
   BOOST_TEST(lookup("file").attr.size == 7u);
+}
+
+// A driver that refills the request queue as fast as the device empties it, for a bounded number of requests: whoever
+// is served while requests are left was not kept waiting for the end of the flood.
+struct Flood {
+  static constexpr uint64_t kRequests = 6000;
+  static constexpr uint16_t kDepth = 60;
+
+  explicit Flood(Machine& machine) : queue(machine.driver.queue(1)) {
+    for (int i = 0; i < 400; i++) std::ofstream(machine.directory.path() + "/" + std::to_string(i));
+    auto open = machine.call(Opcode::opendir, 1, object_bytes(wire::OpenIn{O_RDONLY, 0}), sizeof(wire::OpenOut));
+    wire::ReadIn read{};
+    read.fh = open.as<wire::OpenOut>().fh;
+    read.size = 16 << 10;
+    for (int i = 0; i < kDepth; i++) {
+      heads.push_back(
+          queue.add({machine.request(Opcode::readdir, 1, object_bytes(read))}, {16 + read.size}, Layout::indirect));
+    }
+    first_used = queue.used_index();
+    filler = std::jthread([this] { fill(); });
+    while (added < 2 * kDepth) std::this_thread::yield();
+  }
+  void fill() {
+    queue.make_available(heads);
+    queue.kick();
+    added = kDepth;
+    while (added < kRequests) {
+      auto in_flight = static_cast<uint16_t>(queue.available_index() - queue.used_index());
+      if (in_flight >= kDepth) continue;
+      queue.make_available(heads[added++ % kDepth]);
+    }
+    is_over = true;
+  }
+
+  testing::FakeQueue& queue;
+  std::vector<uint16_t> heads;
+  uint16_t first_used = 0;
+  std::atomic<uint64_t> added = 0;
+  std::atomic<bool> is_over = false;
+  std::jthread filler;
+};
+
+BOOST_AUTO_TEST_CASE(tree_changes_and_resets_are_served_during_a_flood_of_requests) {
+  start();
+  Flood flood(*this);
+  BOOST_TEST(device->add_tree("tree", directory.open()).has_value());
+  BOOST_TEST(!flood.is_over);
+  device->remove_tree("tree");
+  BOOST_TEST(!flood.is_over);
+  device->reset();
+  BOOST_TEST(!flood.is_over);
+  flood.added = Flood::kRequests;
+}
+
+BOOST_AUTO_TEST_CASE(the_hiprio_queue_is_served_during_a_flood_of_requests) {
+  start();
+  auto file = lookup("file");
+  Flood flood(*this);
+  auto used = driver.queue(0).request({request(Opcode::forget, file.nodeid, object_bytes(wire::ForgetIn{1}))}, {});
+  BOOST_TEST(used.has_value());
+  BOOST_TEST(!flood.is_over);
+  flood.added = Flood::kRequests;
+}
+
+BOOST_AUTO_TEST_CASE(a_lock_is_granted_during_a_flood_of_requests) {
+  start();
+  auto file = lookup("file");
+  auto open = call(Opcode::open, file.nodeid, object_bytes(wire::OpenIn{O_RDWR, 0}), sizeof(wire::OpenOut));
+  wire::LockIn lock{};
+  lock.fh = open.as<wire::OpenOut>().fh;
+  lock.owner = 1;
+  lock.lock = {.start = 0, .end = INT64_MAX, .type = F_WRLCK, .pid = 1};
+  Fd host(::open((directory.path() + "/file").c_str(), O_RDWR));
+  struct flock held{};
+  held.l_type = F_WRLCK;
+  BOOST_REQUIRE_EQUAL(::fcntl(host.get(), F_OFD_SETLK, &held), 0);
+  driver.queue(0).send({request(Opcode::setlkw, file.nodeid, object_bytes(lock))}, {16});
+  BOOST_TEST(call(Opcode::getattr, file.nodeid, object_bytes(wire::GetattrIn{}), 104).error == 0);
+  Flood flood(*this);
+  held.l_type = F_UNLCK;
+  BOOST_REQUIRE_EQUAL(::fcntl(host.get(), F_OFD_SETLK, &held), 0);
+  auto used = driver.queue(0).wait_used();
+  BOOST_TEST(used.has_value());
+  BOOST_TEST(!flood.is_over);
+  flood.added = Flood::kRequests;
+}
+
+BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings_again_and_again_does_not_fill_the_log) {
+  constexpr int kRounds = 200;
+  std::atomic<int> lines = 0;
+  set_log_sink([&](LogLevel, std::string_view) { lines++; });
+  create();
+  for (int i = 0; i < kRounds; i++) {
+    driver.activate(*device);
+    driver.queue(0).set_available_index(5000);
+    driver.queue(0).kick();
+    BOOST_REQUIRE(driver.interrupt().wait_broken());
+    device->reset();
+    driver.restart();
+  }
+  device.reset();
+  set_log_sink({});
+  BOOST_TEST(lines > 0);
+  BOOST_TEST(lines < kRounds / 2);
 }
 
 BOOST_AUTO_TEST_CASE(chains_of_odd_shapes) {

@@ -424,6 +424,28 @@ BOOST_AUTO_TEST_CASE(random_requests) {
   BOOST_TEST(beside == 2u);
 }
 
+// One request keeps the others waiting for as long as it takes.
+BOOST_AUTO_TEST_CASE(what_one_request_may_move_is_bounded) {
+  for (const char* name : {"big", "copy"}) {
+    std::ofstream(path(name)) << "x";
+    BOOST_REQUIRE_EQUAL(::truncate(path(name).c_str(), 4 << 20), 0);
+  }
+  auto open = [&](const char* name) {
+    wire::OpenIn in{.flags = O_RDWR, .open_flags = 0};
+    return guest().call(Opcode::open, lookup(name).nodeid, object_bytes(in)).as<wire::OpenOut>().fh;
+  };
+  wire::ReadIn read{};
+  read.fh = open("big");
+  read.size = 4 << 20;
+  BOOST_TEST(guest().call(Opcode::read, 1, object_bytes(read), 4 << 20).body.size() == Session::kMaxWrite);
+  wire::CopyFileRangeIn copy{};
+  copy.fh_in = read.fh;
+  copy.fh_out = open("copy");
+  copy.len = 4 << 20;
+  auto copied = guest().call(Opcode::copy_file_range, 1, object_bytes(copy));
+  BOOST_TEST(copied.as<wire::WriteOut>().size == Session::kMaxWrite);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

@@ -154,6 +154,69 @@ BOOST_AUTO_TEST_CASE(a_tree_comes_and_goes) {
   BOOST_TEST(calls.read(again, 100, 0) == "made");
 }
 
+// Returns the handle of a file that is open while its inode is forgotten. Linux forgets no inode of an open file, but a
+// guest may.
+uint64_t open_and_forget(FsGuest& guest, uint64_t parent, const char* name, uint64_t* lock_owner = nullptr) {
+  auto file = guest.call(Opcode::lookup, parent, string_bytes(name)).as<wire::EntryOut>();
+  wire::OpenIn in{.flags = O_RDWR, .open_flags = 0};
+  auto open = guest.call(Opcode::open, file.nodeid, object_bytes(in)).as<wire::OpenOut>();
+  if (lock_owner != nullptr) {
+    wire::LockIn lock{};
+    lock.fh = open.fh;
+    lock.owner = *lock_owner;
+    lock.lock = {.start = 0, .end = INT64_MAX, .type = F_WRLCK, .pid = 1};
+    BOOST_TEST(guest.call(Opcode::setlk, file.nodeid, object_bytes(lock)).error == 0);
+  }
+  guest.call(Opcode::forget, file.nodeid, object_bytes(wire::ForgetIn{1}));
+  BOOST_TEST(guest.call(Opcode::getattr, file.nodeid, object_bytes(wire::GetattrIn{})).error == ENOENT);
+  return open.fh;
+}
+
+BOOST_AUTO_TEST_CASE(a_tree_takes_the_handles_of_forgotten_inodes_along) {
+  ScratchDirectory top, other;
+  std::ofstream(top.path() + "/data") << "the share's";
+  std::ofstream(other.path() + "/data") << "the tree's";
+  FsGuest guest(top.path());
+  guest.on_thread([&](Session& session) { BOOST_REQUIRE(session.add_tree("tree", other.open())); });
+  auto tree = guest.call(Opcode::lookup, 1, string_bytes("tree")).as<wire::EntryOut>();
+  uint64_t fh = open_and_forget(guest, tree.nodeid, "data");
+  uint64_t own = open_and_forget(guest, 1, "data");
+  auto listing = guest.call(Opcode::opendir, tree.nodeid, object_bytes(wire::OpenIn{O_RDONLY, 0})).as<wire::OpenOut>();
+  guest.call(Opcode::forget, tree.nodeid, object_bytes(wire::ForgetIn{1}));
+
+  guest.on_thread([&](Session& session) { session.remove_tree("tree"); });
+  BOOST_TEST(guest.handle_count() == 1u);
+  wire::ReadIn read{};
+  read.size = 100;
+  for (uint64_t gone : {fh, listing.fh}) {
+    read.fh = gone;
+    BOOST_TEST(guest.call(Opcode::read, 1, object_bytes(read)).error == EBADF);
+    BOOST_TEST(guest.call(Opcode::readdir, 1, object_bytes(read)).error == EBADF);
+  }
+  wire::WriteIn write{};
+  write.fh = fh;
+  write.size = 5;
+  BOOST_TEST(guest.call(Opcode::write, 1, object_bytes(write) + Bytes(5, std::byte{'X'})).error == EBADF);
+  read.fh = own;
+  BOOST_TEST(guest.call(Opcode::read, 1, object_bytes(read)).body.size() == 11u);
+}
+
+BOOST_AUTO_TEST_CASE(a_tree_takes_the_locks_of_forgotten_inodes_along) {
+  ScratchDirectory top, other;
+  std::ofstream(other.path() + "/data") << "the tree's";
+  FsGuest guest(top.path());
+  guest.on_thread([&](Session& session) { BOOST_REQUIRE(session.add_tree("tree", other.open())); });
+  auto tree = guest.call(Opcode::lookup, 1, string_bytes("tree")).as<wire::EntryOut>();
+  uint64_t owner = 7;
+  open_and_forget(guest, tree.nodeid, "data", &owner);
+  Fd host(::open((other.path() + "/data").c_str(), O_RDWR));
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  BOOST_TEST(::fcntl(host.get(), F_OFD_SETLK, &lock) == -1);
+  guest.on_thread([&](Session& session) { session.remove_tree("tree"); });
+  BOOST_TEST(::fcntl(host.get(), F_OFD_SETLK, &lock) == 0);
+}
+
 BOOST_AUTO_TEST_CASE(inode_numbers) {
   InodeNumbers numbers(5);
   BOOST_TEST(numbers.map(5, 1234) == 1234u);

@@ -4,18 +4,19 @@
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "base/fd.h"
 #include "devices/virtio/fs/errno_result.h"
 #include "devices/virtio/fs/fd_budget.h"
+#include "devices/virtio/fs/inode_table.h"
 
 namespace nacre::virtio::fs {
 
 struct Handle {
   Fd fd;
   uint64_t nodeid = 0;
-  int access = 0;  // O_RDONLY, O_WRONLY or O_RDWR
+  TreeId tree = kOwnTree;  // of the inode, which the guest may forget while the handle is open
+  int access = 0;          // O_RDONLY, O_WRONLY or O_RDWR
   bool is_directory = false;
   int64_t position = 0;  // directories: the descriptor's, as the host's cookie
   FdSlot slot;
@@ -23,13 +24,14 @@ struct Handle {
 
 class HandleTable {
  public:
-  // Takes `fd` in. ENFILE where the descriptor budget is spent.
-  OrErrno<uint64_t> add(Fd fd, uint64_t nodeid, int access, bool is_directory) {
+  // Takes in `fd`, an open file of `inode`. ENFILE if the descriptor budget is spent.
+  OrErrno<uint64_t> add(Fd fd, const Inode& inode, int access, bool is_directory) {
     auto handle = std::make_unique<Handle>();
     handle->slot = FdBudget::take();
     if (!handle->slot) return errno_of(ENFILE);
     handle->fd = std::move(fd);
-    handle->nodeid = nodeid;
+    handle->nodeid = inode.nodeid;
+    handle->tree = inode.tree;
     handle->access = access;
     handle->is_directory = is_directory;
     handles_.emplace(next_, std::move(handle));
@@ -46,9 +48,9 @@ class HandleTable {
   }
 
   void remove(uint64_t fh) { handles_.erase(fh); }
-  // Those of a set of inodes, in one pass: how many there are of either is the guest's choice.
-  void remove_all(const std::unordered_set<uint64_t>& nodeids) {
-    std::erase_if(handles_, [&](const auto& entry) { return nodeids.contains(entry.second->nodeid); });
+  // Closes all handles of a tree.
+  void remove_tree(TreeId tree) {
+    std::erase_if(handles_, [&](const auto& entry) { return entry.second->tree == tree; });
   }
   void clear() { handles_.clear(); }
   size_t size() const { return handles_.size(); }

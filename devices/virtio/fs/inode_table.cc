@@ -1,7 +1,6 @@
 #include "devices/virtio/fs/inode_table.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "devices/virtio/fs/wire.h"
 
@@ -26,8 +25,7 @@ Result<InodeTable> InodeTable::create(Fd root) {
   inode->type = S_IFDIR;
   inode->key = key_of(*stat);
   inode->lookups = 1;
-  table.by_key_.emplace(inode->key, inode.get());
-  table.inodes_.emplace(wire::kRootId, std::move(inode));
+  table.insert(std::move(inode));
   return table;
 }
 
@@ -59,9 +57,25 @@ OrErrno<Inode*> InodeTable::refer(Fd path, const struct statx& stat, TreeId tree
   inode->lookups = 1;
   inode->tree = tree;
   Inode* result = inode.get();
-  by_key_.emplace(key, result);
-  inodes_.emplace(result->nodeid, std::move(inode));
+  insert(std::move(inode));
   return result;
+}
+
+void InodeTable::insert(std::unique_ptr<Inode> inode) {
+  by_key_.emplace(inode->key, inode.get());
+  if (inode->is_directory() || inode->is_regular()) by_device_[inode->key.device].insert(inode.get());
+  inodes_.emplace(inode->nodeid, std::move(inode));
+}
+
+void InodeTable::erase(uint64_t nodeid) {
+  auto found = inodes_.find(nodeid);
+  const Inode& inode = *found->second;
+  by_key_.erase(inode.key);
+  if (auto device = by_device_.find(inode.key.device); device != by_device_.end()) {
+    device->second.erase(&inode);
+    if (device->second.empty()) by_device_.erase(device);
+  }
+  inodes_.erase(found);
 }
 
 void InodeTable::forget(uint64_t nodeid, uint64_t lookups) {
@@ -70,32 +84,28 @@ void InodeTable::forget(uint64_t nodeid, uint64_t lookups) {
   if (found == inodes_.end()) return;
   Inode& inode = *found->second;
   inode.lookups -= std::min(inode.lookups, lookups);
-  if (inode.lookups > 0) return;
-  by_key_.erase(inode.key);
-  inodes_.erase(found);
+  if (inode.lookups == 0) erase(nodeid);
 }
 
-std::unordered_set<uint64_t> InodeTable::remove_tree(TreeId tree) {
-  std::unordered_set<uint64_t> removed;
+void InodeTable::remove_tree(TreeId tree) {
+  std::vector<uint64_t> removed;
   for (const auto& [nodeid, inode] : inodes_) {
-    if (inode->tree == tree) removed.insert(nodeid);
+    if (inode->tree == tree && nodeid != wire::kRootId) removed.push_back(nodeid);
   }
-  for (uint64_t nodeid : removed) forget(nodeid, UINT64_MAX);
-  return removed;
+  for (uint64_t nodeid : removed) erase(nodeid);
 }
 
 void InodeTable::clear() {
-  std::erase_if(by_key_, [](const auto& entry) { return entry.second->nodeid != wire::kRootId; });
-  std::erase_if(inodes_, [](const auto& entry) { return entry.first != wire::kRootId; });
+  std::vector<uint64_t> removed;
+  for (const auto& [nodeid, inode] : inodes_) {
+    if (nodeid != wire::kRootId) removed.push_back(nodeid);
+  }
+  for (uint64_t nodeid : removed) erase(nodeid);
 }
 
 std::vector<int> InodeTable::one_per_device() const {
-  std::unordered_set<uint64_t> seen;
   std::vector<int> descriptors;
-  for (const auto& [nodeid, inode] : inodes_) {
-    if (!inode->is_directory() && !inode->is_regular()) continue;
-    if (seen.insert(inode->key.device).second) descriptors.push_back(inode->path.get());
-  }
+  for (const auto& [device, inodes] : by_device_) descriptors.push_back((*inodes.begin())->path.get());
   return descriptors;
 }
 

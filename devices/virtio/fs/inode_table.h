@@ -56,14 +56,15 @@ class InodeTable {
   OrErrno<Inode*> refer(Fd path, const struct statx& stat, TreeId tree);
   // More references than there are, or an unknown id, is no error. The root stays.
   void forget(uint64_t nodeid, uint64_t lookups);
-  // Forgets a tree, whatever the guest still holds of it. The node ids that there were.
-  std::unordered_set<uint64_t> remove_tree(TreeId tree);
+  // Forgets all inodes of a tree, however many references the guest holds.
+  void remove_tree(TreeId tree);
   // Back to the root alone.
   void clear();
 
   size_t size() const { return inodes_.size(); }
   InodeNumbers& numbers() { return numbers_; }
-  // One descriptor (O_PATH, a directory or file) for each file system that the guest holds an inode of.
+  // Returns one descriptor (O_PATH, a directory or file) for each file system that the guest holds an inode of. Takes
+  // time by the number of file systems, not by that of inodes.
   std::vector<int> one_per_device() const;
 
  private:
@@ -73,9 +74,13 @@ class InodeTable {
     }
   };
   explicit InodeTable(uint64_t root_device) : numbers_(root_device) {}
+  void insert(std::unique_ptr<Inode> inode);
+  void erase(uint64_t nodeid);
 
   std::unordered_map<uint64_t, std::unique_ptr<Inode>> inodes_;
   std::unordered_map<InodeKey, Inode*, KeyHash> by_key_;
+  // Directories and files, by device: what SYNCFS opens one of.
+  std::unordered_map<uint64_t, std::unordered_set<const Inode*>> by_device_;
   uint64_t next_nodeid_ = 2;  // never used again, so generations stay 0
   InodeNumbers numbers_;
 };

@@ -50,6 +50,7 @@ OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (LockOwner* known = locks_.find(handle->nodeid, in.owner)) return known;
   LockOwner owner;
+  owner.tree = handle->tree;
   owner.slot = FdBudget::take();
   if (!owner.slot) return errno_of(ENFILE);
   // The owner may use several handles, some to read and some to write; the locks of all are this descriptor's.

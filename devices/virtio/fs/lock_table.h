@@ -10,12 +10,14 @@
 
 #include "base/fd.h"
 #include "devices/virtio/fs/fd_budget.h"
+#include "devices/virtio/fs/inode_table.h"
 
 namespace nacre::virtio::fs {
 
 struct LockOwner {
   Fd fd;
-  uint32_t pid = 0;  // in the guest, of the last request
+  uint32_t pid = 0;        // in the guest, of the last request
+  TreeId tree = kOwnTree;  // of the inode, which the guest may forget while it holds locks on the file
   FdSlot slot;
 };
 
@@ -31,17 +33,15 @@ class LockTable {
   }
   // Releases all of the owner's locks on that inode; false: there were none.
   bool remove(uint64_t nodeid, uint64_t owner) { return owners_.erase({nodeid, owner}) > 0; }
-  bool remove_all(uint64_t nodeid) {
-    auto first = owners_.lower_bound({nodeid, 0});
-    auto last = owners_.upper_bound({nodeid, UINT64_MAX});
-    bool any = first != last;
-    owners_.erase(first, last);
-    return any;
+  // Releases all locks on files of a tree.
+  void remove_tree(TreeId tree) {
+    std::erase_if(owners_, [&](const auto& entry) { return entry.second.tree == tree; });
   }
   void clear() { owners_.clear(); }
   size_t size() const { return owners_.size(); }
 
-  // The guest process that another owner's lock on that inode is of: 0 where it may be several, or the host's.
+  // Returns the pid of the one other guest process that holds a lock on this inode; 0 if there are several, or if the
+  // host holds it.
   uint32_t other_pid(uint64_t nodeid, uint64_t owner) const {
     uint32_t pid = 0;
     for (auto it = owners_.lower_bound({nodeid, 0}); it != owners_.end() && it->first.first == nodeid; ++it) {

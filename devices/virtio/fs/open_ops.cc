@@ -59,7 +59,7 @@ OrErrno<void> Session::open(Request& request, Reply& reply) {
   Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
   wire::OpenOut out{};
   out.open_flags = cache_flags(file.get(), false);
-  out.fh = TRY(handles_.add(std::move(file), inode->nodeid, in.flags & O_ACCMODE, false));
+  out.fh = TRY(handles_.add(std::move(file), *inode, in.flags & O_ACCMODE, false));
   return reply.put(out);
 }
 
@@ -69,7 +69,7 @@ OrErrno<void> Session::opendir(Request& request, Reply& reply) {
   if (!directory) return last_errno();
   wire::OpenOut out{};
   out.open_flags = cache_flags(directory.get(), true);
-  out.fh = TRY(handles_.add(std::move(directory), inode->nodeid, O_RDONLY, true));
+  out.fh = TRY(handles_.add(std::move(directory), *inode, O_RDONLY, true));
   return reply.put(out);
 }
 
@@ -96,7 +96,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   auto open_entry = [&]() -> OrErrno<wire::OpenOut> {
     const Inode* inode = TRY(inodes_.find(entry.nodeid));
     Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
-    uint64_t fh = TRY(handles_.add(std::move(file), inode->nodeid, in.flags & O_ACCMODE, false));
+    uint64_t fh = TRY(handles_.add(std::move(file), *inode, in.flags & O_ACCMODE, false));
     return wire::OpenOut{.fh = fh, .open_flags = 0, .backing_id = 0};
   };
   auto opened = open_entry();
@@ -131,7 +131,8 @@ OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
 OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply) {
   Fd path = TRY(reopen(file.get(), O_PATH));
   auto entry = TRY(take_in(std::move(path), tree));
-  auto fh = handles_.add(std::move(file), entry.nodeid, static_cast<int>(flags & O_ACCMODE), false);
+  const Inode* inode = TRY(inodes_.find(entry.nodeid));
+  auto fh = handles_.add(std::move(file), *inode, static_cast<int>(flags & O_ACCMODE), false);
   if (!fh) {
     inodes_.forget(entry.nodeid, 1);
     return errno_of(fh.error());

@@ -174,9 +174,9 @@ Result<void> Session::add_tree(const std::string& name, Fd root) {
 void Session::remove_tree(const std::string& name) {
   auto found = trees_.find(name);
   if (found == trees_.end()) return;
-  auto nodeids = inodes_.remove_tree(found->second.id);
-  handles_.remove_all(nodeids);
-  for (uint64_t nodeid : nodeids) locks_.remove_all(nodeid);
+  inodes_.remove_tree(found->second.id);
+  handles_.remove_tree(found->second.id);
+  locks_.remove_tree(found->second.id);
   trees_.erase(found);
   try_waiting();  // who waited for a lock there is told that the handle is gone
 }

@@ -90,8 +90,7 @@ void EventLoop::stop() {
     std::lock_guard lock(mutex_);
     stop_ = true;
   }
-  uint64_t one = 1;
-  [[maybe_unused]] ssize_t n = ::write(wake_.get(), &one, sizeof(one));  // a full counter wakes as well
+  signal_eventfd(wake_.get());
 }
 
 void EventLoop::post(Task task) {
@@ -99,8 +98,7 @@ void EventLoop::post(Task task) {
     std::lock_guard lock(mutex_);
     posted_.push_back(std::move(task));
   }
-  uint64_t one = 1;
-  [[maybe_unused]] ssize_t n = ::write(wake_.get(), &one, sizeof(one));
+  signal_eventfd(wake_.get());
 }
 
 void EventLoop::post_and_wait(Task task) {
@@ -123,8 +121,7 @@ void EventLoop::post_and_wait(Task task) {
 }
 
 void EventLoop::run_posted() {
-  uint64_t count;
-  [[maybe_unused]] ssize_t n = ::read(wake_.get(), &count, sizeof(count));
+  drain_eventfd(wake_.get());
   std::vector<Task> tasks;
   {
     std::lock_guard lock(mutex_);

@@ -74,6 +74,16 @@ Result<Fd> make_eventfd(unsigned initial) {
   return Fd(fd);
 }
 
+void signal_eventfd(int fd) {
+  uint64_t one = 1;
+  [[maybe_unused]] ssize_t n = ::write(fd, &one, sizeof(one));
+}
+
+uint64_t drain_eventfd(int fd) {
+  uint64_t count = 0;
+  return ::read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
 Result<void> set_nonblocking(int fd, bool on) {
   int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return fail_errno("fcntl F_GETFL");

@@ -56,6 +56,10 @@ struct Pipe {
 Result<Pipe> make_pipe(int flags = 0);                // O_CLOEXEC always
 Result<std::pair<Fd, Fd>> make_socketpair(int type);  // AF_UNIX, SOCK_CLOEXEC always
 Result<Fd> make_eventfd(unsigned initial = 0);        // close-on-exec and non-blocking
+// Makes an eventfd readable. A counter that is full already wakes its reader as well, so this cannot fail.
+void signal_eventfd(int fd);
+// Sets the counter of a non-blocking eventfd to zero, and returns what it was.
+uint64_t drain_eventfd(int fd);
 
 Result<void> set_nonblocking(int fd, bool on);
 Result<void> set_cloexec(int fd, bool on);

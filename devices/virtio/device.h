@@ -12,19 +12,17 @@
 
 namespace nacre::virtio {
 
-// Feature bits that the transport offers for every device (virtio 1.3, section 6).
-inline constexpr uint64_t kFeatureIndirectDesc = 1ull << 28;
-inline constexpr uint64_t kFeatureEventIdx = 1ull << 29;
-inline constexpr uint64_t kFeatureVersion1 = 1ull << 32;
-
 // How a device signals its driver. Owned by the transport, shared with the device; any thread; after a reset of the
 // device its calls do nothing.
 class Interrupt {
  public:
   virtual ~Interrupt() = default;
-  virtual void queue_used() = 0;      // used buffer notification (2.3)
-  virtual void config_changed() = 0;  // configuration change notification (2.3)
-  virtual void device_broken() = 0;   // sets DEVICE_NEEDS_RESET and notifies (2.1.2)
+  // Sends a used buffer notification (2.3) for the queue with this index.
+  virtual void queue_used(uint16_t queue) = 0;
+  // Sends a configuration change notification (2.3).
+  virtual void config_changed() = 0;
+  // Sets DEVICE_NEEDS_RESET and sends a configuration change notification (2.1.2).
+  virtual void device_broken() = 0;
 };
 
 // One queue of an activated device. `kick` is an eventfd, owned by the transport, that becomes readable when the driver

@@ -1,13 +1,12 @@
 #include "devices/virtio/mmio.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <string>
 
 #include "base/log.h"
+#include "devices/virtio/features.h"
 
 namespace nacre::virtio {
 
@@ -84,7 +83,7 @@ class MmioInterrupt final : public Interrupt {
  public:
   explicit MmioInterrupt(Signals& signals) : signals_(&signals) {}
 
-  void queue_used() override {
+  void queue_used(uint16_t) override {
     std::lock_guard lock(mutex_);
     if (signals_ != nullptr) signals_->raise(kInterruptUsed);
   }
@@ -337,9 +336,7 @@ void MmioTransport::State::set_queue_ready(QueueSetup& queue, bool ready) {
 
 void MmioTransport::State::notify(uint32_t index) {
   if (index >= kicks.size()) return;
-  uint64_t one = 1;
-  // A counter that is full wakes its reader as well.
-  [[maybe_unused]] ssize_t n = ::write(kicks[index].get(), &one, sizeof(one));
+  signal_eventfd(kicks[index].get());
 }
 
 // 2.1 and 3.1.1: bits are set one after the other, never cleared but by writing 0. A bit that comes too early, or that
@@ -386,10 +383,7 @@ void MmioTransport::State::reset() {
   if (interrupt) interrupt->detach();
   device.reset();
   interrupt.reset();
-  for (const Fd& kick : kicks) {
-    uint64_t count;
-    [[maybe_unused]] ssize_t n = ::read(kick.get(), &count, sizeof(count));
-  }
+  for (const Fd& kick : kicks) drain_eventfd(kick.get());
   std::ranges::fill(queues, QueueSetup{});
   signals.pending = 0;
   signals.needs_reset = false;

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <thread>
 
-#include "tests/support/fake_driver.h"
+#include "devices/virtio/testing/fake_driver.h"
 
 namespace nacre::virtio {
 namespace {
@@ -54,7 +54,7 @@ class EchoDevice final : public VirtioDevice {
       BOOST_REQUIRE((*chain)->writer.write(data).has_value());
       BOOST_REQUIRE(ring.push(**chain, static_cast<uint32_t>(data.size())).has_value());
     }
-    if (ring.needs_interrupt()) activation->interrupt->queue_used();
+    if (ring.needs_interrupt()) activation->interrupt->queue_used(static_cast<uint16_t>(index));
   }
 
   std::vector<uint16_t> sizes{16, 8};
@@ -317,7 +317,7 @@ BOOST_AUTO_TEST_CASE(reset_and_again) {
     BOOST_TEST(status() == 0u);
     BOOST_TEST(kicks(0) == 0u);  // a notification before the reset is not for the next driver
     int before = irq.count;
-    stale->queue_used();
+    stale->queue_used(0);
     stale->config_changed();
     stale->device_broken();
     BOOST_TEST(irq.count == before);
@@ -345,8 +345,8 @@ BOOST_AUTO_TEST_CASE(reset_waits_for_the_device) {
     returned = true;
   });
   while (!entered) std::this_thread::yield();
-  interrupt->queue_used();  // neither deadlocks nor gets through
-  set(0x50, 0);             // nor does a notification by another vCPU
+  interrupt->queue_used(0);  // neither deadlocks nor gets through
+  set(0x50, 0);              // nor does a notification by another vCPU
   BOOST_TEST(get(0x60) == 0u);
   BOOST_TEST(!returned);
   leave = true;
@@ -360,7 +360,7 @@ BOOST_AUTO_TEST_CASE(interrupt_outlives_the_transport) {
   int resets = device.resets;
   transport.reset();
   BOOST_TEST(device.resets == resets + 1);
-  interrupt->queue_used();
+  interrupt->queue_used(0);
   interrupt->device_broken();
   BOOST_TEST(irq.count == 0);
 }
@@ -372,7 +372,7 @@ BOOST_AUTO_TEST_CASE(config_change) {
   BOOST_TEST(get(0xfc) == generation + 1);
   BOOST_TEST(get(0x60) == 2u);
   BOOST_TEST(irq.count == 1);
-  device.activation->interrupt->queue_used();
+  device.activation->interrupt->queue_used(0);
   BOOST_TEST(get(0x60) == 3u);
   set(0x64, 2);
   BOOST_TEST(get(0x60) == 1u);

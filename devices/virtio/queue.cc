@@ -3,7 +3,7 @@
 #include <atomic>
 #include <bit>
 
-#include "devices/virtio/device.h"
+#include "devices/virtio/features.h"
 
 namespace nacre::virtio {
 

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <thread>
 
-#include "tests/support/fake_driver.h"
+#include "devices/virtio/testing/fake_driver.h"
 
 namespace nacre::virtio {
 namespace {

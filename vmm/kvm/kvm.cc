@@ -218,9 +218,7 @@ Result<std::unique_ptr<IrqFd>> IrqFd::create(Vm& vm, uint32_t gsi) {
 }
 
 void IrqFd::trigger() {
-  uint64_t one = 1;
-  // The only failure is a full counter, and then an interrupt is pending anyway.
-  [[maybe_unused]] ssize_t n = ::write(event_.get(), &one, sizeof(one));
+  signal_eventfd(event_.get());
 }
 
 }  // namespace nacre::vmm

@@ -16,6 +16,7 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "devices/virtio/config_space.h"
 #include "devices/virtio/fs/session.h"
 
 namespace nacre::virtio {
@@ -200,7 +201,7 @@ class FsDevice::Worker {
     Queue& ring = activation_.queues[index].ring;
     if (auto pushed = ring.push(chain, written); !pushed) return break_device(pushed.error());
     // At once, not after the batch: the next request may wait for the disk.
-    if (ring.needs_interrupt()) activation_.interrupt->queue_used();
+    if (ring.needs_interrupt()) activation_.interrupt->queue_used(static_cast<uint16_t>(index));
   }
 
   void on_timer() {
@@ -259,11 +260,7 @@ void FsDevice::read_config(uint64_t offset, std::span<std::byte> data) {
   Config config{};
   std::copy_n(tag_.data(), tag_.size(), config.tag);  // NUL-padded, not terminated
   config.num_request_queues = 1;
-  auto bytes = std::as_bytes(std::span(&config, 1));
-  std::ranges::fill(data, std::byte{0});
-  if (offset >= bytes.size()) return;
-  bytes = bytes.subspan(offset);
-  std::ranges::copy(bytes.first(std::min(bytes.size(), data.size())), data.begin());
+  read_config_space(config, offset, data);
 }
 
 Result<void> FsDevice::activate(Activation activation) {

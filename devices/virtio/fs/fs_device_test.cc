@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "devices/virtio/fs/fs_guest.h"
-#include "tests/support/fake_driver.h"
+#include "devices/virtio/testing/fake_driver.h"
 
 namespace nacre::virtio::fs {
 namespace {

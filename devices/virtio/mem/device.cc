@@ -1,10 +1,8 @@
 #include "devices/virtio/mem/device.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <array>
-#include <cstring>
+
+#include "devices/virtio/config_space.h"
 
 namespace nacre::virtio {
 
@@ -20,11 +18,6 @@ constexpr std::array<uint16_t, 1> kQueueSizes{64};
 // Requests of one round of the loop, so that other devices have their turn: each may take memory from the host, or give
 // some back.
 constexpr int kBudget = 16;
-
-void clear_eventfd(int fd) {
-  uint64_t count;
-  [[maybe_unused]] ssize_t n = ::read(fd, &count, sizeof(count));
-}
 
 }  // namespace
 
@@ -57,7 +50,7 @@ Result<std::unique_ptr<MemDevice>> MemDevice::create(EventLoop& loop, MemBackend
   std::unique_ptr<MemDevice> device(new MemDevice(loop, backend, std::move(options)));
   device->again_ = TRY(make_eventfd());
   TRY(loop.add(device->again_.get(), EPOLLIN, [device = device.get()](uint32_t) {
-    clear_eventfd(device->again_.get());
+    drain_eventfd(device->again_.get());
     device->turn();
   }));
   return device;
@@ -73,7 +66,6 @@ std::span<const uint16_t> MemDevice::queue_max_sizes() const {
 }
 
 void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
-  std::ranges::fill(data, std::byte{0});
   mem::Config config{};
   config.block_size = blocks_->block_size();
   config.addr = start_.value;
@@ -85,9 +77,7 @@ void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
     config.plugged_size = plugged_;
     config.requested_size = requested_;
   }
-  auto bytes = std::as_bytes(std::span(&config, 1));
-  if (offset >= bytes.size()) return;
-  std::memcpy(data.data(), bytes.data() + offset, std::min<size_t>(data.size(), bytes.size() - offset));
+  read_config_space(config, offset, data);
 }
 
 Result<void> MemDevice::activate(Activation activation) {
@@ -104,7 +94,7 @@ Result<void> MemDevice::start(Activation activation) {
   if (active_ || activation.queues.size() != kQueueSizes.size()) return fail("virtio-mem: bad activation");
   active_ = std::make_unique<Active>(std::move(activation));
   auto watched = loop_.add(active_->kick, EPOLLIN, [this](uint32_t) {
-    clear_eventfd(active_->kick);
+    drain_eventfd(active_->kick);
     turn();
   });
   if (!watched) {
@@ -167,16 +157,13 @@ void MemDevice::turn() {
     if (!active_->ring.push(**chain, written)) active_->broken = true;
     pushed = true;
   }
-  if (pushed && active_->ring.needs_interrupt()) active_->interrupt->queue_used();
+  if (pushed && active_->ring.needs_interrupt()) active_->interrupt->queue_used(0);
   if (active_->broken) {
     active_->interrupt->device_broken();
     loop_.remove(active_->kick);
     return;
   }
-  if (budget == 0) {
-    uint64_t one = 1;
-    [[maybe_unused]] ssize_t n = ::write(again_.get(), &one, sizeof(one));
-  }
+  if (budget == 0) signal_eventfd(again_.get());
 }
 
 Response MemDevice::answer(const Request& request) {

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "devices/virtio/mem/device.h"
-#include "tests/support/fake_driver.h"
+#include "devices/virtio/testing/fake_driver.h"
 
 namespace nacre::virtio {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "devices/virtio/vsock/byte_ring.h"
 #include "devices/virtio/vsock/listener.h"
-#include "devices/virtio/vsock/vsock_guest.h"
+#include "devices/virtio/vsock/testing/vsock_guest.h"
 
 namespace nacre::virtio::vsock {
 

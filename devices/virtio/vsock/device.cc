@@ -1,11 +1,10 @@
 #include "devices/virtio/vsock/device.h"
 
 #include <signal.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cstring>
+
+#include "devices/virtio/config_space.h"
 
 namespace nacre::virtio {
 
@@ -23,16 +22,6 @@ void ignore_sigpipe() {
   if (::sigaction(SIGPIPE, nullptr, &action) < 0 || action.sa_handler != SIG_DFL) return;
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, nullptr);
-}
-
-void set_eventfd(int fd) {
-  uint64_t one = 1;
-  [[maybe_unused]] ssize_t n = ::write(fd, &one, sizeof(one));
-}
-
-void clear_eventfd(int fd) {
-  uint64_t count;
-  [[maybe_unused]] ssize_t n = ::read(fd, &count, sizeof(count));
 }
 
 }  // namespace
@@ -63,7 +52,7 @@ Result<std::unique_ptr<VsockDevice>> VsockDevice::create(EventLoop& loop, VsockO
   std::unique_ptr<VsockDevice> device(new VsockDevice(loop, options.guest_cid));
   device->again_ = TRY(make_eventfd());
   TRY(loop.add(device->again_.get(), EPOLLIN, [device = device.get()](uint32_t) {
-    clear_eventfd(device->again_.get());
+    drain_eventfd(device->again_.get());
     device->turn();
   }));
   device->muxer_ = TRY(vsock::Muxer::create(loop, std::move(options), [device = device.get()] { device->wake(); }));
@@ -80,10 +69,7 @@ std::span<const uint16_t> VsockDevice::queue_max_sizes() const {
 }
 
 void VsockDevice::read_config(uint64_t offset, std::span<std::byte> data) {
-  std::ranges::fill(data, std::byte{0});
-  auto config = std::as_bytes(std::span(&guest_cid_, 1));  // struct virtio_vsock_config
-  if (offset >= config.size()) return;
-  std::memcpy(data.data(), config.data() + offset, std::min<size_t>(data.size(), config.size() - offset));
+  read_config_space(guest_cid_, offset, data);  // struct virtio_vsock_config
 }
 
 Result<void> VsockDevice::activate(Activation activation) {
@@ -113,7 +99,7 @@ Result<void> VsockDevice::start(Activation activation) {
 
 Result<void> VsockDevice::watch(int kick) {
   TRY(loop_.add(kick, EPOLLIN, [this, kick](uint32_t) {
-    clear_eventfd(kick);
+    drain_eventfd(kick);
     turn();
   }));
   active_->kicks.push_back(kick);
@@ -139,10 +125,10 @@ void VsockDevice::turn() {
   more |= receive(kReceiveBudget);
   more |= muxer_->transmit(active_->rx, kTransmitBudget);
   if (active_->event_due) send_event();
-  if (active_->rx.needs_interrupt()) active_->interrupt->queue_used();
+  if (active_->rx.needs_interrupt()) active_->interrupt->queue_used(kRx);
   in_turn_ = false;
   if (active_->broken || active_->rx.broken()) return fail_queues();
-  if (more) set_eventfd(again_.get());
+  if (more) signal_eventfd(again_.get());
 }
 
 // Takes packets from the guest; whether there may be more.
@@ -169,7 +155,7 @@ bool VsockDevice::receive(int budget) {
     if (!tx.push(**chain, 0)) active_->broken = true;
     pushed = true;
   }
-  if (pushed && tx.needs_interrupt()) active_->interrupt->queue_used();
+  if (pushed && tx.needs_interrupt()) active_->interrupt->queue_used(kTx);
   return budget == 0;
 }
 
@@ -192,7 +178,7 @@ void VsockDevice::send_event() {
   uint32_t written = 0;
   if ((*chain)->writer.write_object(vsock::Event{vsock::kEventTransportReset})) written = sizeof(vsock::Event);
   if (!active_->event.push(**chain, written)) active_->broken = true;
-  if (active_->event.needs_interrupt()) active_->interrupt->queue_used();
+  if (active_->event.needs_interrupt()) active_->interrupt->queue_used(kEvent);
 }
 
 // The driver broke the rules of a queue: nothing more is done with any of them until it resets the device.

@@ -1,7 +1,7 @@
 // What a guest that means harm may try: nothing of it may crash, hang or fill the device, or disturb other streams.
 #include <boost/test/unit_test.hpp>
 
-#include "devices/virtio/vsock/vsock_guest.h"
+#include "devices/virtio/vsock/testing/vsock_guest.h"
 
 namespace nacre::virtio::vsock {
 

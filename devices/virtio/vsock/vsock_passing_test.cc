@@ -5,7 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "devices/virtio/vsock/vsock_guest.h"
+#include "devices/virtio/vsock/testing/vsock_guest.h"
 
 namespace nacre::virtio::vsock {
 

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "devices/virtio/vsock/vsock_guest.h"
+#include "devices/virtio/vsock/testing/vsock_guest.h"
 
 namespace nacre::virtio::vsock {
 

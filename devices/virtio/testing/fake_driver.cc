@@ -1,6 +1,4 @@
-#include "tests/support/fake_driver.h"
-
-#include <unistd.h>
+#include "devices/virtio/testing/fake_driver.h"
 
 #include <algorithm>
 #include <atomic>
@@ -154,8 +152,7 @@ bool FakeQueue::kick_if_wanted() {
 }
 
 void FakeQueue::kick() {
-  uint64_t one = 1;
-  if (::write(kick_.get(), &one, sizeof(one)) != sizeof(one)) throw std::logic_error("fake driver: eventfd");
+  signal_eventfd(kick_.get());
 }
 
 uint16_t FakeQueue::send(const std::vector<Bytes>& readable, const std::vector<uint32_t>& writable, Layout layout) {

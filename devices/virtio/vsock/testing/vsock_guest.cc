@@ -1,4 +1,4 @@
-#include "devices/virtio/vsock/vsock_guest.h"
+#include "devices/virtio/vsock/testing/vsock_guest.h"
 
 #include <dirent.h>
 #include <poll.h>

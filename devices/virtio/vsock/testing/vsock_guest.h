@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "base/event_loop.h"
+#include "devices/virtio/testing/fake_driver.h"
 #include "devices/virtio/vsock/device.h"
-#include "tests/support/fake_driver.h"
 
 namespace nacre::virtio::vsock {
 

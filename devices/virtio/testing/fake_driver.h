@@ -26,6 +26,7 @@
 #include "base/fd.h"
 #include "devices/guest_memory.h"
 #include "devices/virtio/device.h"
+#include "devices/virtio/features.h"
 
 namespace nacre::testing {
 
@@ -51,7 +52,7 @@ inline constexpr uint16_t kIndirect = 4;
 // Counts what a device signals.
 class RecordingInterrupt final : public virtio::Interrupt {
  public:
-  void queue_used() override { count(used_); }
+  void queue_used(uint16_t) override { count(used_); }
   void config_changed() override { count(config_); }
   void device_broken() override { count(broken_); }
 

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -20,11 +22,19 @@ class BusDevice {
   virtual void write(uint64_t offset, std::span<const std::byte> data) = 0;
 };
 
-// Maps ranges to devices. Built before vCPUs run, then only read.
+// Maps ranges to devices. Thread-safe: ranges come, move and go while vCPUs run. Lookups share a lock, which is not
+// held while a device is called, so a device may change the bus from within an access (a PCI function that moves its
+// BAR).
 class Bus {
  public:
-  // The device must outlive the bus. An overlap with an earlier range is an error.
+  // The device must outlive every access, so the vCPUs: an access that has found its device goes on while another
+  // thread takes the range away. An overlap with another range is an error.
   Result<void> add(uint64_t base, uint64_t size, BusDevice& device);
+  // Moves the range that begins at `base`, in one step for those who look: it answers at the old or at the new place.
+  // An overlap with another range is an error and leaves it where it is.
+  Result<void> move(uint64_t base, uint64_t new_base);
+  // Takes the range that begins at `base` away.
+  Result<void> remove(uint64_t base);
 
   // Where no device answers, a read gives all ones (as an x86 bus floats) and a write goes nowhere; false is returned.
   bool read(uint64_t address, std::span<std::byte> data) const;
@@ -36,8 +46,11 @@ class Bus {
     uint64_t size;
     BusDevice* device;
   };
-  const Range* find(uint64_t address, size_t size) const;
+  std::optional<Range> find(uint64_t address, size_t size) const;
+  std::vector<Range>::iterator range_at(uint64_t base);
+  Result<void> insert(const Range& range);
 
+  mutable std::shared_mutex mutex_;
   std::vector<Range> ranges_;  // sorted by base
 };
 

@@ -3,7 +3,7 @@
 
 namespace nacre {
 
-// Edge-triggered: each trigger() is one interrupt. Called from any thread.
+// Edge-triggered: each call of trigger() is one interrupt. Any thread.
 class IrqLine {
  public:
   virtual ~IrqLine() = default;

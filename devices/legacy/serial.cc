@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 namespace nacre {
 
@@ -42,6 +43,8 @@ constexpr uint8_t kDataReady = 0x01;
 constexpr uint8_t kOverrun = 0x02;
 constexpr uint8_t kTransmitterEmpty = 0x60;  // holding register and shift register
 
+constexpr uint16_t kStateVersion = 1;
+
 constexpr uint8_t kLinesUp = 0xb0;  // carrier detect, data set ready, clear to send
 
 // In loopback each output line drives one input line.
@@ -81,8 +84,8 @@ void Serial::write(uint64_t offset, std::span<const std::byte> data) {
 }
 
 bool Serial::input_space_appeared() {
-  if (!input_refused_ || !input_.empty() || loopback()) return false;
-  input_refused_ = false;
+  if (!registers_.input_refused || !input_.empty() || loopback()) return false;
+  registers_.input_refused = false;
   return true;
 }
 
@@ -92,7 +95,7 @@ size_t Serial::receive(std::span<const std::byte> data) {
   size_t room = loopback() || input_.size() >= kInputLimit ? 0 : kInputLimit - input_.size();
   size_t taken = std::min(room, data.size());
   input_.insert(input_.end(), data.begin(), data.begin() + static_cast<ptrdiff_t>(taken));
-  if (taken < data.size()) input_refused_ = true;
+  if (taken < data.size()) registers_.input_refused = true;
   update_line();
   return taken;
 }
@@ -106,25 +109,25 @@ void Serial::output_ready() {
 uint8_t Serial::read_register(uint64_t offset) {
   switch (offset) {
     case kData:
-      return divisor_latch() ? static_cast<uint8_t>(divisor_) : take_input();
+      return divisor_latch() ? static_cast<uint8_t>(registers_.divisor) : take_input();
     case kInterruptEnable:
-      return divisor_latch() ? static_cast<uint8_t>(divisor_ >> 8) : interrupt_enable_;
+      return divisor_latch() ? static_cast<uint8_t>(registers_.divisor >> 8) : registers_.interrupt_enable;
     case kInterruptId: {
       uint8_t id = interrupt_id();
-      if (id == kIdTransmitter) transmit_pending_ = false;  // reading it is its acknowledgement
+      if (id == kIdTransmitter) registers_.transmit_pending = false;  // reading it is its acknowledgement
       update_line();
-      return static_cast<uint8_t>(id | (fifo_enabled_ ? kIdFifos : 0));
+      return static_cast<uint8_t>(id | (registers_.fifo_enabled ? kIdFifos : 0));
     }
     case kLineControl:
-      return line_control_;
+      return registers_.line_control;
     case kModemControl:
-      return modem_control_;
+      return registers_.modem_control;
     case kLineStatus:
       return line_status();
     case kModemStatus:
       return modem_status();
     case kScratch:
-      return scratch_;
+      return registers_.scratch;
     default:
       return 0;
   }
@@ -134,33 +137,33 @@ void Serial::write_register(uint64_t offset, uint8_t value) {
   switch (offset) {
     case kData:
       if (divisor_latch()) {
-        divisor_ = static_cast<uint16_t>((divisor_ & 0xff00) | value);
+        registers_.divisor = static_cast<uint16_t>((registers_.divisor & 0xff00) | value);
       } else {
         transmit(value);
       }
       break;
     case kInterruptEnable:
       if (divisor_latch()) {
-        divisor_ = static_cast<uint16_t>((divisor_ & 0x00ff) | value << 8);
+        registers_.divisor = static_cast<uint16_t>((registers_.divisor & 0x00ff) | value << 8);
         break;
       }
       // Enabling the transmitter's interrupt while it is empty raises it: Linux starts sending by it, and tests it.
-      if ((value ^ interrupt_enable_) & kEnableTransmitter) {
-        transmit_pending_ = (value & kEnableTransmitter) && transmitter_empty();
+      if ((value ^ registers_.interrupt_enable) & kEnableTransmitter) {
+        registers_.transmit_pending = (value & kEnableTransmitter) && transmitter_empty();
       }
-      interrupt_enable_ = value & kEnableMask;
+      registers_.interrupt_enable = value & kEnableMask;
       break;
     case kInterruptId:
       write_fifo_control(value);
       break;
     case kLineControl:
-      line_control_ = value;
+      registers_.line_control = value;
       break;
     case kModemControl:
-      modem_control_ = value & kModemControlMask;
+      registers_.modem_control = value & kModemControlMask;
       break;
     case kScratch:
-      scratch_ = value;
+      registers_.scratch = value;
       break;
     default:
       break;  // line and modem status are the factory's to write
@@ -177,28 +180,28 @@ uint8_t Serial::take_input() {
 }
 
 void Serial::transmit(uint8_t value) {
-  transmit_pending_ = false;
+  registers_.transmit_pending = false;
   if (loopback()) {
     if (input_.size() < kInputLimit) {
       input_.push_back(std::byte{value});
     } else {
-      overrun_ = true;
+      registers_.overrun = true;
     }
-    transmit_pending_ = true;
+    registers_.transmit_pending = true;
     return;
   }
   // A full queue was visible in the line status; who sends all the same loses the byte.
   if (output_.size() < kOutputLimit) output_.push_back(std::byte{value});
   // While older output waits the sink has promised to call: asking it at each byte would be a system call each.
   if (output_.size() == 1) flush();
-  if (transmitter_empty()) transmit_pending_ = true;
+  if (transmitter_empty()) registers_.transmit_pending = true;
 }
 
 // Bit 2, which clears the transmitter, is left alone: what is queued here counts as sent.
 void Serial::write_fifo_control(uint8_t value) {
   bool enable = value & kFifoEnable;
-  if (enable != fifo_enabled_ || (value & kFifoClearReceiver)) input_.clear();
-  fifo_enabled_ = enable;
+  if (enable != registers_.fifo_enabled || (value & kFifoClearReceiver)) input_.clear();
+  registers_.fifo_enabled = enable;
 }
 
 void Serial::flush() {
@@ -211,20 +214,20 @@ void Serial::flush() {
     output_.erase(output_.begin(), output_.begin() + static_cast<ptrdiff_t>(taken));
     if (taken < size) break;
   }
-  if (was_full && transmitter_empty()) transmit_pending_ = true;
+  if (was_full && transmitter_empty()) registers_.transmit_pending = true;
 }
 
 uint8_t Serial::interrupt_id() const {
-  if (overrun_ && (interrupt_enable_ & kEnableLineStatus)) return kIdLineStatus;
-  if (!input_.empty() && (interrupt_enable_ & kEnableReceived)) return kIdReceived;
-  if (transmit_pending_ && (interrupt_enable_ & kEnableTransmitter)) return kIdTransmitter;
+  if (registers_.overrun && (registers_.interrupt_enable & kEnableLineStatus)) return kIdLineStatus;
+  if (!input_.empty() && (registers_.interrupt_enable & kEnableReceived)) return kIdReceived;
+  if (registers_.transmit_pending && (registers_.interrupt_enable & kEnableTransmitter)) return kIdTransmitter;
   return kIdNone;
 }
 
 uint8_t Serial::line_status() {
   uint8_t status = 0;
   if (!input_.empty()) status |= kDataReady;
-  if (std::exchange(overrun_, false)) status |= kOverrun;
+  if (std::exchange(registers_.overrun, false)) status |= kOverrun;
   if (transmitter_empty()) status |= kTransmitterEmpty;
   update_line();
   return status;
@@ -234,7 +237,7 @@ uint8_t Serial::modem_status() const {
   if (!loopback()) return kLinesUp;
   uint8_t status = 0;
   for (const LoopedLine& line : kLoopedLines) {
-    if (modem_control_ & line.control) status |= line.status;
+    if (registers_.modem_control & line.control) status |= line.status;
   }
   return status;
 }
@@ -245,12 +248,63 @@ void Serial::update_line() {
   if (line_ && !before) irq_.trigger();
 }
 
+void Serial::save(StateWriter& state) {
+  std::lock_guard lock(mutex_);
+  state.section("serial", kStateVersion, [&] {
+    state.boolean(registers_.input_refused);
+    state.boolean(registers_.transmit_pending);
+    state.boolean(registers_.overrun);
+    state.u16(registers_.divisor);
+    state.u8(registers_.interrupt_enable);
+    state.boolean(registers_.fifo_enabled);
+    state.u8(registers_.line_control);
+    state.u8(registers_.modem_control);
+    state.u8(registers_.scratch);
+    state.bytes(std::vector(output_.begin(), output_.end()));
+    state.bytes(std::vector(input_.begin(), input_.end()));
+  });
+}
+
+Result<void> Serial::restore(StateReader& state) {
+  StateReader fields = TRY(state.section("serial", kStateVersion));
+  Registers registers = TRY(restore_registers(fields));
+  auto output = TRY(fields.bytes(kOutputLimit));
+  auto input = TRY(fields.bytes(kInputLimit));
+  TRY(fields.end());
+  std::lock_guard lock(mutex_);
+  registers_ = registers;
+  output_.assign(output.begin(), output.end());
+  input_.assign(input.begin(), input.end());
+  flush();
+  line_ = false;
+  update_line();
+  return {};
+}
+
+// Only values that write_register() leaves.
+Result<Serial::Registers> Serial::restore_registers(StateReader& state) {
+  Registers registers;
+  registers.input_refused = TRY(state.boolean());
+  registers.transmit_pending = TRY(state.boolean());
+  registers.overrun = TRY(state.boolean());
+  registers.divisor = TRY(state.u16());
+  registers.interrupt_enable = TRY(state.u8());
+  registers.fifo_enabled = TRY(state.boolean());
+  registers.line_control = TRY(state.u8());
+  registers.modem_control = TRY(state.u8());
+  registers.scratch = TRY(state.u8());
+  if (registers.interrupt_enable & ~kEnableMask || registers.modem_control & ~kModemControlMask) {
+    return state.invalid("bits that the registers do not have");
+  }
+  return registers;
+}
+
 bool Serial::divisor_latch() const {
-  return line_control_ & kDivisorLatch;
+  return registers_.line_control & kDivisorLatch;
 }
 
 bool Serial::loopback() const {
-  return modem_control_ & kLoopback;
+  return registers_.modem_control & kLoopback;
 }
 
 }  // namespace nacre

@@ -4,10 +4,9 @@
 // received-data and transmitter-empty interrupts, loopback and scratch, which Linux's autoconfig() probes. There is no
 // baud rate, and modem lines never change.
 //
-// Back-pressure instead of waiting: no vCPU ever sleeps for a slow reader of the console. Output that the sink does not
-// take is kept, up to kOutputLimit bytes; beyond that the transmitter says "not empty", as a UART does whose line is
-// slow, and a driver that sends all the same loses those bytes. Linux's tty layer then waits for the interrupt, its
-// printk for 10 ms at most.
+// No vCPU ever sleeps for a slow reader of the console. Output that the sink does not take is kept, up to kOutputLimit
+// bytes. Beyond that the transmitter says "not empty", as a UART on a slow line does, and a driver that sends all the
+// same loses those bytes. Linux's tty layer then waits for the interrupt, and its printk for 10 ms at most.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +18,7 @@
 
 #include "devices/bus.h"
 #include "devices/irq_line.h"
+#include "devices/state.h"
 
 namespace nacre {
 
@@ -27,8 +27,8 @@ namespace nacre {
 class SerialSink {
  public:
   virtual ~SerialSink() = default;
-  // Takes as many bytes as it can at once. After less than all of them it sees to it that Serial::output_ready() is
-  // called, from another stack, when it can take more.
+  // Takes as many bytes as possible at once, and returns how many. After fewer than all the sink calls
+  // Serial::output_ready(), from another stack, when there is room for more.
   virtual size_t write(std::span<const std::byte> data) = 0;
 };
 
@@ -44,15 +44,21 @@ class Serial final : public BusDevice {
   void read(uint64_t offset, std::span<std::byte> data) override;
   void write(uint64_t offset, std::span<const std::byte> data) override;
 
-  // Input for the guest, from any thread. Returns how many bytes found room (perhaps 0); the rest is the caller's to
-  // keep, and on_input_space tells when to come again.
+  // Takes input for the guest, from any thread. Returns how many bytes found room, perhaps 0. The caller keeps the rest
+  // and comes again when on_input_space is called.
   size_t receive(std::span<const std::byte> data);
   // Called on a vCPU thread when the guest has read all input after a receive() that could not take everything. Must
   // not call the port back from within. Set before vCPUs run.
   void set_on_input_space(std::function<void()> callback) { on_input_space_ = std::move(callback); }
 
-  // The sink can take more. Any thread.
+  // Tells the port that the sink has room for more. Any thread.
   void output_ready();
+
+  // Writes the registers and both FIFOs, and takes them over again in a port that no vCPU runs against yet. After that
+  // the sink is offered the output that was waiting, and an interrupt that is pending is triggered once more. A state
+  // that is refused changes nothing.
+  void save(StateWriter& state);
+  Result<void> restore(StateReader& state);
 
  private:
   uint8_t read_register(uint64_t offset);
@@ -70,23 +76,29 @@ class Serial final : public BusDevice {
   bool divisor_latch() const;
   bool loopback() const;
 
+  // What software sees of the port, and what it makes of that.
+  struct Registers {
+    bool input_refused = false;     // receive() left something with its caller
+    bool transmit_pending = false;  // the transmitter-empty interrupt waits to be seen
+    bool overrun = false;           // loopback only: receive() never overruns
+    uint16_t divisor = 12;          // 9600 baud at 1.8432 MHz
+    uint8_t interrupt_enable = 0;
+    bool fifo_enabled = false;
+    uint8_t line_control = 0x03;   // 8 bits, no parity, 1 stop bit
+    uint8_t modem_control = 0x08;  // OUT2
+    uint8_t scratch = 0;
+  };
+  static Result<Registers> restore_registers(StateReader& state);
+
   IrqLine& irq_;
   SerialSink& sink_;
   std::function<void()> on_input_space_;
 
   std::mutex mutex_;  // guards all below
+  Registers registers_;
   std::deque<std::byte> output_;
   std::deque<std::byte> input_;
-  bool input_refused_ = false;     // receive() left something with its caller
-  bool transmit_pending_ = false;  // the transmitter-empty interrupt waits to be seen
-  bool overrun_ = false;           // loopback only: receive() never overruns
-  bool line_ = false;              // the interrupt output
-  uint16_t divisor_ = 12;          // 9600 baud at 1.8432 MHz
-  uint8_t interrupt_enable_ = 0;
-  bool fifo_enabled_ = false;
-  uint8_t line_control_ = 0x03;   // 8 bits, no parity, 1 stop bit
-  uint8_t modem_control_ = 0x08;  // OUT2
-  uint8_t scratch_ = 0;
+  bool line_ = false;  // the interrupt output
 };
 
 }  // namespace nacre

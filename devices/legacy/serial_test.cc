@@ -11,6 +11,7 @@
 #include <string>
 
 #include "devices/legacy/serial_fd_sink.h"
+#include "devices/virtio/testing/hostile_state.h"
 
 namespace nacre {
 namespace {
@@ -329,6 +330,89 @@ BOOST_AUTO_TEST_CASE(sink_ends_while_it_waits) {
     sink.reset();
     BOOST_TEST(loop->run_once(0).has_value());
   }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_SUITE(saved_state, Fixture)
+
+std::vector<std::byte> save(Serial& port) {
+  StateWriter state;
+  port.save(state);
+  return state.content();
+}
+
+BOOST_AUTO_TEST_CASE(a_port_at_work_goes_on_in_a_new_one) {
+  out(3, 0x83);
+  out(0, 1);
+  out(1, 2);
+  out(3, 0x03);
+  out(2, 0x01);
+  out(1, 0x03);
+  out(7, 0x5a);
+  sink.room = 2;
+  for (char c : std::string_view("output")) out(0, static_cast<uint8_t>(c));
+  BOOST_REQUIRE(type("input") == 5u);
+  BOOST_REQUIRE(in(0) == 'i');
+  auto state = save(port);
+
+  Fixture there;
+  StateReader reader(state);
+  BOOST_REQUIRE(there.port.restore(reader).has_value());
+  BOOST_TEST(reader.end().has_value());
+  BOOST_TEST(sink.text + there.sink.text == "output");
+  BOOST_TEST(there.irq.count == 1);
+  BOOST_TEST(there.in(2) == 0xc4);
+  std::string text;
+  while (there.in(5) & 1) text += static_cast<char>(there.in(0));
+  BOOST_TEST(text == "nput");
+  BOOST_TEST(there.in(1) == 0x03);
+  BOOST_TEST(there.in(7) == 0x5a);
+  there.out(3, 0x83);
+  BOOST_TEST(there.in(0) == 1);
+  BOOST_TEST(there.in(1) == 2);
+}
+
+BOOST_AUTO_TEST_CASE(truncated_and_damaged_states_are_refused_or_harmless) {
+  out(1, 0x03);
+  BOOST_REQUIRE(type("input") == 5u);
+  auto state = save(port);
+  testing::each_truncation(state, [](std::span<const std::byte> cut) {
+    Fixture there;
+    StateReader reader(cut);
+    BOOST_TEST(!there.port.restore(reader).has_value());
+    BOOST_TEST(there.in(5) == 0x60);  // as it was
+  });
+  testing::each_flipped_bit(state, [](std::span<const std::byte> damaged) {
+    Fixture there;
+    StateReader reader(damaged);
+    (void)there.port.restore(reader);
+    for (uint64_t i = 0; i < 8; i++) there.in(i);
+    for (uint64_t i = 0; i < 8; i++) there.out(i, 0xff);
+    there.out(3, 0x03);
+    BOOST_TEST((there.in(1) & 0xf0) == 0);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(more_than_the_fifos_hold_is_refused) {
+  auto forge = [](size_t output, size_t input) {
+    StateWriter state;
+    state.section("serial", 1, [&] {
+      for (int i = 0; i < 3; i++) state.boolean(false);
+      state.u16(12);
+      state.u8(0);
+      state.boolean(false);
+      for (int i = 0; i < 3; i++) state.u8(0);
+      state.bytes(std::vector<std::byte>(output));
+      state.bytes(std::vector<std::byte>(input));
+    });
+    Fixture there;
+    StateReader reader(state.content());
+    return there.port.restore(reader).has_value();
+  };
+  BOOST_TEST(forge(Serial::kOutputLimit, Serial::kInputLimit));
+  BOOST_TEST(!forge(Serial::kOutputLimit + 1, 0));
+  BOOST_TEST(!forge(0, Serial::kInputLimit + 1));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

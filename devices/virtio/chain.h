@@ -1,8 +1,8 @@
 // A descriptor chain as a device sees it: bytes to read, then bytes to write, all of them checked.
 //
 // The queue has copied the descriptors once, followed them without loops, and checked that every buffer lies in guest
-// RAM. What is left to distrust is the buffers' content, which the guest may change at any time: read() copies it out,
-// once.
+// RAM. The content of the buffers is still not to be trusted, as the guest may change it at any time: read() copies it
+// out once.
 #pragma once
 
 #include <sys/uio.h>
@@ -23,12 +23,12 @@ class IovecCursor {
   IovecCursor() = default;
   explicit IovecCursor(std::vector<iovec> iovecs);
 
-  // Bytes between the cursor and the end.
+  // Returns the number of bytes between the cursor and the end.
   size_t remaining() const { return remaining_; }
 
-  // Up to `limit` bytes from the cursor as iovecs for readv/writev, without moving the cursor.
+  // Returns up to `limit` bytes from the cursor as iovecs for readv/writev, without moving the cursor.
   std::vector<iovec> peek(size_t limit = SIZE_MAX) const;
-  // Moves the cursor; past the end is an error (of ours or the guest's) and moves nothing.
+  // Moves the cursor on. A step past the end is an error and moves nothing.
   Result<void> skip(size_t count);
 
  private:
@@ -43,7 +43,7 @@ class Reader : public IovecCursor {
  public:
   using IovecCursor::IovecCursor;
 
-  // Copies out.size() bytes and moves on; fewer remaining is an error and moves nothing.
+  // Copies out.size() bytes and moves on. If fewer remain, that is an error and moves nothing.
   Result<void> read(std::span<std::byte> out);
 
   template <typename T>
@@ -62,7 +62,7 @@ class Writer : public IovecCursor {
   explicit Writer(std::vector<iovec> iovecs) : IovecCursor(std::move(iovecs)), capacity_(remaining()) {}
   Writer() = default;
 
-  // Copies all of `in` and moves on; too little room is an error and writes nothing.
+  // Copies all of `in` and moves on. Too little room is an error and writes nothing.
   Result<void> write(std::span<const std::byte> in);
 
   template <typename T>
@@ -71,11 +71,11 @@ class Writer : public IovecCursor {
     return write(std::as_bytes(std::span(&value, 1)));
   }
 
-  // Splits off the part after the next `count` bytes: the returned Writer starts there, this one ends there. Lets a
-  // device fill in a header after the body. More than remaining() is an error.
+  // Splits off the part after the next `count` bytes: the returned Writer starts there, and this one ends there. So a
+  // device can fill in a header after the body. More than remaining() is an error.
   Result<Writer> split_after(size_t count);
 
-  // Bytes written or skipped since the start: what push() wants as the used length.
+  // Returns the number of bytes written or skipped since the start, which is what push() takes as the used length.
   size_t written() const { return capacity_ - remaining(); }
 
  private:

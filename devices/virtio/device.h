@@ -1,4 +1,13 @@
 // A virtio device as a transport sees it (virtio 1.3, section 2), whatever the transport.
+//
+// How the files of this folder belong together:
+//   device.h       this interface: what each kind of device implements
+//   transport.h    what all transports do: status, features, set-up of queues, activation, reset, saved state
+//   mmio.h         the registers of virtio-mmio, a decoder on top of transport.h
+//   queue.h        a split virtqueue: the descriptors that the driver offers, checked
+//   chain.h        one request of a queue, as bytes to read and bytes to write
+//   worker.h       the thread's side of a device: kicks, budget, turns, a driver that breaks the rules, pause
+//   fs/ mem/ vsock/   the devices; testing/ a driver for tests
 #pragma once
 
 #include <cstddef>
@@ -8,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "devices/state.h"
 #include "devices/virtio/queue.h"
 
 namespace nacre::virtio {
@@ -39,9 +49,33 @@ struct Activation {
   std::shared_ptr<Interrupt> interrupt;
 };
 
-// Threads: the transport calls every function on a vCPU's thread, one at a time (it holds its lock). A device that
-// works on another thread hands the activation over to it, and reset() returns only when that thread has let go of the
-// queues, the kick descriptors and guest memory.
+// The states of a device:
+//
+//                        activate()
+//            created  ----------------->  active           running
+//             |   ^  <-----------------   |   ^
+//             |   |        reset()        |   |
+//     pause() |   | resume()      pause() |   | resume()
+//             v   |                       v   |
+//            created  <-----------------  active           paused: save(); restore() while created
+//                          reset()
+//                    ----------------->
+//                        activate()
+//
+// A driver that breaks the rules of a queue leaves the device active and idle: it touches no queue until reset().
+//
+// A paused device does not access guest memory or its queues. What happens meanwhile is not lost: kicks and host events
+// have their effect after resume(). A saved device goes on in a new one, over the same content of guest memory:
+//
+//   old: pause(), save()      new: pause(), restore(), activate() if the old one was active, resume()
+//
+// restore() comes before activate(), since a device may bring the memory that queues lie in (virtio-mem, which is
+// restored before other devices). It keeps the positions of the queues for activate(), which fails if the queues do not
+// fit them.
+//
+// Threads: the transport calls every function on a vCPU's thread or on the thread that saves, one at a time (it holds
+// its lock). A device that works on another thread hands the activation over to it, and reset() and pause() return
+// only when that thread has let go of the queues and guest memory; after reset() also of the kick descriptors.
 class VirtioDevice {
  public:
   virtual ~VirtioDevice() = default;
@@ -56,6 +90,14 @@ class VirtioDevice {
 
   virtual Result<void> activate(Activation activation) = 0;
   virtual void reset() = 0;  // also called for a device that was never activated
+
+  virtual void pause() = 0;
+  virtual void resume() = 0;
+  // Writes all that a new device needs to go on. Paused devices only.
+  virtual Result<void> save(StateWriter& state) = 0;
+  // Takes over a saved state, which is hostile input. Created and paused devices only. After an error nothing may
+  // follow but reset() and the end of the device.
+  virtual Result<void> restore(StateReader& state) = 0;
 };
 
 }  // namespace nacre::virtio

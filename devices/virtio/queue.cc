@@ -179,4 +179,48 @@ void Queue::disable_notifications() {
   static_cast<void>(memory_->store_release_u16(config_.device_ring, kUsedNoNotify));
 }
 
+QueueState Queue::state() const {
+  return {.next_available = next_available_, .next_used = next_used_, .unsignalled = unsignalled_, .broken = broken_};
+}
+
+Result<void> Queue::restore(const QueueState& state) {
+  if (memory_ == nullptr) {
+    if (state != QueueState{}) return broken_rule("a place in a queue that is not there");
+    return {};
+  }
+  next_available_ = state.next_available;
+  next_used_ = state.next_used;
+  unsignalled_ = state.unsignalled;
+  broken_ = state.broken;
+  if (broken_) return {};  // nothing is taken from it or given back to it
+  if (in_flight() > config_.size) return broken_rule("more chains in flight than the queue holds");
+  uint16_t available = TRY(memory_->load_acquire_u16(at(config_.driver_ring, kRingIndex)));
+  uint16_t used = TRY(memory_->load_acquire_u16(at(config_.device_ring, kRingIndex)));
+  if (static_cast<uint16_t>(available - next_available_) > config_.size || used != next_used_) {
+    return broken_rule("a place that is not the ring's");
+  }
+  return {};
+}
+
+Result<Chain> Queue::retake(uint16_t head) {
+  if (memory_ == nullptr || broken_) return broken_rule("a chain of a queue that is not in use");
+  return follow(head);
+}
+
+void QueueState::save(StateWriter& state) const {
+  state.u16(next_available);
+  state.u16(next_used);
+  state.u64(unsignalled);
+  state.boolean(broken);
+}
+
+Result<QueueState> QueueState::restore(StateReader& state) {
+  QueueState queue;
+  queue.next_available = TRY(state.u16());
+  queue.next_used = TRY(state.u16());
+  queue.unsignalled = TRY(state.u64());
+  queue.broken = TRY(state.boolean());
+  return queue;
+}
+
 }  // namespace nacre::virtio

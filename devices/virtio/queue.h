@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "devices/guest_memory.h"
+#include "devices/state.h"
 #include "devices/virtio/chain.h"
 
 namespace nacre::virtio {
@@ -25,6 +26,20 @@ struct QueueConfig {
   GuestAddress device_ring;  // used ring, 4-byte aligned
 };
 
+// Where a device is in a queue.
+struct QueueState {
+  static constexpr size_t kSavedSize = 2 + 2 + 8 + 1;
+
+  uint16_t next_available = 0;
+  uint16_t next_used = 0;
+  uint64_t unsignalled = 0;
+  bool broken = false;
+
+  bool operator==(const QueueState&) const = default;
+  void save(StateWriter& state) const;
+  static Result<QueueState> restore(StateReader& state);
+};
+
 class Queue {
  public:
   static constexpr uint16_t kMaxSize = 32768;  // virtio 1.3, 2.7
@@ -33,17 +48,17 @@ class Queue {
   // (bits kFeatureEventIdx and kFeatureIndirectDesc matter). `memory` must outlive the queue.
   static Result<Queue> create(const GuestMemory& memory, const QueueConfig& config, uint64_t features);
 
-  // A queue that the driver did not set up: always empty, and nothing is ever asked of its driver.
+  // Returns a queue that the driver did not set up: always empty, and its driver is never asked for anything.
   static Queue absent() { return Queue(); }
 
-  // The next available chain; nothing when the ring is empty. An error: the driver broke the rules, the queue is dead
-  // (every later pop() is an error too) and the device should call Interrupt::device_broken().
+  // Takes the next available chain; nothing if the ring is empty. An error means that the driver broke the rules: the
+  // queue is dead (every later pop() is an error too), and the device should call Interrupt::device_broken().
   Result<std::optional<Chain>> pop();
 
   // Gives a chain back with `written` bytes in its writable part. Chains may be returned in any order.
   Result<void> push(const Chain& chain, uint32_t written);
 
-  // After a batch of push(): whether the driver wants an interrupt for them (2.7.7, 2.7.10).
+  // After a batch of push(): returns whether the driver wants an interrupt for them (2.7.7, 2.7.10).
   bool needs_interrupt();
 
   // Asks the driver to notify us of new buffers, or not to (2.7.10). After enabling, pop() again: buffers may have
@@ -53,6 +68,16 @@ class Queue {
   void disable_notifications();
 
   uint16_t size() const { return config_.size; }
+
+  // For save and restore. Chains that were taken and not given back are their taker's to remember, by their heads.
+  QueueState state() const;
+  // Goes on where a saved queue was. The state is checked against the rings in guest memory: a place that they cannot
+  // be at is an error.
+  Result<void> restore(const QueueState& state);
+  // Number of chains that are taken and not given back.
+  uint16_t in_flight() const { return static_cast<uint16_t>(next_available_ - next_used_); }
+  // Follows a chain again that was taken before the queue was saved.
+  Result<Chain> retake(uint16_t head);
 
  private:
   Queue() = default;

@@ -457,6 +457,74 @@ BOOST_AUTO_TEST_CASE(kicks_by_event_index) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(saved_positions)
+
+Queue make_queue(FakeDriver& driver) {
+  return Queue::create(driver.memory(), driver.queue(0).config(), driver.features()).value();
+}
+
+BOOST_AUTO_TEST_CASE(a_queue_goes_on_where_it_was) {
+  FakeDriver driver({.memory_mib = 1, .queue_sizes = {8}});
+  FakeQueue& queue = driver.queue(0);
+  Queue ring = make_queue(driver);
+  for (const char* text : {"one", "two", "three"}) queue.send({bytes_of(text)}, {4});
+  Chain first = std::move(**ring.pop());
+  Chain second = std::move(**ring.pop());
+  BOOST_REQUIRE(ring.push(second, 0).has_value());
+  StateWriter saved;
+  ring.state().save(saved);
+  StateReader reader(saved.content());
+  Queue restored = make_queue(driver);
+  BOOST_REQUIRE(restored.restore(QueueState::restore(reader).value()).has_value());
+  BOOST_TEST(reader.end().has_value());
+  BOOST_TEST(restored.in_flight() == 1u);
+  // The chain that was in flight, and the next one; the interrupt for what was pushed before is still owed.
+  Chain again = restored.retake(first.head).value();
+  BOOST_TEST(again.reader.remaining() == 3u);
+  BOOST_TEST(again.writer.remaining() == 4u);
+  BOOST_TEST((**restored.pop()).reader.remaining() == 5u);
+  BOOST_TEST(restored.needs_interrupt());
+  BOOST_REQUIRE(restored.push(again, 0).has_value());
+  BOOST_TEST(queue.pop_used()->head == second.head);
+  BOOST_TEST(queue.pop_used()->head == first.head);
+}
+
+BOOST_AUTO_TEST_CASE(positions_that_are_not_the_rings_are_refused) {
+  FakeDriver driver({.memory_mib = 1, .queue_sizes = {8}});
+  Queue ring = make_queue(driver);
+  for (int i = 0; i < 3; i++) driver.queue(0).send({bytes_of("x")}, {});
+  Chain chain = std::move(**ring.pop());
+  BOOST_REQUIRE(ring.push(chain, 0).has_value());
+  auto accepted = [&](uint16_t next_available, uint16_t next_used) {
+    return make_queue(driver)
+        .restore({.next_available = next_available, .next_used = next_used, .unsignalled = 0, .broken = false})
+        .has_value();
+  };
+  for (uint16_t next : {1, 2, 3}) BOOST_TEST(accepted(next, 1));
+  for (uint16_t next : {0, 4, 9, 0x8000, 0xffff}) BOOST_TEST(!accepted(next, 1));
+  for (uint16_t used : {0, 2, 0xffff}) BOOST_TEST(!accepted(2, used));
+  Queue absent = Queue::absent();
+  BOOST_TEST(absent.restore({}).has_value());
+  BOOST_TEST(!absent.restore({.next_available = 1, .next_used = 1, .unsignalled = 0, .broken = false}).has_value());
+  BOOST_TEST(!absent.restore({.next_available = 0, .next_used = 0, .unsignalled = 1, .broken = false}).has_value());
+  BOOST_TEST(!absent.needs_interrupt());
+  BOOST_TEST(!absent.retake(0).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_broken_queue_stays_broken) {
+  FakeDriver driver({.memory_mib = 1, .queue_sizes = {8}});
+  Queue ring = make_queue(driver);
+  driver.queue(0).set_available_index(100);
+  BOOST_REQUIRE(!ring.pop().has_value());
+  Queue restored = make_queue(driver);
+  BOOST_TEST(restored.restore(ring.state()).has_value());
+  driver.queue(0).set_available_index(0);
+  BOOST_TEST(!restored.pop().has_value());
+  BOOST_TEST(!restored.retake(0).has_value());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(cursors)
 
 struct Buffers {

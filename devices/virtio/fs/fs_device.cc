@@ -95,6 +95,24 @@ class FsDevice::Worker {
     loop_->post_and_wait([this] { end(); });
   }
 
+  void pause() {
+    loop_->post_and_wait([this] {
+      paused_ = true;
+      for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
+    });
+  }
+
+  void resume() {
+    loop_->post_and_wait([this] {
+      if (!std::exchange(paused_, false) || broken_) return;
+      for (size_t i = 0; i < activation_.queues.size(); i++) {
+        auto added = loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); });
+        if (!added) return break_device(added.error());
+      }
+      turn();
+    });
+  }
+
   Result<void> add_tree(const std::string& name, Fd root) {
     Result<void> result;
     loop_->post_and_wait([&] { result = session_->add_tree(name, std::move(root)); });
@@ -139,7 +157,7 @@ class FsDevice::Worker {
   Result<void> begin(Activation activation) {
     end();
     activation_ = std::move(activation);
-    for (size_t i = 0; i < activation_.queues.size(); i++) {
+    for (size_t i = 0; i < activation_.queues.size() && !paused_; i++) {
       auto added = loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); });
       if (!added) {
         end();
@@ -173,7 +191,7 @@ class FsDevice::Worker {
       empty = serve_one(i) ? 0 : empty + 1;
       if (empty == 0) budget--;
     }
-    if (broken_) return;
+    if (broken_ || paused_) return;
     arm_timer();
     if (budget > 0) return;
     uint64_t one = 1;
@@ -182,7 +200,7 @@ class FsDevice::Worker {
 
   // Returns false if the queue is empty, and then the driver notifies us of the next request.
   bool serve_one(size_t index) {
-    if (broken_) return false;
+    if (broken_ || paused_) return false;
     Queue& ring = activation_.queues[index].ring;
     auto chain = ring.pop();
     if (chain && !*chain) {
@@ -208,6 +226,7 @@ class FsDevice::Worker {
     uint64_t count;
     if (::read(timer_.get(), &count, sizeof(count)) < 0) return;
     armed_ = false;
+    if (paused_) return;
     session_->retry_locks();
     arm_timer();
   }
@@ -235,6 +254,7 @@ class FsDevice::Worker {
   LogLimiter broken_log_;
   Activation activation_{};  // without queues while the device is not active
   bool broken_ = false;
+  bool paused_ = false;
   bool armed_ = false;
   std::thread thread_;
 };
@@ -270,6 +290,22 @@ Result<void> FsDevice::activate(Activation activation) {
 
 void FsDevice::reset() {
   worker_->reset();
+}
+
+void FsDevice::pause() {
+  worker_->pause();
+}
+
+void FsDevice::resume() {
+  worker_->resume();
+}
+
+Result<void> FsDevice::save(StateWriter&) {
+  return fail("virtio-fs: the state of a file server is not saved", ENOTSUP);
+}
+
+Result<void> FsDevice::restore(StateReader&) {
+  return fail("virtio-fs: the state of a file server is not restored", ENOTSUP);
 }
 
 Result<void> FsDevice::add_tree(const std::string& name, Fd root) {

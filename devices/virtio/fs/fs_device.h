@@ -57,6 +57,11 @@ class FsDevice final : public VirtioDevice {
   void read_config(uint64_t offset, std::span<std::byte> data) override;
   Result<void> activate(Activation activation) override;
   void reset() override;
+  void pause() override;
+  void resume() override;
+  // Errors: a file server's state is not saved.
+  Result<void> save(StateWriter& state) override;
+  Result<void> restore(StateReader& state) override;
 
   // Another tree of the host under a name in the share's root, and its end (session.h). From any thread but the
   // worker's.

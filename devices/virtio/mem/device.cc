@@ -17,21 +17,11 @@ constexpr std::array<uint16_t, 1> kQueueSizes{64};
 
 // Requests of one round of the loop, so that other devices have their turn: each may take memory from the host, or give
 // some back.
-constexpr int kBudget = 16;
+constexpr size_t kBudget = 16;
+
+constexpr uint16_t kStateVersion = 1;
 
 }  // namespace
-
-struct MemDevice::Active {
-  explicit Active(Activation activation)
-      : ring(std::move(activation.queues[0].ring)),
-        kick(activation.queues[0].kick),
-        interrupt(std::move(activation.interrupt)) {}
-
-  Queue ring;
-  int kick;
-  std::shared_ptr<Interrupt> interrupt;
-  bool broken = false;
-};
 
 MemDevice::MemDevice(EventLoop& loop, MemBackend& backend, MemOptions options)
     : loop_(loop),
@@ -48,17 +38,8 @@ Result<std::unique_ptr<MemDevice>> MemDevice::create(EventLoop& loop, MemBackend
     return fail("virtio-mem: blocks, chunks and region do not fit together");
   }
   std::unique_ptr<MemDevice> device(new MemDevice(loop, backend, std::move(options)));
-  device->again_ = TRY(make_eventfd());
-  TRY(loop.add(device->again_.get(), EPOLLIN, [device = device.get()](uint32_t) {
-    drain_eventfd(device->again_.get());
-    device->turn();
-  }));
+  device->worker_ = TRY(DeviceWorker::create(loop, "virtio-mem", *device));
   return device;
-}
-
-MemDevice::~MemDevice() {
-  stop();
-  if (again_) loop_.remove(again_.get());
 }
 
 std::span<const uint16_t> MemDevice::queue_max_sizes() const {
@@ -81,34 +62,12 @@ void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
 }
 
 Result<void> MemDevice::activate(Activation activation) {
-  Result<void> result;
-  loop_.post_and_wait([&] { result = start(std::move(activation)); });
-  return result;
+  if (activation.queues.size() != kQueueSizes.size()) return fail("virtio-mem: bad activation");
+  return worker_->activate(std::move(activation));
 }
 
 void MemDevice::reset() {
-  loop_.post_and_wait([this] { stop(); });
-}
-
-Result<void> MemDevice::start(Activation activation) {
-  if (active_ || activation.queues.size() != kQueueSizes.size()) return fail("virtio-mem: bad activation");
-  active_ = std::make_unique<Active>(std::move(activation));
-  auto watched = loop_.add(active_->kick, EPOLLIN, [this](uint32_t) {
-    drain_eventfd(active_->kick);
-    turn();
-  });
-  if (!watched) {
-    active_.reset();
-    return watched;
-  }
-  turn();
-  return {};
-}
-
-void MemDevice::stop() {
-  if (!active_) return;
-  loop_.remove(active_->kick);
-  active_.reset();
+  worker_->reset();
 }
 
 Result<void> MemDevice::request_size(uint64_t size) {
@@ -119,7 +78,7 @@ Result<void> MemDevice::request_size(uint64_t size) {
     if (requested_ == size) return {};
     requested_ = size;
   }
-  if (active_) active_->interrupt->config_changed();
+  if (worker_->is_active()) worker_->interrupt().config_changed();
   return {};
 }
 
@@ -133,37 +92,21 @@ uint64_t MemDevice::plugged_size() const {
   return plugged_;
 }
 
-void MemDevice::turn() {
-  if (!active_ || active_->broken) return;
-  bool pushed = false;
-  int budget = kBudget;
-  for (; budget > 0; budget--) {
-    auto chain = active_->ring.pop();
-    if (chain && !*chain) {
-      active_->ring.enable_notifications();
-      chain = active_->ring.pop();  // one may have come in between
-      if (chain && !*chain) break;
-    }
-    if (!chain) {
-      active_->broken = true;
-      break;
-    }
-    uint32_t written = 0;
-    // Without room for the answer nothing is done: the driver would not know.
-    auto request = (*chain)->reader.read_object<Request>();
-    if (request && (*chain)->writer.remaining() >= sizeof(Response)) {
-      if ((*chain)->writer.write_object(answer(*request))) written = sizeof(Response);
-    }
-    if (!active_->ring.push(**chain, written)) active_->broken = true;
-    pushed = true;
-  }
-  if (pushed && active_->ring.needs_interrupt()) active_->interrupt->queue_used(0);
-  if (active_->broken) {
-    active_->interrupt->device_broken();
-    loop_.remove(active_->kick);
-    return;
-  }
-  if (budget == 0) signal_eventfd(again_.get());
+Result<bool> MemDevice::turn() {
+  size_t served = TRY(worker_->serve(0, kBudget, [this](Chain chain) {
+    uint32_t written = serve(chain);
+    worker_->complete(0, chain, written);
+  }));
+  worker_->signal(0);
+  return served == kBudget;
+}
+
+// Returns the size of the answer.
+uint32_t MemDevice::serve(Chain& chain) {
+  auto request = chain.reader.read_object<Request>();
+  // Without room for the answer nothing is done: the driver would not know.
+  if (!request || chain.writer.remaining() < sizeof(Response)) return 0;
+  return chain.writer.write_object(answer(*request)) ? sizeof(Response) : 0;
 }
 
 Response MemDevice::answer(const Request& request) {
@@ -294,6 +237,79 @@ void MemDevice::set_plugged(const Range& range, bool plugged) {
   uint64_t block = blocks_->block_size();
   std::lock_guard lock(mutex_);
   plugged_ = plugged_ - before * block + (plugged ? range.count * block : 0);
+}
+
+Result<void> MemDevice::save(StateWriter& state) {
+  return state.section("virtio-mem", kStateVersion, [&]() -> Result<void> {
+    state.u64(start_.value);
+    state.u64(chunk_size_);
+    state.u64(blocks_->block_size());
+    state.u64(blocks_->blocks());
+    state.u64(requested_size());
+    std::vector<std::byte> bits((blocks_->blocks() + 7) / 8);
+    for (uint64_t i = 0; i < blocks_->blocks(); i++) {
+      if (blocks_->count(i, 1) != 0) bits[i / 8] |= std::byte{1} << (i % 8);
+    }
+    state.bytes(bits);
+    worker_->save(state);
+    return {};
+  });
+}
+
+Result<void> MemDevice::restore(StateReader& state) {
+  StateReader fields = TRY(state.section("virtio-mem", kStateVersion));
+  if (TRY(fields.u64()) != start_.value || TRY(fields.u64()) != chunk_size_ ||
+      TRY(fields.u64()) != blocks_->block_size() || TRY(fields.u64()) != blocks_->blocks()) {
+    return fields.invalid("it is of another region of memory");
+  }
+  uint64_t requested = TRY(fields.u64());
+  if (requested % blocks_->block_size() != 0 || requested > region_size())
+    return fields.invalid("not a size of memory");
+  size_t size = (blocks_->blocks() + 7) / 8;
+  auto bits = TRY(fields.bytes(size));
+  unsigned last = blocks_->blocks() % 8;
+  if (bits.size() != size || (last != 0 && std::to_integer<unsigned>(bits.back()) >> last != 0)) {
+    return fields.invalid("blocks that the region does not have");
+  }
+  TRY(worker_->restore(fields));
+  TRY(fields.end());
+  Result<void> plugged;
+  loop_.post_and_wait([&] { plugged = restore_blocks(bits); });
+  TRY(std::move(plugged));
+  std::lock_guard lock(mutex_);
+  requested_ = requested;
+  return {};
+}
+
+// Chunk by chunk: all of them or none, since a chunk that the host cannot give is an error.
+Result<void> MemDevice::restore_blocks(std::span<const std::byte> bits) {
+  if (plugged_size() != 0) return fail("virtio-mem: memory is plugged already", EBUSY);
+  uint64_t per_chunk = chunk_size_ / blocks_->block_size();
+  for (uint64_t chunk = 0; chunk < blocks_->blocks() / per_chunk; chunk++) {
+    bool open = false;
+    for (uint64_t i = chunk * per_chunk; i < (chunk + 1) * per_chunk; i++) {
+      if ((bits[i / 8] >> (i % 8) & std::byte{1}) == std::byte{0}) continue;
+      if (!open) {
+        if (auto opened = backend_.open_chunk(chunk * chunk_size_, chunk_size_); !opened) {
+          forget_blocks(chunk);
+          return fail("virtio-mem: " + opened.error().message(), opened.error().code());
+        }
+      }
+      open = true;
+      set_plugged({.first = i, .count = 1}, true);
+    }
+  }
+  return {};
+}
+
+// Undoes a restore() of the chunks below `end`.
+void MemDevice::forget_blocks(uint64_t end) {
+  uint64_t per_chunk = chunk_size_ / blocks_->block_size();
+  for (uint64_t chunk = 0; chunk < end; chunk++) {
+    if (plugged_in_chunk(chunk) == 0) continue;
+    set_plugged({.first = chunk * per_chunk, .count = per_chunk}, false);
+    backend_.close_chunk(chunk * chunk_size_, chunk_size_);
+  }
 }
 
 }  // namespace nacre::virtio

@@ -20,7 +20,7 @@ class ByteRing {
   // The caller bounds what it appends; memory grows in powers of two and goes back when the ring runs empty.
   void append(std::span<const iovec> data);
 
-  // All bytes, oldest first, as up to two pieces; returns how many pieces.
+  // Gives all bytes, oldest first, as up to two pieces. Returns how many pieces.
   size_t peek(std::array<iovec, 2>& pieces) const;
   void consume(size_t count);  // at most size()
   void clear();

@@ -5,14 +5,14 @@
 namespace nacre::virtio::vsock {
 
 Connection Connection::incoming(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc, const Header& request) {
-  Connection connection(guest_cid, ports, buf_alloc, State::kOpen);
+  Connection connection(guest_cid, ports, buf_alloc, State::open);
   connection.response_due_ = true;
   connection.take_credit(request);
   return connection;
 }
 
 Connection Connection::outgoing(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc) {
-  return Connection(guest_cid, ports, buf_alloc, State::kNew);
+  return Connection(guest_cid, ports, buf_alloc, State::fresh);
 }
 
 void Connection::take_credit(const Header& packet) {
@@ -22,33 +22,33 @@ void Connection::take_credit(const Header& packet) {
 }
 
 Connection::Event Connection::receive(const Header& packet) {
-  if (packet.op == Op::kReset) return Event::kReset;
-  if (state_ == State::kNew) return Event::kViolation;  // the guest cannot know of it
-  if (state_ == State::kRequested) {
-    if (packet.op != Op::kResponse) return Event::kViolation;
-    state_ = State::kOpen;
+  if (packet.op == Op::reset) return Event::reset;
+  if (state_ == State::fresh) return Event::violation;  // the guest cannot know of it
+  if (state_ == State::requested) {
+    if (packet.op != Op::response) return Event::violation;
+    state_ = State::open;
     take_credit(packet);
-    return Event::kEstablished;
+    return Event::established;
   }
   take_credit(packet);
   switch (packet.op) {
-    case Op::kData: {
-      if ((guest_shutdown_ & kShutdownSend) != 0) return Event::kViolation;
+    case Op::data: {
+      if ((guest_shutdown_ & kShutdownSend) != 0) return Event::violation;
       uint32_t buffered = received_ - forwarded_;  // at most buf_alloc_
-      if (packet.len > buf_alloc_ - buffered) return Event::kViolation;
+      if (packet.len > buf_alloc_ - buffered) return Event::violation;
       received_ += packet.len;
-      return Event::kData;
+      return Event::data;
     }
-    case Op::kShutdown:
+    case Op::shutdown:
       guest_shutdown_ |= packet.flags & kShutdownBoth;
-      return Event::kShutdown;
-    case Op::kCreditUpdate:
-      return Event::kNone;
-    case Op::kCreditRequest:
+      return Event::shutdown;
+    case Op::credit_update:
+      return Event::none;
+    case Op::credit_request:
       credit_update_due_ = true;
-      return Event::kNone;
+      return Event::none;
     default:  // a second request or response, or no operation that we know
-      return Event::kViolation;
+      return Event::violation;
   }
 }
 
@@ -59,7 +59,7 @@ void Connection::forwarded(uint32_t count) {
 }
 
 uint32_t Connection::send_credit() const {
-  if (state_ != State::kOpen || (guest_shutdown_ & kShutdownReceive) != 0 || (shutdown_ & kShutdownSend) != 0) return 0;
+  if (state_ != State::open || (guest_shutdown_ & kShutdownReceive) != 0 || (shutdown_ & kShutdownSend) != 0) return 0;
   uint32_t in_flight = sent_ - guest_forwarded_;
   // More in flight than the buffer holds: the guest made its buffer smaller, or lies about its counter.
   return in_flight < guest_buf_alloc_ ? guest_buf_alloc_ - in_flight : 0;
@@ -74,30 +74,30 @@ void Connection::shut_down(uint32_t flags) {
 }
 
 bool Connection::has_control() const {
-  if (state_ == State::kNew) return true;
-  if (state_ == State::kRequested) return false;
-  return response_due_ || credit_update_due_ || credit_request_due_ || !shutdown_told();
+  if (state_ == State::fresh) return true;
+  if (state_ == State::requested) return false;
+  return response_due_ || credit_update_due_ || credit_request_due_ || !is_shutdown_told();
 }
 
 std::optional<Header> Connection::next_control() {
-  if (state_ == State::kNew) {
-    state_ = State::kRequested;
-    return header(Op::kRequest);
+  if (state_ == State::fresh) {
+    state_ = State::requested;
+    return header(Op::request);
   }
-  if (state_ == State::kRequested) return std::nullopt;
-  if (std::exchange(response_due_, false)) return header(Op::kResponse);
-  if (!shutdown_told()) {
+  if (state_ == State::requested) return std::nullopt;
+  if (std::exchange(response_due_, false)) return header(Op::response);
+  if (!is_shutdown_told()) {
     shutdown_sent_ = shutdown_;
-    return header(Op::kShutdown, 0, shutdown_);
+    return header(Op::shutdown, 0, shutdown_);
   }
-  if (std::exchange(credit_request_due_, false)) return header(Op::kCreditRequest);
-  if (credit_update_due_) return header(Op::kCreditUpdate);
+  if (std::exchange(credit_request_due_, false)) return header(Op::credit_request);
+  if (credit_update_due_) return header(Op::credit_update);
   return std::nullopt;
 }
 
 Header Connection::data(uint32_t len) {
   sent_ += len;
-  return header(Op::kData, len);
+  return header(Op::data, len);
 }
 
 Header Connection::header(Op op, uint32_t len, uint32_t flags) {
@@ -122,7 +122,7 @@ Header reset_for(const Header& packet) {
                 .dst_port = packet.src_port,
                 .len = 0,
                 .type = packet.type,
-                .op = Op::kReset,
+                .op = Op::reset,
                 .flags = 0,
                 .buf_alloc = 0,
                 .fwd_cnt = 0};
@@ -135,7 +135,7 @@ Header reset_for(uint64_t guest_cid, PortPair ports) {
                 .dst_port = ports.guest,
                 .len = 0,
                 .type = kTypeStream,
-                .op = Op::kReset,
+                .op = Op::reset,
                 .flags = 0,
                 .buf_alloc = 0,
                 .fwd_cnt = 0};

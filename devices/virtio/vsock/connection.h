@@ -1,8 +1,8 @@
 // One vsock connection as the protocol sees it (virtio 1.3, 5.10.6): state, credit in both directions, and what is
-// still to be told to the guest. Pure logic: no descriptors, no queues, no clock.
+// due to the guest. Pure logic: no descriptors, no queues, no clock.
 //
-// What is to be told is kept as flags, not as packets: however long the guest offers no receive buffers, a connection
-// takes the same few bytes.
+// What is due is kept as flags, not as packets: however long the guest offers no receive buffers, a connection takes
+// the same few bytes.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace nacre::virtio::vsock {
 
-// Names a connection. The host side of it is always CID 2.
+// Names a connection. The host's CID is always 2.
 struct PortPair {
   uint32_t guest;
   uint32_t host;
@@ -31,50 +31,51 @@ class Connection {
  public:
   // What a packet from the guest means for the connection's owner.
   enum class Event {
-    kNone,
-    kEstablished,  // the guest accepted our request
-    kData,         // len bytes follow, within the guest's credit
-    kShutdown,     // guest_shutdown() has changed
-    kReset,        // the guest has dropped the connection; no answer is due
-    kViolation,    // the guest broke the rules: reset it
+    none,
+    established,  // the guest accepted our request
+    data,         // len bytes follow, within the guest's credit
+    shutdown,     // guest_shutdown() has changed
+    reset,        // the guest has dropped the connection; no answer is due
+    violation,    // the guest broke the rules: reset it
   };
 
-  // The guest has asked for it: a response is due. / We ask: a request is due.
+  // A connection that the guest asks for (a response is due), and one that we ask for (a request is due).
   static Connection incoming(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc, const Header& request);
   static Connection outgoing(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc);
 
   PortPair ports() const { return ports_; }
-  bool open() const { return state_ == State::kOpen; }
-  // Whether the guest knows of this connection, so that its end must be told.
-  bool known_to_guest() const { return state_ != State::kNew; }
+  bool is_open() const { return state_ == State::open; }
+  // Whether the guest knows of this connection, and so must be told of its end.
+  bool is_known_to_guest() const { return state_ != State::fresh; }
 
-  // A packet with our ports, of type stream, whose payload is as long as it says.
+  // Takes a packet with this connection's ports, of type stream, whose payload is as long as its header says.
   Event receive(const Header& packet);
 
-  // `count` bytes of the guest's have left our buffer: they are credit again.
+  // Gives the guest credit for `count` bytes that have left our buffer.
   void forwarded(uint32_t count);
-  // What the guest has said about itself: kShutdown* bits.
+  // What the guest will do no more: bits kShutdownReceive and kShutdownSend.
   uint32_t guest_shutdown() const { return guest_shutdown_; }
 
-  // How much we may send now: 0 unless open, and after the guest's kShutdownReceive or our kShutdownSend.
+  // Returns how many bytes we may send now: 0 unless the connection is open, and 0 after the guest's kShutdownReceive
+  // or our own kShutdownSend.
   uint32_t send_credit() const;
-  // We have something to send and no credit: ask, once for each time that it runs out.
+  // Makes a credit request due, once for each time that the credit runs out. For data that waits without credit.
   void want_credit();
-  // Adds kShutdown* bits to what we have told the guest, or will.
+  // Makes it due to tell the guest what we will do no more, in addition to what it was told before.
   void shut_down(uint32_t flags);
-  bool shutdown_told() const { return shutdown_ == shutdown_sent_; }
+  bool is_shutdown_told() const { return shutdown_ == shutdown_sent_; }
 
-  // Packets other than data that are due; the header to put on the ring now.
+  // Whether a packet other than data is due, and the next one's header, which is then no longer due.
   bool has_control() const;
   std::optional<Header> next_control();
-  // The header of `len` bytes of data, at most send_credit().
+  // Returns the header of `len` bytes of data, at most send_credit().
   Header data(uint32_t len);
 
  private:
   enum class State {
-    kNew,        // outgoing, request not yet on the ring
-    kRequested,  // outgoing, waiting for the guest's response
-    kOpen,
+    fresh,      // outgoing, request not yet on the ring
+    requested,  // outgoing, waiting for the guest's response
+    open,
   };
 
   Connection(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc, State state)
@@ -104,7 +105,7 @@ class Connection {
   bool credit_requested_ = false;  // since it ran out
 };
 
-// A reset for a packet that belongs to no connection, or no longer. Its type is the packet's, so that the guest's
+// Make a reset; the first one for a packet that belongs to no connection. Its type is the packet's, so that the guest's
 // driver finds the socket (5.10.6.4).
 Header reset_for(const Header& packet);
 Header reset_for(uint64_t guest_cid, PortPair ports);

@@ -27,8 +27,8 @@ Header packet(Op op, uint32_t len = 0, uint32_t flags = 0) {
 }
 
 Connection open_connection() {
-  auto connection = Connection::incoming(3, kPorts, kWindow, packet(Op::kRequest));
-  BOOST_TEST((connection.next_control()->op == Op::kResponse));
+  auto connection = Connection::incoming(3, kPorts, kWindow, packet(Op::request));
+  BOOST_TEST((connection.next_control()->op == Op::response));
   return connection;
 }
 
@@ -50,10 +50,10 @@ BOOST_AUTO_TEST_SUITE(connection)
 
 BOOST_AUTO_TEST_CASE(outgoing_handshake) {
   auto connection = Connection::outgoing(3, kPorts, kWindow);
-  BOOST_TEST(!connection.known_to_guest());
+  BOOST_TEST(!connection.is_known_to_guest());
   auto request = connection.next_control();
   BOOST_REQUIRE(request);
-  BOOST_TEST((request->op == Op::kRequest));
+  BOOST_TEST((request->op == Op::request));
   BOOST_TEST(uint64_t{request->src_cid} == kHostCid);
   BOOST_TEST(uint64_t{request->dst_cid} == 3u);
   BOOST_TEST(uint32_t{request->src_port} == kPorts.host);
@@ -61,37 +61,37 @@ BOOST_AUTO_TEST_CASE(outgoing_handshake) {
   BOOST_TEST(uint32_t{request->buf_alloc} == kWindow);
   BOOST_TEST(!connection.has_control());
   BOOST_TEST(connection.send_credit() == 0u);
-  BOOST_TEST((connection.receive(packet(Op::kResponse)) == Verdict::kEstablished));
+  BOOST_TEST((connection.receive(packet(Op::response)) == Verdict::established));
   BOOST_TEST(connection.send_credit() == 500u);
-  BOOST_TEST((connection.receive(packet(Op::kResponse)) == Verdict::kViolation));
+  BOOST_TEST((connection.receive(packet(Op::response)) == Verdict::violation));
 }
 
 BOOST_AUTO_TEST_CASE(nothing_but_an_answer_before_open) {
-  for (Op op : {Op::kData, Op::kRequest, Op::kShutdown, Op::kCreditUpdate, Op{99}}) {
+  for (Op op : {Op::data, Op::request, Op::shutdown, Op::credit_update, Op{99}}) {
     auto connection = Connection::outgoing(3, kPorts, kWindow);
     connection.next_control();
-    BOOST_TEST((connection.receive(packet(op)) == Verdict::kViolation));
+    BOOST_TEST((connection.receive(packet(op)) == Verdict::violation));
   }
   auto unasked = Connection::outgoing(3, kPorts, kWindow);
-  BOOST_TEST((unasked.receive(packet(Op::kResponse)) == Verdict::kViolation));
+  BOOST_TEST((unasked.receive(packet(Op::response)) == Verdict::violation));
 }
 
 BOOST_AUTO_TEST_CASE(guest_credit_is_enforced) {
   auto connection = open_connection();
-  BOOST_TEST((connection.receive(packet(Op::kData, 600)) == Verdict::kData));
-  BOOST_TEST((connection.receive(packet(Op::kData, 400)) == Verdict::kData));
+  BOOST_TEST((connection.receive(packet(Op::data, 600)) == Verdict::data));
+  BOOST_TEST((connection.receive(packet(Op::data, 400)) == Verdict::data));
   auto copy = connection;
-  BOOST_TEST((copy.receive(packet(Op::kData, 1)) == Verdict::kViolation));
-  BOOST_TEST((copy.receive(packet(Op::kData, UINT32_MAX)) == Verdict::kViolation));
+  BOOST_TEST((copy.receive(packet(Op::data, 1)) == Verdict::violation));
+  BOOST_TEST((copy.receive(packet(Op::data, UINT32_MAX)) == Verdict::violation));
   connection.forwarded(499);
   BOOST_TEST(!connection.has_control());
   connection.forwarded(1);  // half of the window is free again: worth a packet
   auto update = connection.next_control();
   BOOST_REQUIRE(update);
-  BOOST_TEST((update->op == Op::kCreditUpdate));
+  BOOST_TEST((update->op == Op::credit_update));
   BOOST_TEST(uint32_t{update->fwd_cnt} == 500u);
   BOOST_TEST(!connection.has_control());
-  BOOST_TEST((connection.receive(packet(Op::kData, 500)) == Verdict::kData));
+  BOOST_TEST((connection.receive(packet(Op::data, 500)) == Verdict::data));
 }
 
 BOOST_AUTO_TEST_CASE(our_credit) {
@@ -100,10 +100,10 @@ BOOST_AUTO_TEST_CASE(our_credit) {
   BOOST_TEST(connection.send_credit() == 0u);
   connection.want_credit();
   connection.want_credit();
-  BOOST_TEST((connection.next_control()->op == Op::kCreditRequest));
+  BOOST_TEST((connection.next_control()->op == Op::credit_request));
   connection.want_credit();
   BOOST_TEST(!connection.has_control());
-  auto update = packet(Op::kCreditUpdate);
+  auto update = packet(Op::credit_update);
   update.fwd_cnt = 200;
   connection.receive(update);
   BOOST_TEST(connection.send_credit() == 200u);
@@ -117,27 +117,27 @@ BOOST_AUTO_TEST_CASE(our_credit) {
 }
 
 BOOST_AUTO_TEST_CASE(counters_wrap) {
-  auto connection = Connection::incoming(3, kPorts, 1u << 30, packet(Op::kRequest));
+  auto connection = Connection::incoming(3, kPorts, 1u << 30, packet(Op::request));
   for (int i = 0; i < 10; i++) {
-    BOOST_TEST((connection.receive(packet(Op::kData, 1u << 30)) == Verdict::kData));
+    BOOST_TEST((connection.receive(packet(Op::data, 1u << 30)) == Verdict::data));
     connection.forwarded(1u << 30);
   }
-  BOOST_TEST((connection.receive(packet(Op::kData, (1u << 30) + 1)) == Verdict::kViolation));
+  BOOST_TEST((connection.receive(packet(Op::data, (1u << 30) + 1)) == Verdict::violation));
 }
 
 BOOST_AUTO_TEST_CASE(shutdown) {
   auto connection = open_connection();
   connection.shut_down(kShutdownSend);
   BOOST_TEST(connection.send_credit() == 0u);
-  BOOST_TEST(!connection.shutdown_told());
+  BOOST_TEST(!connection.is_shutdown_told());
   auto told = connection.next_control();
-  BOOST_TEST((told->op == Op::kShutdown));
+  BOOST_TEST((told->op == Op::shutdown));
   BOOST_TEST(uint32_t{told->flags} == kShutdownSend);
   connection.shut_down(kShutdownReceive);
   BOOST_TEST(uint32_t{connection.next_control()->flags} == kShutdownBoth);
-  BOOST_TEST((connection.receive(packet(Op::kShutdown, 0, kShutdownSend | 0xf0)) == Verdict::kShutdown));
+  BOOST_TEST((connection.receive(packet(Op::shutdown, 0, kShutdownSend | 0xf0)) == Verdict::shutdown));
   BOOST_TEST(connection.guest_shutdown() == kShutdownSend);
-  BOOST_TEST((connection.receive(packet(Op::kData, 1)) == Verdict::kViolation));
+  BOOST_TEST((connection.receive(packet(Op::data, 1)) == Verdict::violation));
 }
 
 BOOST_AUTO_TEST_CASE(byte_ring) {
@@ -167,9 +167,9 @@ BOOST_AUTO_TEST_CASE(connect_lines) {
   BOOST_REQUIRE(line);
   BOOST_TEST(line->port == 1024u);
   BOOST_TEST(!line->direction);
-  BOOST_TEST((*parse_connect_line("CONNECT 1 r")->direction == HostEnd::Direction::kRead));
-  BOOST_TEST((*parse_connect_line("CONNECT 1 w")->direction == HostEnd::Direction::kWrite));
-  BOOST_TEST((*parse_connect_line("CONNECT 1 rw")->direction == HostEnd::Direction::kBoth));
+  BOOST_TEST((*parse_connect_line("CONNECT 1 r")->direction == HostEnd::Direction::read));
+  BOOST_TEST((*parse_connect_line("CONNECT 1 w")->direction == HostEnd::Direction::write));
+  BOOST_TEST((*parse_connect_line("CONNECT 1 rw")->direction == HostEnd::Direction::both));
   BOOST_TEST(parse_connect_line("CONNECT 4294967295")->port == UINT32_MAX);
   for (const char* bad : {"", "CONNECT", "CONNECT ", "CONNECT x", "CONNECT -1", "CONNECT 4294967296", "CONNECT 1x",
                           "connect 1", "CONNECT 1 ", "CONNECT 1 q", "CONNECT 1 rw ", "CONNECT  1", " CONNECT 1"}) {

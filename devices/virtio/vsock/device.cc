@@ -17,6 +17,8 @@ constexpr std::array<uint16_t, kQueueCount> kQueueSizes{256, 256, 16};
 constexpr int kTransmitBudget = 64;
 constexpr int kReceiveBudget = 128;
 
+constexpr uint16_t kStateVersion = 1;
+
 void ignore_sigpipe() {
   struct sigaction action;
   if (::sigaction(SIGPIPE, nullptr, &action) < 0 || action.sa_handler != SIG_DFL) return;
@@ -26,42 +28,15 @@ void ignore_sigpipe() {
 
 }  // namespace
 
-struct VsockDevice::Active {
-  explicit Active(Activation activation)
-      : rx(std::move(activation.queues[kRx].ring)),
-        tx(std::move(activation.queues[kTx].ring)),
-        event(std::move(activation.queues[kEvent].ring)),
-        interrupt(std::move(activation.interrupt)) {}
-
-  vsock::RxRing rx;
-  Queue tx;
-  Queue event;
-  std::vector<int> kicks;  // that the loop watches
-  std::shared_ptr<Interrupt> interrupt;
-  bool tx_notifications = true;  // asked for, as they are from the start
-  bool broken = false;
-  bool event_due = false;  // a transport reset is to be told
-};
-
-VsockDevice::VsockDevice(EventLoop& loop, uint64_t guest_cid) : loop_(loop), guest_cid_(guest_cid) {}
-
 Result<std::unique_ptr<VsockDevice>> VsockDevice::create(EventLoop& loop, VsockOptions options) {
   // 0 to 2 and all ones in the low half are reserved, the high half is zero (5.10.4).
   if (options.guest_cid < 3 || options.guest_cid >= UINT32_MAX) return fail("vsock: not a guest's CID");
   ignore_sigpipe();
-  std::unique_ptr<VsockDevice> device(new VsockDevice(loop, options.guest_cid));
-  device->again_ = TRY(make_eventfd());
-  TRY(loop.add(device->again_.get(), EPOLLIN, [device = device.get()](uint32_t) {
-    drain_eventfd(device->again_.get());
-    device->turn();
-  }));
-  device->muxer_ = TRY(vsock::Muxer::create(loop, std::move(options), [device = device.get()] { device->wake(); }));
+  std::unique_ptr<VsockDevice> device(new VsockDevice(options.guest_cid));
+  device->worker_ = TRY(DeviceWorker::create(loop, "vsock", *device));
+  auto wake = [device = device.get()] { device->worker_->wake(); };
+  device->muxer_ = TRY(vsock::Muxer::create(loop, std::move(options), wake));
   return device;
-}
-
-VsockDevice::~VsockDevice() {
-  stop();
-  if (again_) loop_.remove(again_.get());
 }
 
 std::span<const uint16_t> VsockDevice::queue_max_sizes() const {
@@ -73,121 +48,112 @@ void VsockDevice::read_config(uint64_t offset, std::span<std::byte> data) {
 }
 
 Result<void> VsockDevice::activate(Activation activation) {
-  Result<void> result;
-  loop_.post_and_wait([&] { result = start(std::move(activation)); });
-  return result;
+  if (activation.queues.size() != kQueueCount) return fail("vsock: bad activation");
+  return worker_->activate(std::move(activation));
 }
 
 void VsockDevice::reset() {
-  loop_.post_and_wait([this] { stop(); });
+  worker_->reset();
+  saved_.reset();
 }
 
-Result<void> VsockDevice::start(Activation activation) {
-  if (active_ || activation.queues.size() != kQueueCount) return fail("vsock: bad activation");
-  std::array<int, kQueueCount> kicks;
-  for (size_t i = 0; i < kQueueCount; i++) kicks[i] = activation.queues[i].kick;
-  active_ = std::make_unique<Active>(std::move(activation));
-  for (int kick : kicks) {
-    if (auto watched = watch(kick); !watched) {
-      stop();
-      return watched;
-    }
+void VsockDevice::resume() {
+  worker_->resume();
+  saved_.reset();
+}
+
+Result<void> VsockDevice::started() {
+  rx_.emplace(worker_->queue(kRx));
+  tx_notifications_ = true;
+  event_due_ = false;
+  if (!saved_) return {};
+  Saved saved = *std::exchange(saved_, std::nullopt);
+  if (worker_->is_broken()) return {};
+  event_due_ = true;
+  if (worker_->queue(kTx).in_flight() != 0 || worker_->queue(kEvent).in_flight() != 0) {
+    return fail("vsock: buffers in flight that the device does not keep", EBADMSG);
   }
-  turn();  // what the driver made available before, and clients that wait
-  return {};
+  return rx_->hold_again(saved.held);
 }
 
-Result<void> VsockDevice::watch(int kick) {
-  TRY(loop_.add(kick, EPOLLIN, [this, kick](uint32_t) {
-    drain_eventfd(kick);
-    turn();
-  }));
-  active_->kicks.push_back(kick);
-  return {};
-}
-
-void VsockDevice::stop() {
-  if (!active_) return;
-  for (int kick : active_->kicks) loop_.remove(kick);
-  active_.reset();
+void VsockDevice::stopped() {
+  rx_.reset();
   muxer_->reset();
 }
 
-void VsockDevice::wake() {
-  if (!in_turn_) turn();
+void VsockDevice::broken() {
+  muxer_->reset();
 }
 
-// One round: what the guest sent, what it is to be sent.
-void VsockDevice::turn() {
-  if (!active_ || active_->broken) return;
-  in_turn_ = true;
-  bool more = muxer_->transmit(active_->rx, kTransmitBudget);
-  more |= receive(kReceiveBudget);
-  more |= muxer_->transmit(active_->rx, kTransmitBudget);
-  if (active_->event_due) send_event();
-  if (active_->rx.needs_interrupt()) active_->interrupt->queue_used(kRx);
-  in_turn_ = false;
-  if (active_->broken || active_->rx.broken()) return fail_queues();
-  if (more) signal_eventfd(again_.get());
+// What the guest sent, what it is to be sent.
+Result<bool> VsockDevice::turn() {
+  bool more = muxer_->transmit(*rx_, kTransmitBudget);
+  more |= TRY(receive(kReceiveBudget));
+  more |= muxer_->transmit(*rx_, kTransmitBudget);
+  if (event_due_) TRY(send_event());
+  if (rx_->failure()) return std::unexpected(*rx_->failure());
+  if (rx_->needs_interrupt()) worker_->interrupt().queue_used(kRx);
+  return more;
 }
 
-// Takes packets from the guest; whether there may be more.
-bool VsockDevice::receive(int budget) {
-  Queue& tx = active_->tx;
-  bool pushed = false;
+// Takes packets from the guest. Returns whether there may be more.
+Result<bool> VsockDevice::receive(int budget) {
+  Queue& tx = worker_->queue(kTx);
   // While too many resets wait for receive buffers, the next round begins with a notification of these.
-  for (; budget > 0 && !muxer_->congested(); budget--) {
-    auto chain = tx.pop();
+  for (; budget > 0 && !muxer_->is_congested(); budget--) {
+    auto chain = TRY(tx.pop());
     if (!chain) {
-      active_->broken = true;
-      return false;
-    }
-    if (!*chain) {
-      if (active_->tx_notifications) break;
+      if (tx_notifications_) break;
       tx.enable_notifications();
-      active_->tx_notifications = true;
+      tx_notifications_ = true;
       continue;  // one may have come in between
     }
-    if (active_->tx_notifications) tx.disable_notifications();
-    active_->tx_notifications = false;
-    Reader& reader = (*chain)->reader;
+    if (tx_notifications_) tx.disable_notifications();
+    tx_notifications_ = false;
+    Reader& reader = chain->reader;
     if (auto header = reader.read_object<vsock::Header>()) muxer_->receive(*header, reader);
-    if (!tx.push(**chain, 0)) active_->broken = true;
-    pushed = true;
+    worker_->complete(kTx, *chain, 0);
   }
-  if (pushed && tx.needs_interrupt()) active_->interrupt->queue_used(kTx);
+  worker_->signal(kTx);
   return budget == 0;
 }
 
 void VsockDevice::transport_reset() {
   muxer_->reset();
-  if (!active_) return;
-  active_->event_due = true;
-  turn();
+  if (!worker_->is_active()) return;
+  event_due_ = true;
+  worker_->wake();
 }
 
-void VsockDevice::send_event() {
-  auto chain = active_->event.pop();
-  if (chain && !*chain) {
-    active_->event.enable_notifications();  // which come back here
-    chain = active_->event.pop();
-  }
-  if (!chain) active_->broken = true;
-  if (!chain || !*chain) return;
-  active_->event_due = false;
-  uint32_t written = 0;
-  if ((*chain)->writer.write_object(vsock::Event{vsock::kEventTransportReset})) written = sizeof(vsock::Event);
-  if (!active_->event.push(**chain, written)) active_->broken = true;
-  if (active_->event.needs_interrupt()) active_->interrupt->queue_used(kEvent);
+Result<void> VsockDevice::send_event() {
+  size_t sent = TRY(worker_->serve(kEvent, 1, [this](Chain chain) {
+    event_due_ = false;
+    bool fits = chain.writer.write_object(vsock::Event{vsock::kEventTransportReset}).has_value();
+    worker_->complete(kEvent, chain, fits ? sizeof(vsock::Event) : 0);
+  }));
+  if (sent > 0) worker_->signal(kEvent);
+  return {};
 }
 
-// The driver broke the rules of a queue: nothing more is done with any of them until it resets the device.
-void VsockDevice::fail_queues() {
-  active_->broken = true;
-  for (int kick : active_->kicks) loop_.remove(kick);
-  active_->kicks.clear();
-  active_->interrupt->device_broken();
-  muxer_->reset();
+Result<void> VsockDevice::save(StateWriter& state) {
+  return state.section("virtio-vsock", kStateVersion, [&]() -> Result<void> {
+    auto held = rx_ && !worker_->is_broken() ? rx_->held() : std::vector<uint16_t>{};
+    state.count(held.size());
+    for (uint16_t head : held) state.u16(head);
+    worker_->save(state);
+    return {};
+  });
+}
+
+Result<void> VsockDevice::restore(StateReader& state) {
+  StateReader fields = TRY(state.section("virtio-vsock", kStateVersion));
+  Saved saved;
+  uint32_t held = TRY(fields.count(kQueueSizes[kRx], sizeof(uint16_t)));
+  for (uint32_t i = 0; i < held; i++) saved.held.push_back(TRY(fields.u16()));
+  TRY(worker_->restore(fields));
+  TRY(fields.end());
+  saved_ = std::move(saved);
+  return {};
 }
 
 }  // namespace nacre::virtio

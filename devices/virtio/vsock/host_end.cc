@@ -33,11 +33,11 @@ Result<HostEnd::Direction> HostEnd::direction_of(int fd) {
   if (flags < 0) return fail_errno("F_GETFL");
   switch (flags & O_ACCMODE) {
     case O_RDONLY:
-      return Direction::kRead;
+      return Direction::read;
     case O_WRONLY:
-      return Direction::kWrite;
+      return Direction::write;
     default:
-      return Direction::kBoth;
+      return Direction::both;
   }
 }
 
@@ -45,18 +45,18 @@ Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
   struct stat status;
   if (::fstat(fd.get(), &status) < 0) return fail_errno("fstat");
   HostEnd end;
-  end.source_ = direction != Direction::kWrite;
-  end.sink_ = direction != Direction::kRead;
+  end.source_ = direction != Direction::write;
+  end.sink_ = direction != Direction::read;
   if (S_ISSOCK(status.st_mode)) {
-    end.kind_ = Kind::kSocket;
+    end.kind_ = Kind::socket;
   } else if (S_ISFIFO(status.st_mode)) {
-    end.kind_ = Kind::kPipe;
+    end.kind_ = Kind::pipe;
   } else if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
-    end.kind_ = Kind::kFile;
+    end.kind_ = Kind::file;
   } else {
-    end.kind_ = Kind::kOther;
+    end.kind_ = Kind::other;
     end.nonblocking_ = (::fcntl(fd.get(), F_GETFL) & O_NONBLOCK) != 0;
-    int access = direction == Direction::kRead ? O_RDONLY : direction == Direction::kWrite ? O_WRONLY : O_RDWR;
+    int access = direction == Direction::read ? O_RDONLY : direction == Direction::write ? O_WRONLY : O_RDWR;
     if (Fd own = reopen_terminal(fd.get(), access)) {
       fd = std::move(own);
       end.nonblocking_ = true;
@@ -67,13 +67,13 @@ Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
 }
 
 Result<void> HostEnd::attach(EventLoop& loop, EventLoop::Handler handler) {
-  if (!fd_ || kind_ == Kind::kFile) return {};
+  if (!fd_ || kind_ == Kind::file) return {};
   uint32_t events = EPOLLET | EPOLLRDHUP | (source_ ? EPOLLIN : 0u) | (sink_ ? EPOLLOUT : 0u);
   auto added = loop.add(fd_.get(), events, std::move(handler));
   if (added) {
     loop_ = &loop;
   } else if (added.error().code() == EPERM) {
-    kind_ = Kind::kFile;  // no poll operation, as /dev/null and /dev/zero: its calls do not block
+    kind_ = Kind::file;  // no poll operation, as /dev/null and /dev/zero: its calls do not block
   } else {
     return std::unexpected(added.error());
   }
@@ -91,7 +91,7 @@ void HostEnd::on_events(uint32_t events) {
   // A pipe without readers, or a socket whose peer is gone for both directions: nobody will see what the guest sends,
   // so tell it now rather than at its next write. What the source still holds is read to its end.
   bool no_reader =
-      (kind_ == Kind::kPipe && (events & EPOLLERR) != 0) || (kind_ == Kind::kSocket && (events & EPOLLHUP) != 0);
+      (kind_ == Kind::pipe && (events & EPOLLERR) != 0) || (kind_ == Kind::socket && (events & EPOLLHUP) != 0);
   if (no_reader) close_sink();
 }
 
@@ -125,9 +125,9 @@ ssize_t HostEnd::read_once(std::span<const iovec> into) {
   message.msg_iovlen = static_cast<size_t>(count);
   for (;;) {
     ssize_t n;
-    if (kind_ == Kind::kSocket) {
+    if (kind_ == Kind::socket) {
       n = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } else if (kind_ == Kind::kFile || nonblocking_) {
+    } else if (kind_ == Kind::file || nonblocking_) {
       n = ::readv(fd_.get(), into.data(), count);
     } else if (!nowait_refused_) {
       n = ::preadv2(fd_.get(), into.data(), count, -1, RWF_NOWAIT);
@@ -153,9 +153,9 @@ ssize_t HostEnd::write_once(std::span<const iovec> from) {
   message.msg_iovlen = static_cast<size_t>(count);
   for (;;) {
     ssize_t n;
-    if (kind_ == Kind::kSocket) {
+    if (kind_ == Kind::socket) {
       n = ::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } else if (kind_ == Kind::kFile || nonblocking_) {
+    } else if (kind_ == Kind::file || nonblocking_) {
       n = ::writev(fd_.get(), from.data(), count);
     } else if (!nowait_refused_) {
       n = ::pwritev2(fd_.get(), from.data(), count, -1, RWF_NOWAIT);
@@ -165,7 +165,7 @@ ssize_t HostEnd::write_once(std::span<const iovec> from) {
       }
     } else if (ready(POLLOUT)) {
       // A pipe that polls writable takes PIPE_BUF bytes without blocking.
-      size_t limit = kind_ == Kind::kPipe ? PIPE_BUF : kBlindWrite;
+      size_t limit = kind_ == Kind::pipe ? PIPE_BUF : kBlindWrite;
       n = ::write(fd_.get(), from[0].iov_base, std::min(from[0].iov_len, limit));
     } else {
       errno = EAGAIN;
@@ -187,7 +187,7 @@ void HostEnd::close_source() {
 
 void HostEnd::close_sink() {
   // Only where we also read: a socket that was passed to be written is just let go, as its sharers may write on.
-  if (sink_ && source_ && kind_ == Kind::kSocket) ::shutdown(fd_.get(), SHUT_WR);
+  if (sink_ && source_ && kind_ == Kind::socket) ::shutdown(fd_.get(), SHUT_WR);
   sink_ = false;
   close_if_unused();
 }

@@ -3,7 +3,7 @@
 // Descriptors that clients pass in are the standard input and output of strangers, who share the open file description
 // with us. So nothing here sets O_NONBLOCK, and yet no call may block: sockets are used with MSG_DONTWAIT, pipes with
 // RWF_NOWAIT, terminals through a description of our own, and what can do none of that only after poll(2) said so.
-// Regular files, block devices and /dev/null cannot be polled and are always ready.
+// Regular files, block devices and /dev/null cannot be polled and count as always ready.
 //
 // Writing to a pipe without a reader must not kill the process: SIGPIPE is ignored (VsockDevice::create sees to it).
 //
@@ -25,7 +25,8 @@ namespace nacre::virtio::vsock {
 
 class HostEnd {
  public:
-  enum class Direction { kRead, kWrite, kBoth };  // kRead: we read it, and send to the guest
+  // What we do with the descriptor: what is read goes to the guest.
+  enum class Direction { read, write, both };
 
   struct Transfer {
     size_t bytes = 0;
@@ -33,9 +34,9 @@ class HostEnd {
   };
 
   HostEnd() = default;
-  // Looks at what kind of file it is. For a terminal, tries to open a description of its own.
+  // Finds out what kind of file it is. Tries to open a terminal once more, to have a description of our own.
   static Result<HostEnd> create(Fd fd, Direction direction);
-  // By the descriptor's access mode.
+  // Returns what the descriptor's access mode allows.
   static Result<Direction> direction_of(int fd);
 
   HostEnd(HostEnd&&) = default;
@@ -47,26 +48,26 @@ class HostEnd {
   bool can_read() const { return source_ && readable_; }
   bool can_write() const { return sink_ && writable_; }
 
-  // Edge-triggered events go to `handler`, which calls on_events(). The loop must outlive this object or be detached.
+  // Sends edge-triggered events to `handler`, which calls on_events(). The loop must be there until detach().
   Result<void> attach(EventLoop& loop, EventLoop::Handler handler);
   void detach();
   void on_events(uint32_t events);
 
-  // Read into or write from iovecs, not all empty, without blocking. 0 bytes and not ended: not ready.
+  // Read into, and write from, iovecs that are not all empty, without blocking. 0 bytes and not ended: not ready.
   Transfer read(std::span<const iovec> into);
   Transfer write(std::span<const iovec> from);
 
-  // Nothing will be read any more. / Nothing will be written: a socket that is used both ways tells its peer (shutdown
-  // of the write side). When both are closed the descriptor is closed.
+  // End reading, and writing. A socket that is used both ways tells its peer when writing ends (shutdown(2)). When both
+  // have ended the descriptor is closed.
   void close_source();
   void close_sink();
 
  private:
   enum class Kind {
-    kSocket,
-    kPipe,
-    kFile,   // always ready
-    kOther,  // terminals and other character devices, eventfd and the like
+    socket,
+    pipe,
+    file,   // always ready
+    other,  // terminals and other character devices, eventfd and the like
   };
 
   void close_if_unused();
@@ -76,7 +77,7 @@ class HostEnd {
 
   Fd fd_;
   EventLoop* loop_ = nullptr;  // while attached
-  Kind kind_ = Kind::kFile;
+  Kind kind_ = Kind::file;
   bool source_ = false;
   bool sink_ = false;
   bool readable_ = true;

@@ -26,11 +26,11 @@ std::optional<ConnectLine> parse_connect_line(std::string_view line) {
   std::string_view word(end, static_cast<size_t>(line.data() + line.size() - end));
   if (word.empty()) return result;
   if (word == " r") {
-    result.direction = HostEnd::Direction::kRead;
+    result.direction = HostEnd::Direction::read;
   } else if (word == " w") {
-    result.direction = HostEnd::Direction::kWrite;
+    result.direction = HostEnd::Direction::write;
   } else if (word == " rw") {
-    result.direction = HostEnd::Direction::kBoth;
+    result.direction = HostEnd::Direction::both;
   } else {
     return std::nullopt;
   }

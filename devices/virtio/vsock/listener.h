@@ -1,15 +1,15 @@
 // Where clients on the host ask for streams to the guest, by Firecracker's protocol: connect to a unix socket, send
 //   CONNECT <port>\n
 // and get "OK <host port>\n" once the guest has accepted; from then on the socket carries the stream. The socket is
-// closed where the guest refuses or the line makes no sense.
+// closed if the guest refuses or the line makes no sense.
 //
-// Nacre's own: a client may attach one descriptor (SCM_RIGHTS) to the line. The stream is then joined to that
-// descriptor, and the socket stays as its status channel (status_channel.h). The line may say for what the descriptor
-// is used:
+// Nacre adds to that protocol: a client may attach one descriptor (SCM_RIGHTS) to the line. The stream is then joined
+// to that descriptor, and the socket stays as its status channel (status_channel.h). The line may say what the
+// descriptor is used for:
 //   CONNECT <port> r\n    the device reads it and sends to the guest
 //   CONNECT <port> w\n    what the guest sends is written to it
 //   CONNECT <port> rw\n   both
-// and without a word its access mode says.
+// and without such a word the descriptor's access mode decides.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,7 @@
 
 namespace nacre::virtio::vsock {
 
-// "CONNECT <port>[ r|w|rw]" without its newline; nothing where it is anything else.
+// Reads "CONNECT <port>[ r|w|rw]", without its newline. Anything else gives nothing.
 struct ConnectLine {
   uint32_t port;
   std::optional<HostEnd::Direction> direction;
@@ -38,12 +38,12 @@ class Listener {
  public:
   using Connect = std::function<void(ClientRequest)>;
 
-  // How long a client may take for its line.
+  // How long a client may take to send its line.
   static constexpr std::chrono::seconds kLineTimeout{5};
-  // Clients without a line yet; more are closed at once.
+  // How many clients may have sent no line yet; any more are closed at once.
   static constexpr size_t kMaxWaiting = 256;
 
-  // `socket` is bound and listening, and made non-blocking here.
+  // `socket` is bound and listening. create() makes it non-blocking.
   static Result<std::unique_ptr<Listener>> create(EventLoop& loop, Fd socket, Connect connect);
   ~Listener();
 
@@ -68,7 +68,7 @@ class Listener {
   Connect connect_;
   std::unique_ptr<Timer> timer_;
   std::unordered_map<int, Client> clients_;  // by descriptor
-  bool paused_ = false;                      // no descriptors left; tries again later
+  bool paused_ = false;                      // no descriptors were left: accepts again later
   LogLimiter log_;
 };
 

@@ -83,11 +83,11 @@ Result<HostEnd> Muxer::host_end_for(uint32_t port) {
   for (InheritedStream& inherited : options_.streams) {
     if (inherited.port != port) continue;
     if (!inherited.fd) return fail("already connected");
-    return HostEnd::create(std::move(inherited.fd), HostEnd::Direction::kBoth);
+    return HostEnd::create(std::move(inherited.fd), HostEnd::Direction::both);
   }
   if (options_.uds_path.empty()) return fail("no such port");
   Fd socket = TRY(connect_unix(options_.uds_path + "_" + std::to_string(port)));
-  return HostEnd::create(std::move(socket), HostEnd::Direction::kBoth);
+  return HostEnd::create(std::move(socket), HostEnd::Direction::both);
 }
 
 void Muxer::accept_guest(const Header& request, PortPair ports) {
@@ -114,7 +114,7 @@ void Muxer::receive(const Header& header, const Reader& payload) {
     return;
   }
   if (header.dst_cid != kHostCid || header.type != kTypeStream) {
-    if (header.op != Op::kReset) resets_.push_back(reset_for(header));
+    if (header.op != Op::reset) resets_.push_back(reset_for(header));
     return;
   }
   PortPair ports{.guest = header.src_port, .host = header.dst_port};
@@ -122,35 +122,35 @@ void Muxer::receive(const Header& header, const Reader& payload) {
   if (found != streams_.end()) {
     Stream& stream = *found->second;
     // A guest that begins anew has forgotten a connection that we only waited to see acknowledged.
-    if (header.op != Op::kRequest || !stream.finished()) return dispatch(stream, header, payload);
+    if (header.op != Op::request || !stream.is_finished()) return dispatch(stream, header, payload);
     retire(stream, false);
   }
-  if (header.op == Op::kRequest) {
+  if (header.op == Op::request) {
     accept_guest(header, ports);
-  } else if (header.op != Op::kReset) {
+  } else if (header.op != Op::reset) {
     resets_.push_back(reset_for(header));
   }
 }
 
 void Muxer::dispatch(Stream& stream, const Header& header, const Reader& payload) {
-  if (header.op == Op::kData && header.len > payload.remaining()) {
+  if (header.op == Op::data && header.len > payload.remaining()) {
     log_.warn("vsock: packet shorter than it says");
     return retire(stream, true);
   }
   switch (stream.connection.receive(header)) {
-    case Connection::Event::kNone:
-    case Connection::Event::kShutdown:
+    case Connection::Event::none:
+    case Connection::Event::shutdown:
       break;
-    case Connection::Event::kEstablished:
+    case Connection::Event::established:
       stream.deadline.reset();
       if (!stream.accept_client()) return retire(stream, true);
       break;
-    case Connection::Event::kData:
+    case Connection::Event::data:
       stream.deliver(payload.peek(header.len));
       break;
-    case Connection::Event::kReset:
+    case Connection::Event::reset:
       return retire(stream, false);
-    case Connection::Event::kViolation:
+    case Connection::Event::violation:
       log_.warn("vsock: the guest broke the protocol on a connection, which is reset");
       return retire(stream, true);
   }
@@ -169,15 +169,15 @@ void Muxer::on_changed(Stream& stream) {
 void Muxer::settle(Stream& stream) {
   stream.settle();
   if (stream.is_cut_off()) {
-    if (stream.drained()) draining_.erase(&stream);
+    if (stream.is_drained()) draining_.erase(&stream);
     return;
   }
   uint32_t guest_shutdown = stream.connection.guest_shutdown();
   // The guest is through with it (5.10.6.5: the answer is a reset). What it has sent is still written.
   if (guest_shutdown == kShutdownBoth) return retire(stream, true);
-  if (stream.finished()) {
+  if (stream.is_finished()) {
     if ((guest_shutdown & kShutdownSend) != 0) {
-      if (stream.connection.shutdown_told()) return retire(stream, true);
+      if (stream.connection.is_shutdown_told()) return retire(stream, true);
     } else if (!stream.deadline) {
       stream.connection.shut_down(kShutdownBoth);
       set_deadline(stream, options_.linger_timeout);
@@ -188,12 +188,12 @@ void Muxer::settle(Stream& stream) {
 
 void Muxer::retire(Stream& stream, bool tell_guest) {
   PortPair ports = stream.connection.ports();
-  if (tell_guest && stream.connection.known_to_guest()) resets_.push_back(reset_for(options_.guest_cid, ports));
+  if (tell_guest && stream.connection.is_known_to_guest()) resets_.push_back(reset_for(options_.guest_cid, ports));
   dequeue(stream);
   stream.deadline.reset();
   auto node = streams_.extract(ports);
   stream.cut_off();
-  if (!stream.drained()) draining_[&stream] = std::move(node.mapped());
+  if (!stream.is_drained()) draining_[&stream] = std::move(node.mapped());
 }
 
 void Muxer::reset() {
@@ -254,7 +254,7 @@ bool Muxer::transmit(RxRing& ring, int budget) {
 void Muxer::serve(Stream& stream, RxRing& ring) {
   if (auto header = stream.connection.next_control()) {
     ring.send(*header);
-    if (header->op == Op::kRequest) set_deadline(stream, options_.connect_timeout);
+    if (header->op == Op::request) set_deadline(stream, options_.connect_timeout);
   } else if (uint32_t credit = stream.connection.send_credit(); credit > 0) {
     size_t bytes = stream.read(ring.room(credit));
     ring.send_data(bytes, [&stream](uint32_t len) { return stream.connection.data(len); });

@@ -1,9 +1,9 @@
 // All connections of one guest: which packet belongs to which stream, who may connect to what, and whose turn it is
-// to send to the guest. Knows no queues but the guest's receive buffers; runs on the loop's thread only.
+// to send to the guest. Knows no queues but the guest's receive buffers. Runs on the loop's thread only.
 //
-// Bounds: at most kMaxStreams streams, those that only finish writing what a gone guest has sent included; each holds
-// at most the credit that it gave; resets owed to the guest are counted, and past kMaxResets congested() asks the
-// device to take no more packets from the guest until some are sent (virtio 1.3, 5.10.6.1, allows that).
+// Bounds: there are at most kMaxStreams streams, with those that only finish writing. Each holds at most the credit
+// that it gave. Resets that are due to the guest are counted: past kMaxResets is_congested() asks the device to take no
+// more packets from the guest until some are sent (virtio 1.3, 5.10.6.1, allows that).
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,7 @@
 
 namespace nacre::virtio::vsock {
 
-// A descriptor, a unix socket, that the first connection of the guest's to a port of the host is joined to.
+// A unix socket that the guest's first connection to a port of the host is joined to.
 struct InheritedStream {
   uint32_t port;
   Fd fd;
@@ -34,34 +34,34 @@ class Muxer {
   struct Options {
     uint64_t guest_cid;
     std::string uds_path;  // guest connections to port P go to "<uds_path>_<P>"; empty: refused
-    Fd listener;           // may be none
+    Fd listener;           // takes the host's clients (listener.h); may be empty
     std::vector<InheritedStream> streams = {};
-    // How long the guest may take to answer a request, counted from when it got it. Firecracker gives it two seconds;
-    // a guest that shares its processors with many others may need more.
+    // How long the guest may take to answer a request, counted from when the guest got it. Firecracker gives two
+    // seconds; a guest that shares its processors with many others may need more.
     std::chrono::milliseconds connect_timeout{10'000};
-    // How long it may take to acknowledge that both directions were shut down, before it is reset.
+    // How long the guest may take to acknowledge that both directions were shut down, before the stream is reset.
     std::chrono::milliseconds linger_timeout{2'000};
   };
 
   static constexpr size_t kMaxStreams = 1024;
   static constexpr size_t kMaxResets = 256;
-  // Receive buffer of a stream. The first ones get the large one, so that a guest that opens all it can and has its
-  // data stall there takes tens of MiB, not hundreds.
+  // Size of a stream's receive buffer. Only the first kLargeBuffers streams get a large one: a guest that opens all
+  // streams and lets its data stall there costs tens of MiB, not hundreds.
   static constexpr uint32_t kBufferLarge = 256 * 1024;
   static constexpr uint32_t kBufferSmall = 32 * 1024;
   static constexpr size_t kLargeBuffers = 64;
 
-  // `wake` is called when there is something for transmit() from elsewhere than receive() or transmit().
+  // Calls `wake` when there is something to transmit(), except from within receive() and transmit().
   static Result<std::unique_ptr<Muxer>> create(EventLoop& loop, Options options, std::function<void()> wake);
 
-  // A packet from the guest, with what follows its header.
+  // Takes a packet from the guest. `payload` is what follows its header.
   void receive(const Header& header, const Reader& payload);
-  bool congested() const { return resets_.size() >= kMaxResets; }
+  bool is_congested() const { return resets_.size() >= kMaxResets; }
 
-  // Puts packets into the guest's buffers, `budget` turns at most; whether more could be put in.
+  // Puts packets into the guest's buffers, in at most `budget` turns of streams. Returns whether more could be put in.
   bool transmit(RxRing& ring, int budget);
 
-  // The guest's driver has let go of the device: no connection is left. What was received from it is still written.
+  // Ends all connections, since the guest's driver has let go of the device. What the guest has sent is still written.
   void reset();
 
   size_t stream_count() const { return streams_.size() + draining_.size(); }
@@ -80,7 +80,7 @@ class Muxer {
   void on_changed(Stream& stream);
   void settle(Stream& stream);
   void serve(Stream& stream, RxRing& ring);
-  // Ends a connection, by a reset where the guest is to be told.
+  // Ends a connection. With `tell_guest` a reset is due to the guest.
   void retire(Stream& stream, bool tell_guest);
   void enqueue(Stream& stream);
   void dequeue(Stream& stream);

@@ -13,7 +13,7 @@ constexpr size_t kMaxBatch = 16;
 
 bool RxRing::available() {
   bool found = !buffers_.empty() || fetch();
-  if (!found && !broken_ && !notifications_) {
+  if (!found && !failure_ && !notifications_) {
     queue_.enable_notifications();
     notifications_ = true;
     found = fetch();  // one may have come in between
@@ -27,30 +27,40 @@ bool RxRing::available() {
 
 // Takes one usable buffer from the queue. Bounded, as a driver could offer useless ones as fast as we drop them.
 bool RxRing::fetch() {
-  for (uint32_t i = 0; i < queue_.size() && !broken_; i++) {
+  for (uint32_t i = 0; i < queue_.size() && !failure_; i++) {
     auto popped = queue_.pop();
     if (!popped) {
-      broken_ = true;
+      failure_ = popped.error();
       break;
     }
     if (!*popped) return false;
-    Buffer buffer{.chain = std::move(**popped), .body = {}, .offered = 0};
-    // A buffer without room for payload would be good for some packets only, and then for none.
-    if (buffer.chain.writer.remaining() > kHeaderSize) {
-      buffer.body = std::move(buffer.chain.writer.split_after(kHeaderSize)).value();
-      buffers_.push_back(std::move(buffer));
-      return true;
-    }
+    uint16_t head = (**popped).head;
+    if (keep(std::move(**popped))) return true;
     log_.warn("vsock: a receive buffer is too small, dropped");
-    broken_ = !queue_.push(buffer.chain, 0);
+    Chain dropped;
+    dropped.head = head;
+    if (auto pushed = queue_.push(dropped, 0); !pushed) failure_ = pushed.error();
     notifications_ = false;  // with event index, they were asked for at a buffer that is now behind us
     pushed_ = true;
   }
   return false;
 }
 
+bool RxRing::keep(Chain chain) {
+  // A buffer without room for payload would be good for some packets only, and then for none.
+  if (chain.writer.remaining() <= kHeaderSize) return false;
+  Buffer buffer{.chain = std::move(chain), .body = {}, .offered = 0};
+  buffer.body = std::move(buffer.chain.writer.split_after(kHeaderSize)).value();
+  buffers_.push_back(std::move(buffer));
+  return true;
+}
+
 void RxRing::push(Buffer& buffer, const Header& header) {
-  if (!buffer.chain.writer.write_object(header) || !queue_.push(buffer.chain, kHeaderSize + header.len)) broken_ = true;
+  auto pushed = [&]() -> Result<void> {
+    TRY(buffer.chain.writer.write_object(header));
+    return queue_.push(buffer.chain, kHeaderSize + header.len);
+  }();
+  if (!pushed) failure_ = pushed.error();
   pushed_ = true;
 }
 
@@ -86,6 +96,20 @@ bool RxRing::needs_interrupt() {
   if (!pushed_) return false;
   pushed_ = false;
   return queue_.needs_interrupt();
+}
+
+std::vector<uint16_t> RxRing::held() const {
+  std::vector<uint16_t> heads;
+  for (const Buffer& buffer : buffers_) heads.push_back(buffer.chain.head);
+  return heads;
+}
+
+Result<void> RxRing::hold_again(std::span<const uint16_t> heads) {
+  if (heads.size() != queue_.in_flight()) return fail("vsock: receive buffers that are not the queue's", EBADMSG);
+  for (uint16_t head : heads) {
+    if (!keep(TRY(queue_.retake(head)))) return fail("vsock: a receive buffer that was too small to keep", EBADMSG);
+  }
+  return {};
 }
 
 }  // namespace nacre::virtio::vsock

@@ -1,10 +1,11 @@
-// The guest's receive buffers (virtio 1.3, 5.10.6): what packets to the guest are put into.
+// The guest's receive buffers (virtio 1.3, 5.10.6), which packets to the guest are put into.
 #pragma once
 
 #include <sys/uio.h>
 
 #include <deque>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,23 +17,29 @@ namespace nacre::virtio::vsock {
 
 class RxRing {
  public:
-  explicit RxRing(Queue queue) : queue_(std::move(queue)) { queue_.disable_notifications(); }
+  // The queue must outlive the ring.
+  explicit RxRing(Queue& queue) : queue_(queue) { queue_.disable_notifications(); }
 
-  // Whether a packet can be put in. Where not, the driver has been asked to notify us of new buffers.
+  // Returns whether a packet can be put in. If not, the driver has been asked to notify us of new buffers.
   bool available();
-  // The driver broke the queue's rules.
-  bool broken() const { return broken_; }
+  // How the driver broke the queue's rules, if it did.
+  const std::optional<Error>& failure() const { return failure_; }
 
-  // A packet without payload. Only when available().
+  // Sends a packet without payload. Only when available().
   void send(const Header& header);
-  // Room for up to `limit` bytes of payload (at least 1), over as many buffers as are at hand, within reason. Only when
-  // available(). Valid until the next call of anything else here.
+  // Returns room for up to `limit` bytes of payload (at least 1), in as many buffers as are at hand and one system call
+  // should fill. Only when available(). Valid until the next call of another function.
   std::span<const iovec> room(size_t limit);
-  // The first `bytes` of that room have been filled; each buffer becomes a packet with the header made for its length.
+  // Sends the first `bytes` of that room. Each buffer becomes a packet, with the header that is made for its length.
   void send_data(size_t bytes, const std::function<Header(uint32_t len)>& make_header);
 
-  // After a batch: whether the driver wants an interrupt for it.
+  // After a batch: returns whether the driver wants an interrupt for it.
   bool needs_interrupt();
+
+  // Returns the buffers that were taken from the queue and not used, by the heads of their chains.
+  std::vector<uint16_t> held() const;
+  // Takes such buffers again. For a ring that has taken none.
+  Result<void> hold_again(std::span<const uint16_t> heads);
 
  private:
   struct Buffer {
@@ -42,13 +49,15 @@ class RxRing {
   };
 
   bool fetch();
+  // Keeps the buffer of a chain, unless that is too small.
+  bool keep(Chain chain);
   void push(Buffer& buffer, const Header& header);
 
-  Queue queue_;
+  Queue& queue_;
   std::deque<Buffer> buffers_;  // taken from the queue and not used yet
   std::vector<iovec> room_;
   bool notifications_ = false;  // asked for
-  bool broken_ = false;
+  std::optional<Error> failure_;
   bool pushed_ = false;
   LogLimiter log_;
 };

@@ -44,7 +44,7 @@ Result<void> Stream::accept_client() {
   // A new socket's buffer has room for the line.
   ssize_t n = ::send(client.socket.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (n != static_cast<ssize_t>(line.size())) return fail("the client is gone");
-  if (!client.passed) return join(TRY(HostEnd::create(std::move(client.socket), HostEnd::Direction::kBoth)));
+  if (!client.passed) return join(TRY(HostEnd::create(std::move(client.socket), HostEnd::Direction::both)));
   HostEnd::Direction direction = client.direction ? *client.direction : TRY(HostEnd::direction_of(client.passed.get()));
   TRY(join(TRY(HostEnd::create(std::move(client.passed), direction))));
   return status_.open(loop_, std::move(client.socket), [this] { changed_(*this); });
@@ -114,7 +114,7 @@ void Stream::on_events(uint32_t events) {
 
 bool Stream::has_output() {
   if (cut_off_) return false;
-  if (connection.open() && end_.can_read()) {
+  if (connection.is_open() && end_.can_read()) {
     if (connection.send_credit() > 0) return true;
     connection.want_credit();
   }
@@ -134,7 +134,7 @@ void Stream::settle() {
   if (guest_ended && from_guest_.empty()) end_.close_sink();
   if (cut_off_ || (connection.guest_shutdown() & kShutdownReceive) != 0) end_.close_source();
   status_.update({.received = received_, .written = written_, .open = end_.has_sink()});
-  if (finished()) status_.close();
+  if (is_finished()) status_.close();
 }
 
 void Stream::cut_off() {

@@ -1,5 +1,5 @@
-// A connection of the guest's joined to the host's end of it, with the guest's bytes in between that the host's end
-// does not take yet (at most the credit that the guest was given).
+// A guest's connection joined to its host end. Bytes from the guest that the host end does not take yet are kept in
+// between: at most the credit that the guest was given.
 //
 // Bytes to the guest are never held: they are read from the descriptor straight into the guest's buffers.
 #pragma once
@@ -19,17 +19,17 @@
 
 namespace nacre::virtio::vsock {
 
-// What a client on the listener asked for.
+// What a client of the listener asks for.
 struct ClientRequest {
   Fd socket;
   uint32_t port = 0;
-  Fd passed;  // may be none
+  Fd passed;  // the descriptor to join the stream to; empty: the socket
   std::optional<HostEnd::Direction> direction;
 };
 
 class Stream {
  public:
-  // Called when the host's end or the status channel has news. The stream may be destroyed in the call.
+  // Called when the host end or the status channel has changed. The stream may be destroyed in the call.
   using Changed = std::function<void(Stream&)>;
 
   Stream(EventLoop& loop, Connection connection, Changed changed)
@@ -39,33 +39,33 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   Connection connection;
-  // For the owner: its list of streams with packets due, and the time at which it gives the stream up.
+  // For the owner: the stream's place in its list of streams with packets due, and the time at which it gives up.
   std::optional<std::list<Stream*>::iterator> queued;
   std::optional<Clock::time_point> deadline;
 
-  // Joins the stream to the host's end.
+  // Joins the stream to its host end.
   Result<void> join(HostEnd end);
-  // Keeps a client until the guest has accepted (accept_client()): then it gets its "OK <port>" line, and the stream is
-  // joined to the descriptor it passed or to its socket.
+  // Keeps a client until the guest has accepted. accept_client() then sends the "OK <port>" line and joins the stream
+  // to the descriptor that the client passed, or to its socket.
   void set_client(ClientRequest client) { client_ = std::move(client); }
   Result<void> accept_client();
 
-  // From the guest: `data` goes to the host's end, now or when it takes it.
+  // Writes the guest's bytes to the host end, now or when that can take them.
   void deliver(std::span<const iovec> data);
-  // To the guest: reads from the host's end.
+  // Reads bytes for the guest from the host end.
   size_t read(std::span<const iovec> into);
 
   // Whether there is a packet for the guest.
   bool has_output();
   // Moves what can be moved and closes what has ended. Call after every change.
   void settle();
-  // Nothing more will be moved in either direction.
-  bool finished() const { return joined_ && !end_.has_source() && !end_.has_sink(); }
+  // Whether nothing more will be moved in either direction.
+  bool is_finished() const { return joined_ && !end_.has_source() && !end_.has_sink(); }
 
-  // The guest's side is gone. What it has sent is still written; drained() tells when that is done.
+  // Tells the stream that the guest's side is gone. What the guest has sent is still written, until is_drained().
   void cut_off();
   bool is_cut_off() const { return cut_off_; }
-  bool drained() const { return !joined_ || finished(); }
+  bool is_drained() const { return !joined_ || is_finished(); }
 
  private:
   HostEnd::Transfer write(std::span<const iovec> data);

@@ -17,7 +17,7 @@ class Timer {
   static Result<std::unique_ptr<Timer>> create(EventLoop& loop, std::function<void()> expired);
   ~Timer();
 
-  // Keeps the earlier of this deadline and what is armed.
+  // Arms the earlier one of this deadline and the one that is armed.
   void arm(Clock::time_point deadline);
 
  private:

@@ -40,24 +40,24 @@ BOOST_FIXTURE_TEST_SUITE(hostile, Hostile)
 
 BOOST_AUTO_TEST_CASE(wrong_addresses_and_types) {
   Fd listening = guest->listen_on(80);
-  Header header = guest->header(1, 80, Op::kRequest);
+  Header header = guest->header(1, 80, Op::request);
   header.src_cid = 4;
   guest->send_raw(header);
   header.src_cid = kGuestCid | 1ull << 32;
   guest->send_raw(header);
-  header = guest->header(1, 80, Op::kRequest);
+  header = guest->header(1, 80, Op::request);
   header.dst_cid = 7;  // another guest: refused, not ignored
   guest->send_raw(header);
-  auto reset = guest->stray(Op::kReset);
+  auto reset = guest->stray(Op::reset);
   BOOST_REQUIRE(reset);
   BOOST_TEST(uint64_t{reset->header.src_cid} == 7u);
-  header = guest->header(1, 80, Op::kRequest);
+  header = guest->header(1, 80, Op::request);
   header.type = 2;  // seqpacket, which we do not offer
   guest->send_raw(header);
-  reset = guest->stray(Op::kReset);
+  reset = guest->stray(Op::reset);
   BOOST_REQUIRE(reset);
   BOOST_TEST(uint16_t{reset->header.type} == 2u);
-  header.op = Op::kReset;
+  header.op = Op::reset;
   guest->send_raw(header);  // no answer to a reset
   BOOST_TEST(!guest->pump(50ms));
   BOOST_TEST(guest->device_streams() == 1u);
@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(wrong_addresses_and_types) {
 BOOST_AUTO_TEST_CASE(unknown_operations) {
   for (uint16_t op : {0, 8, 255, 65535}) {
     guest->send_raw(guest->header(1, 2, Op{op}));
-    BOOST_TEST(guest->stray(Op::kReset).has_value());
+    BOOST_TEST(guest->stray(Op::reset).has_value());
   }
   Fd listening = guest->listen_on(80);
   for (uint16_t op : {0, 1, 2, 8, 65535}) {  // on a connection they end it
@@ -82,15 +82,15 @@ BOOST_AUTO_TEST_CASE(lengths) {
   for (uint32_t len : {6u, 65536u, 262145u, UINT32_MAX}) {
     GuestStream& stream = guest->connect(80);
     BOOST_TEST(guest->wait([&] { return stream.open; }));
-    guest->send_raw(guest->header(stream.guest_port, 80, Op::kData, len), "12345");
+    guest->send_raw(guest->header(stream.guest_port, 80, Op::data, len), "12345");
     BOOST_TEST(guest->wait([&] { return stream.reset; }));
   }
   // Shorter than what follows: the rest is ignored. Chains shorter than a header, or empty of readable bytes, too.
   Fd host_side;
   GuestStream& stream = guest->connect(80);
   BOOST_TEST(guest->wait([&] { return stream.open; }));
-  guest->send_raw(guest->header(stream.guest_port, 80, Op::kData, 2), "12345");
-  guest->send_raw(guest->header(stream.guest_port, 80, Op::kData, 0), "12345");
+  guest->send_raw(guest->header(stream.guest_port, 80, Op::data, 2), "12345");
+  guest->send_raw(guest->header(stream.guest_port, 80, Op::data, 0), "12345");
   for (int i = 0; i < 5; i++) host_side.reset(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
   BOOST_TEST(read_exactly(host_side.get(), 2) == "12");
   auto& tx = guest->driver().queue(1);
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(credit_is_enforced) {
   Fd stalled(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
   std::string part(4096, 'x');
   for (int i = 0; i < 1000 && !stream.reset; i++) {  // 4 MB without a look at the credit
-    guest->send_raw(guest->header(stream.guest_port, 80, Op::kData, 4096), part);
+    guest->send_raw(guest->header(stream.guest_port, 80, Op::data, 4096), part);
     guest->pump(0ms);
   }
   BOOST_TEST(guest->wait([&] { return stream.reset; }));
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(lies_about_its_own_credit) {
   GuestStream& stream = guest->connect(80);
   BOOST_TEST(guest->wait([&] { return stream.open; }));
   Fd host(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  Header lie = guest->header(stream.guest_port, 80, Op::kCreditUpdate);
+  Header lie = guest->header(stream.guest_port, 80, Op::credit_update);
   lie.buf_alloc = UINT32_MAX;
   lie.fwd_cnt = 0x80000000;
   guest->send_raw(lie);
@@ -125,12 +125,12 @@ BOOST_AUTO_TEST_CASE(lies_about_its_own_credit) {
   guest->pump(50ms);
   lie.buf_alloc = 0;
   for (int i = 0; i < 200; i++) guest->send_raw(lie);
-  for (int i = 0; i < 200; i++) stream.send(Op::kCreditRequest);
-  stream.send(Op::kReset);
+  for (int i = 0; i < 200; i++) stream.send(Op::credit_request);
+  stream.send(Op::reset);
 }
 
 BOOST_AUTO_TEST_CASE(thousands_of_refused_requests) {
-  for (uint32_t i = 0; i < 5000; i++) guest->send_raw(guest->header(i, 1, Op::kRequest));
+  for (uint32_t i = 0; i < 5000; i++) guest->send_raw(guest->header(i, 1, Op::request));
   size_t resets = 0;
   guest->wait([&] {
     for (; !guest->strays().empty(); guest->strays().pop_front()) resets++;
@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(refused_requests_without_receive_buffers) {
   size_t sent = 0, taken = 0;
   for (auto last = Clock::now(); Clock::now() - last < 2s;) {  // until nothing is taken any more
     for (; sent < taken + 100; sent++) {
-      tx.send({testing::bytes_of_object(guest->header(static_cast<uint32_t>(sent), 1, Op::kRequest))}, {});
+      tx.send({testing::bytes_of_object(guest->header(static_cast<uint32_t>(sent), 1, Op::request))}, {});
     }
     for (; tx.pop_used(); last = Clock::now()) taken++;
     guest->pump(0ms);
@@ -178,12 +178,12 @@ BOOST_AUTO_TEST_CASE(more_connections_than_allowed) {
     }
     for (; !guest->strays().empty(); guest->strays().pop_front()) {
       Op op = guest->strays().front().header.op;
-      open += op == Op::kResponse ? 1 : 0;
-      refused += op == Op::kReset ? 1 : 0;
+      open += op == Op::response ? 1 : 0;
+      refused += op == Op::reset ? 1 : 0;
     }
   };
   for (uint32_t i = 0; i < 1100; i++) {
-    guest->send_raw(guest->header(i, 80, Op::kRequest));
+    guest->send_raw(guest->header(i, 80, Op::request));
     guest->pump(0ms);
     count();
   }
@@ -205,19 +205,19 @@ BOOST_AUTO_TEST_CASE(requests_and_resets_without_receive_buffers) {
   while (guest->pump(20ms)) {
   }
   for (uint32_t i = 0; i < 300; i++) {
-    guest->send_raw(guest->header(7, 80, Op::kRequest));
+    guest->send_raw(guest->header(7, 80, Op::request));
     Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
-    guest->send_raw(guest->header(7, 80, Op::kReset));
+    guest->send_raw(guest->header(7, 80, Op::reset));
   }
   BOOST_TEST(guest->wait([&] { return guest->device_streams() == 1; }));
   guest->feed();
 }
 
 BOOST_AUTO_TEST_CASE(answers_nobody_asked_for) {
-  guest->send_raw(guest->header(99, good->host_port + 1, Op::kResponse));
-  BOOST_TEST(guest->stray(Op::kReset).has_value());
-  guest->send_raw(guest->header(98, good->host_port, Op::kData, 3), "abc");
-  BOOST_TEST(guest->stray(Op::kReset).has_value());
+  guest->send_raw(guest->header(99, good->host_port + 1, Op::response));
+  BOOST_TEST(guest->stray(Op::reset).has_value());
+  guest->send_raw(guest->header(98, good->host_port, Op::data, 3), "abc");
+  BOOST_TEST(guest->stray(Op::reset).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(useless_receive_buffers) {

@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(pipe_from_the_guest) {
     std::string got;
     std::thread reader([&] { got = read_to_end(read.get()); });
     stream->write(data);
-    stream->send(Op::kShutdown, {}, kShutdownSend);
+    stream->send(Op::shutdown, {}, kShutdownSend);
     reader.join();
     BOOST_TEST((got == data));
     BOOST_TEST(at_end(status.get()));
@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(dev_null) {
   auto [both_status, both] = pass(guest, "", open_file("/dev/null", O_RDWR).value(), 7);
   BOOST_TEST(guest.wait([&, s = both] { return s->shutdown == kShutdownSend; }));
   both->write("gone");
-  both->send(Op::kShutdown, {}, kShutdownSend);
+  both->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(guest.wait([&, s = both] { return s->reset; }));
 }
 
@@ -154,7 +154,7 @@ BOOST_AUTO_TEST_CASE(dev_zero) {
   write_text(write.get(), "through");
   BOOST_TEST(guest.wait([&, s = other] { return s->received == "through"; }));
   BOOST_TEST(guest.wait([&, s = stream] { return s->received_total > 1 << 20; }));
-  stream->send(Op::kShutdown, {}, kShutdownBoth);
+  stream->send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(guest.wait([&, s = stream] { return s->reset; }));
 }
 
@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(socketpair_both_ways) {
   write_text(ours.get(), "in");
   BOOST_TEST(guest.wait([&, s = stream] { return s->received == "in"; }));
   stream->write("out");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(read_to_end(ours.get()) == "out");
   ours.reset();
   BOOST_TEST(at_end(status.get()));
@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(socket_to_write_is_not_shut_down) {
   auto [ours, theirs] = make_socketpair(SOCK_STREAM).value();
   auto [status, stream] = pass(guest, " w", theirs.dup().value());
   stream->write("guest ");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(at_end(status.get()));
   write_text(theirs.get(), "others");
   BOOST_TEST(read_exactly(ours.get(), 12) == "guest others");
@@ -229,7 +229,7 @@ BOOST_AUTO_TEST_CASE(flush) {
   BOOST_TEST(read_line(status.get()) == "OK 250000\n");
   // Never: the guest ends before.
   write_text(status.get(), "FLUSH 250001\n");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(at_end(status.get()));
 }
 
@@ -330,7 +330,7 @@ BOOST_AUTO_TEST_CASE(reader_of_a_pipe_goes) {
   read.reset();
   BOOST_TEST(guest.wait([&, s = stream] { return (s->shutdown & kShutdownReceive) != 0; }));
   stream->write("into the void");  // sent before the news arrived: no violation
-  stream->send(Op::kShutdown, {}, kShutdownBoth);
+  stream->send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(guest.wait([&, s = stream] { return s->reset; }));
 }
 
@@ -380,9 +380,9 @@ BOOST_AUTO_TEST_CASE(refused_with_a_descriptor) {
   Fd client = guest.client();
   send_fd(client.get(), "CONNECT 9 w\n", write.get());
   write.reset();
-  auto request = guest.stray(Op::kRequest);
+  auto request = guest.stray(Op::request);
   BOOST_REQUIRE(request);
-  guest.send_raw(guest.header(9, request->header.src_port, Op::kReset));
+  guest.send_raw(guest.header(9, request->header.src_port, Op::reset));
   BOOST_TEST(at_end(client.get()));
   BOOST_TEST(at_end(read.get()));
 }

@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(host_connects) {
   stream->write("world");
   BOOST_TEST(read_exactly(client.get(), 5) == "world");
   // The guest closes; the device answers with a reset.
-  stream->send(Op::kShutdown, {}, kShutdownBoth);
+  stream->send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(guest.wait([&] { return stream->reset; }));
   BOOST_TEST(at_end(client.get()));
   BOOST_TEST(guest.device_streams() == 0u);
@@ -126,9 +126,9 @@ BOOST_AUTO_TEST_CASE(guest_refuses) {
   Guest guest;
   Fd client = guest.client();
   write_text(client.get(), "CONNECT 9\n");
-  auto request = guest.stray(Op::kRequest);
+  auto request = guest.stray(Op::request);
   BOOST_REQUIRE(request);
-  guest.send_raw(guest.header(9, request->header.src_port, Op::kReset));
+  guest.send_raw(guest.header(9, request->header.src_port, Op::reset));
   BOOST_TEST(at_end(client.get()));
   BOOST_TEST(guest.device_streams() == 0u);
 }
@@ -137,8 +137,8 @@ BOOST_AUTO_TEST_CASE(guest_does_not_answer) {
   Guest guest({.connect_timeout = 100ms});
   Fd client = guest.client();
   write_text(client.get(), "CONNECT 9\n");
-  BOOST_REQUIRE(guest.stray(Op::kRequest));
-  BOOST_TEST(guest.stray(Op::kReset).has_value());
+  BOOST_REQUIRE(guest.stray(Op::request));
+  BOOST_TEST(guest.stray(Op::reset).has_value());
   BOOST_TEST(at_end(client.get()));
 }
 
@@ -151,7 +151,7 @@ BOOST_AUTO_TEST_CASE(guest_connects) {
   BOOST_TEST(guest.wait([&] { return stream->received == "pong"; }));
   host.reset();
   BOOST_TEST(guest.wait([&] { return stream->shutdown == kShutdownBoth; }));
-  stream->send(Op::kReset);
+  stream->send(Op::reset);
   BOOST_TEST(guest.wait([&] { return guest.device_streams() == 0; }));
 }
 
@@ -168,13 +168,13 @@ BOOST_AUTO_TEST_CASE(same_ports_again) {
   Guest guest;
   Fd listening = guest.listen_on(80);
   for (int i = 0; i < 5; i++) {
-    guest.send_raw(guest.header(4000, 80, Op::kRequest));
-    BOOST_TEST(guest.stray(Op::kResponse).has_value());
+    guest.send_raw(guest.header(4000, 80, Op::request));
+    BOOST_TEST(guest.stray(Op::response).has_value());
     Fd host(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    Header bye = guest.header(4000, 80, Op::kShutdown);
+    Header bye = guest.header(4000, 80, Op::shutdown);
     bye.flags = kShutdownBoth;
     guest.send_raw(bye);
-    BOOST_TEST(guest.stray(Op::kReset).has_value());
+    BOOST_TEST(guest.stray(Op::reset).has_value());
     BOOST_TEST(at_end(host.get()));
   }
 }
@@ -183,12 +183,12 @@ BOOST_AUTO_TEST_CASE(same_ports_again) {
 BOOST_AUTO_TEST_CASE(ports_reused_while_lingering) {
   Guest guest;
   Fd listening = guest.listen_on(80);
-  guest.send_raw(guest.header(4000, 80, Op::kRequest));
-  BOOST_TEST(guest.stray(Op::kResponse).has_value());
+  guest.send_raw(guest.header(4000, 80, Op::request));
+  BOOST_TEST(guest.stray(Op::response).has_value());
   Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
-  BOOST_TEST(guest.stray(Op::kShutdown).has_value());
-  guest.send_raw(guest.header(4000, 80, Op::kRequest));
-  BOOST_TEST(guest.stray(Op::kResponse).has_value());
+  BOOST_TEST(guest.stray(Op::shutdown).has_value());
+  guest.send_raw(guest.header(4000, 80, Op::request));
+  BOOST_TEST(guest.stray(Op::response).has_value());
   BOOST_TEST(guest.device_streams() == 1u);
 }
 
@@ -214,7 +214,7 @@ BOOST_AUTO_TEST_CASE(inherited_stream) {
   // Only the first connection counts.
   GuestStream& second = guest.connect(1024);
   BOOST_TEST(guest.wait([&] { return second.reset; }));
-  stream.send(Op::kShutdown, {}, kShutdownBoth);
+  stream.send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(at_end(ours.get()));
   GuestStream& third = guest.connect(1024);
   BOOST_TEST(guest.wait([&] { return third.reset; }));
@@ -241,7 +241,7 @@ BOOST_AUTO_TEST_CASE(much_from_the_guest_to_a_slow_reader) {
   std::string got;
   std::thread reader([&, fd = host.get()] { got = read_to_end(fd); });
   stream->write(data);
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   reader.join();
   BOOST_TEST((got == data));
 }
@@ -250,7 +250,7 @@ BOOST_AUTO_TEST_CASE(guest_half_closes) {
   Guest guest;
   auto [client, stream] = connect_client(guest, 5);
   stream->write("last words");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(read_to_end(client.get()) == "last words");
   write_text(client.get(), "still listening?");
   BOOST_TEST(guest.wait([&] { return stream->received == "still listening?"; }));
@@ -268,7 +268,7 @@ BOOST_AUTO_TEST_CASE(host_half_closes) {
   BOOST_TEST(stream->shutdown == kShutdownSend);
   BOOST_TEST(stream->received == "question");
   stream->write("answer");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(read_to_end(client.get()) == "answer");
   BOOST_TEST(guest.wait([&] { return stream->reset; }));
 }
@@ -276,11 +276,11 @@ BOOST_AUTO_TEST_CASE(host_half_closes) {
 BOOST_AUTO_TEST_CASE(guest_receives_no_more) {
   Guest guest;
   auto [client, stream] = connect_client(guest, 5);
-  stream->send(Op::kShutdown, {}, kShutdownReceive);
+  stream->send(Op::shutdown, {}, kShutdownReceive);
   stream->write("but it sends");
   BOOST_TEST(read_exactly(client.get(), 12) == "but it sends");
   write_text(client.get(), "x");
-  stream->send(Op::kShutdown, {}, kShutdownSend);
+  stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(guest.wait([&] { return stream->reset; }));
   BOOST_TEST(stream->received.empty());
 }
@@ -300,9 +300,9 @@ BOOST_AUTO_TEST_CASE(pending_data_outlives_the_guest) {
     }
     BOOST_TEST(sent.size() >= Muxer::kBufferLarge);
     if (by_reset) {
-      stream->send(Op::kReset);
+      stream->send(Op::reset);
     } else {
-      stream->send(Op::kShutdown, {}, kShutdownBoth);
+      stream->send(Op::shutdown, {}, kShutdownBoth);
       BOOST_TEST(guest.wait([&] { return stream->reset; }));
     }
     BOOST_TEST((read_to_end(client.get()) == sent));

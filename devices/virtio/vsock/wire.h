@@ -20,14 +20,14 @@ inline constexpr uint16_t kTypeStream = 1;
 
 // virtio_vsock_hdr.op
 enum class Op : uint16_t {
-  kInvalid = 0,
-  kRequest = 1,
-  kResponse = 2,
-  kReset = 3,
-  kShutdown = 4,
-  kData = 5,  // VIRTIO_VSOCK_OP_RW
-  kCreditUpdate = 6,
-  kCreditRequest = 7,
+  invalid = 0,
+  request = 1,
+  response = 2,
+  reset = 3,
+  shutdown = 4,
+  data = 5,  // VIRTIO_VSOCK_OP_RW
+  credit_update = 6,
+  credit_request = 7,
 };
 
 // virtio_vsock_hdr.flags of a shutdown: what its sender will do no more.

@@ -57,7 +57,7 @@ void GuestStream::send(Op op, std::string_view payload, uint32_t flags) {
   header.flags = flags;
   header.buf_alloc = buf_alloc;
   header.fwd_cnt = told = fwd_cnt;
-  if (op == Op::kData) sent += static_cast<uint32_t>(payload.size());
+  if (op == Op::data) sent += static_cast<uint32_t>(payload.size());
   guest->send_raw(header, payload);
 }
 
@@ -66,7 +66,7 @@ void GuestStream::write(std::string_view data) {
     if (!guest->wait([this] { return credit() > 0 || reset; })) throw std::runtime_error("no credit");
     if (reset) throw std::runtime_error("reset while writing");
     size_t count = std::min({data.size(), kMaxPayload, size_t{credit()}});
-    send(Op::kData, data.substr(0, count));
+    send(Op::data, data.substr(0, count));
     data.remove_prefix(count);
   }
 }
@@ -74,32 +74,32 @@ void GuestStream::write(std::string_view data) {
 void GuestStream::release() {
   hold = false;
   fwd_cnt = static_cast<uint32_t>(received_total);
-  send(Op::kCreditUpdate);
+  send(Op::credit_update);
 }
 
 void GuestStream::on_packet(const Packet& packet) {
   device_alloc = packet.header.buf_alloc;
   device_fwd = packet.header.fwd_cnt;
   switch (packet.header.op) {
-    case Op::kResponse:
+    case Op::response:
       open = true;
       break;
-    case Op::kReset:
+    case Op::reset:
       reset = true;
       break;
-    case Op::kShutdown:
+    case Op::shutdown:
       shutdown |= packet.header.flags;
       break;
-    case Op::kCreditRequest:
-      send(Op::kCreditUpdate);
+    case Op::credit_request:
+      send(Op::credit_update);
       break;
-    case Op::kData:
+    case Op::data:
       if (keep) received += packet.payload;
       received_total += packet.payload.size();
       if (received_total - fwd_cnt > buf_alloc && hold) throw std::runtime_error("the device overran its credit");
       if (!hold) {
         fwd_cnt += static_cast<uint32_t>(packet.payload.size());
-        if (fwd_cnt - told >= buf_alloc / 2) send(Op::kCreditUpdate);
+        if (fwd_cnt - told >= buf_alloc / 2) send(Op::credit_update);
       }
       break;
     default:
@@ -275,12 +275,12 @@ GuestStream& Guest::connect(uint32_t host_port, uint32_t buf_alloc) {
   stream->buf_alloc = buf_alloc;
   GuestStream& result = *stream;
   streams_[{result.guest_port, host_port}] = std::move(stream);
-  result.send(Op::kRequest);
+  result.send(Op::request);
   return result;
 }
 
 GuestStream& Guest::accept(uint32_t guest_port, uint32_t buf_alloc) {
-  auto request = stray(Op::kRequest);
+  auto request = stray(Op::request);
   if (!request || request->header.dst_port != guest_port) throw std::runtime_error("no request");
   auto stream = std::make_unique<GuestStream>();
   stream->guest = this;
@@ -291,7 +291,7 @@ GuestStream& Guest::accept(uint32_t guest_port, uint32_t buf_alloc) {
   stream->open = true;
   GuestStream& result = *stream;
   streams_[{guest_port, result.host_port}] = std::move(stream);
-  result.send(Op::kResponse);
+  result.send(Op::response);
   return result;
 }
 

@@ -9,10 +9,11 @@
 
 #include "base/log.h"
 #include "vmm/api/config.h"
-#include "vmm/check/check.h"
+#include "vmm/host/host_files.h"
 #include "vmm/jail/jail.h"
-#include "vmm/machine/host_files.h"
+#include "vmm/jail/privileges.h"
 #include "vmm/machine/machine.h"
+#include "vmm/selftest/selftest.h"
 
 namespace nacre::vmm {
 
@@ -31,7 +32,7 @@ struct Options {
   std::string config_file;
   std::string kernel, initrd, cmdline, memory, max_memory, vsock, control;
   std::optional<unsigned> cpus, max_cpus;
-  std::vector<std::string> fs, disks, nets;
+  std::vector<std::string> fs;
   bool no_console = false;
 };
 
@@ -47,8 +48,6 @@ void define(CLI::App& app, Options& options) {
   app.add_option("--control", options.control, "unix socket (seqpacket) that takes \"resize memory=BYTES cpus=N\"");
   app.add_option("--fs", options.fs, "virtio-fs share: tag=T,path=P[,readonly]");
   app.add_option("--vsock", options.vsock, "virtio-vsock: cid=N,uds=PATH");
-  app.add_option("--disk", options.disks, "not in this version: virtio-blk disk, raw: path=P[,readonly]");
-  app.add_option("--net", options.nets, "not in this version: virtio-net on a tap: tap=NAME[,mac=M]");
   app.add_flag("--no-console", options.no_console, "no serial console on stdin and stdout");
 }
 
@@ -68,12 +67,8 @@ Result<Config> build_config(const Options& options) {
   if (!options.control.empty()) config.control = Control{.path = options.control};
   if (options.no_console) config.console = false;
   for (const std::string& text : options.fs) config.fs.push_back(TRY(parse_fs(text)));
-  for (const std::string& text : options.disks) config.disks.push_back(TRY(parse_disk(text)));
-  for (const std::string& text : options.nets) config.nets.push_back(TRY(parse_net(text)));
   if (!options.vsock.empty()) config.vsock = TRY(parse_vsock(options.vsock));
   TRY(check(config));
-  if (!config.disks.empty()) return fail("disk: this version has no block devices");
-  if (!config.nets.empty()) return fail("net: this version has no network devices");
   return config;
 }
 
@@ -88,7 +83,7 @@ void raise_descriptor_limit() {
 
 Result<End> run_machine(const Config& config, HostFiles files) {
   if (config.jail.enabled) TRY(enter_jail(config, files));
-  std::unique_ptr<Machine> machine = TRY(Machine::create(config, files));
+  std::unique_ptr<Machine> machine = TRY(Machine::create(config, files, drop_thread_capabilities));
   End end = TRY(machine->run());
   if (end.status == ExitStatus::kvm_failure) {
     // Most often it is the host: a KVM that emulates and gives up. Then say that, and not what it died of.

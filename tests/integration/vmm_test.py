@@ -285,8 +285,8 @@ class Options(VmmTest):
                 (["--kernel", KERNEL, "--fs", "tag=a,path=/nonesuch"], 1, "/nonesuch"),
                 (["--kernel", KERNEL, "--cpus", "65"], 2, "cpus must be 1 to 64"),
                 (["--kernel", KERNEL, "--memory", "5 apples"], 2, "is not a size"),
-                (["--kernel", KERNEL, "--disk", "path=/etc/passwd"], 2, "no block devices"),
-                (["--kernel", KERNEL, "--net", "tap=tap0"], 2, "no network devices"),
+                (["--kernel", KERNEL, "--disk", "path=/etc/passwd"], 2, "--disk"),
+                (["--kernel", KERNEL, "--net", "tap=tap0"], 2, "--net"),
                 (["--colour", "red"], 2, "--colour"),
                 ([], 2, "kernel is missing")):
             with self.subTest(argv=argv):

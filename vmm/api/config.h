@@ -24,7 +24,7 @@ struct FsMount {
 
 // [[fs]]: one virtio-fs device.
 struct Fs {
-  std::string tag;   // 1 to 35 bytes
+  std::string tag;   // 1 to 36 bytes
   std::string path;  // host directory; empty: a tree made of `mounts` alone
   bool readonly = false;
   std::vector<FsMount> mounts;
@@ -32,8 +32,8 @@ struct Fs {
 
 // A guest connection to (CID 2, port) that is joined to a descriptor inherited by vmm; the first connection only.
 struct VsockStream {
-  uint32_t port;
-  int fd;
+  uint32_t port = 0;
+  int fd = -1;
 };
 
 // [vsock]
@@ -44,18 +44,6 @@ struct Vsock {
   // Listening socket inherited from the parent instead of one made at `uds`; -1: none.
   int listen_fd = -1;
   std::vector<VsockStream> streams;
-};
-
-// [[disk]]: one virtio-blk device on a raw image.
-struct Disk {
-  std::string path;
-  bool readonly = false;
-};
-
-// [[net]]: one virtio-net device on an existing tap.
-struct Net {
-  std::string tap;
-  std::string mac;  // empty: made up
 };
 
 // [control]: a socket that takes the requests of vmm/api/control.h.
@@ -70,6 +58,7 @@ struct Jail {
   // The guest's device nodes in shares that it may write are made on the host, where vmm was started by its root.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;
+  bool operator==(const Jail&) const = default;
 };
 
 struct Config {
@@ -83,8 +72,6 @@ struct Config {
   unsigned max_cpus = 0;
   bool console = true;  // serial console on stdin and stdout
   std::vector<Fs> fs;
-  std::vector<Disk> disks;
-  std::vector<Net> nets;
   std::optional<Vsock> vsock;
   std::optional<Control> control;
   Jail jail;
@@ -104,14 +91,13 @@ enum class ExitStatus : int {
 
 // "512M", "2G", "1048576": bytes, with K, M, G as powers of 1024.
 Result<uint64_t> parse_size(std::string_view text);
-// "tag=T,path=P[,readonly]" and the like.
+// The values of --fs, "tag=T,path=P[,readonly]", and of --vsock, "cid=N,uds=PATH".
 Result<Fs> parse_fs(std::string_view text);
-Result<Vsock> parse_vsock(std::string_view text);  // "cid=N,uds=PATH"
-Result<Disk> parse_disk(std::string_view text);    // "path=P[,readonly]"
-Result<Net> parse_net(std::string_view text);      // "tap=NAME[,mac=XX:XX:XX:XX:XX:XX]"
+Result<Vsock> parse_vsock(std::string_view text);
 
-// Both check every field; errors name it. Unknown keys are errors.
+// Reads a TOML configuration. Unknown keys and values of the wrong type are errors that name the field.
 Result<Config> parse_toml(std::string_view text);
+// Checks that the values make sense, each by itself and all together; an error names the field.
 Result<void> check(const Config& config);
 std::string to_toml(const Config& config);
 

@@ -20,8 +20,6 @@ Config full_config() {
   config.fs.push_back(
       Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false, false, true}}});
   config.fs.push_back(Fs{"other", "/srv", true, {}});
-  config.disks.push_back(Disk{"/disk.img", true});
-  config.nets.push_back(Net{"tap0", "02:00:00:00:00:01"});
   config.vsock = Vsock{7, "/run/v.sock", 5, {{1024, 6}}};
   config.max_memory = 4ull << 30;
   config.max_cpus = 8;
@@ -57,6 +55,9 @@ BOOST_AUTO_TEST_CASE(toml_errors_name_the_field) {
   BOOST_TEST(error_of(parse_toml("cpus = -1")) == "cpus is out of range");
   BOOST_TEST(error_of(parse_toml("colour = 1")) == "colour: unknown key");
   BOOST_TEST(error_of(parse_toml("[[fs]]\ntag = 'a'\n[[fs]]\ntagg = 'b'")) == "fs[1].tagg: unknown key");
+  BOOST_TEST(error_of(parse_toml("[[disk]]\npath = '/disk.img'")) == "disk: unknown key");
+  BOOST_TEST(error_of(parse_toml("jail = 1")) == "jail must be a table");
+  BOOST_TEST(error_of(parse_toml("[[vsock.stream]]\nport = 4294967296")) == "vsock.stream[0].port is out of range");
   BOOST_TEST(error_of(parse_toml("fs = 1")) == "fs must be an array of tables");
   BOOST_TEST(error_of(parse_toml("memory = '5 apples'")) ==
              "memory: '5 apples' is not a size (bytes, or a number with K, M or G)");
@@ -80,6 +81,11 @@ BOOST_AUTO_TEST_CASE(option_lists) {
              "--fs: unknown key 'colour' (known: path, readonly, tag)");
   BOOST_TEST(parse_vsock("cid=x,uds=/v").error().message() == "--vsock: cid is not a number");
   BOOST_TEST(parse_vsock("cid=5,uds=/v")->cid == 5u);
+  BOOST_TEST(parse_fs("path=/x").error().message() == "--fs: tag is missing");
+  BOOST_TEST(parse_fs("tag=t,path=/x,readonly=maybe").error().message() == "--fs: readonly is a flag");
+  BOOST_TEST(!parse_fs("tag=t,path=/x,readonly=false")->readonly);
+  BOOST_TEST(parse_vsock("cid=5").error().message() == "--vsock: uds is missing");
+  BOOST_TEST(parse_vsock("cid=18446744073709551616,uds=/v").error().message() == "--vsock: cid is not a number");
 }
 
 BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
@@ -100,6 +106,8 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.max_cpus = 65; }) == "max_cpus must be at most 64");
   BOOST_TEST(with([](Config& c) { c.control = Control{}; }) == "control: path is missing");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
+  BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(36, 't'); }) == "no error");
+  BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(37, 't'); }) == "fs: tag must have 1 to 36 bytes");
   BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");
   BOOST_TEST(with([](Config& c) { c.vsock->cid = 2; }) == "vsock: cid must be 3 to 4294967294");
   for (const char* target : {"", "/a", "a/", "a//b", "..", "a/../b", "./a"}) {

@@ -34,7 +34,7 @@ Setter set_u64(uint64_t& target) {
   };
 }
 
-// Hands each "key=value" or "key" of the list to its setter.
+// Calls the setter of each "key=value" or "key" in the list.
 Result<void> parse_list(std::string_view option, std::string_view text,
                         const std::map<std::string_view, Setter>& keys) {
   while (!text.empty()) {
@@ -91,20 +91,6 @@ Result<Vsock> parse_vsock(std::string_view text) {
   TRY(parse_list("--vsock", text, {{"cid", set_u64(vsock.cid)}, {"uds", set_string(vsock.uds)}}));
   if (vsock.uds.empty()) return fail("--vsock: uds is missing");
   return vsock;
-}
-
-Result<Disk> parse_disk(std::string_view text) {
-  Disk disk;
-  TRY(parse_list("--disk", text, {{"path", set_string(disk.path)}, {"readonly", set_flag(disk.readonly)}}));
-  if (disk.path.empty()) return fail("--disk: path is missing");
-  return disk;
-}
-
-Result<Net> parse_net(std::string_view text) {
-  Net net;
-  TRY(parse_list("--net", text, {{"tap", set_string(net.tap)}, {"mac", set_string(net.mac)}}));
-  if (net.tap.empty()) return fail("--net: tap is missing");
-  return net;
 }
 
 }  // namespace nacre::vmm

@@ -1,8 +1,11 @@
-// The TOML form of a configuration. Tables of fields, so that reading and writing cannot drift apart.
+// The TOML form of a configuration. One table of members for each structure serves reading and writing, so that the two
+// cannot drift apart.
 #include <toml++/toml.h>
 #include <algorithm>
 #include <concepts>
 #include <sstream>
+#include <tuple>
+#include <type_traits>
 
 #include "vmm/api/config.h"
 
@@ -10,7 +13,72 @@ namespace nacre::vmm {
 
 namespace {
 
-// Reads the fields of one table: each get() takes a key away, and finish() complains of what is left.
+// A key of a TOML table and the member that it stands for. The member's type says which form the value has: a string,
+// a truth value and an integer are values, a vector of structures is an array of tables, an optional structure and a
+// structure are a table.
+template <typename Owner, typename Value>
+struct Field {
+  const char* key;
+  Value Owner::* member;
+  bool is_size = false;  // the value may also be a string such as "512M"
+};
+
+// The fields of each structure, in the order in which they are written.
+constexpr auto fields_of(const FsMount*) {
+  return std::tuple(Field{"source", &FsMount::source}, Field{"target", &FsMount::target},
+                    Field{"readonly", &FsMount::readonly}, Field{"recursive", &FsMount::recursive},
+                    Field{"readonly_below", &FsMount::readonly_below});
+}
+
+constexpr auto fields_of(const Fs*) {
+  return std::tuple(Field{"tag", &Fs::tag}, Field{"path", &Fs::path}, Field{"readonly", &Fs::readonly},
+                    Field{"mount", &Fs::mounts});
+}
+
+constexpr auto fields_of(const VsockStream*) {
+  return std::tuple(Field{"port", &VsockStream::port}, Field{"fd", &VsockStream::fd});
+}
+
+constexpr auto fields_of(const Vsock*) {
+  return std::tuple(Field{"cid", &Vsock::cid}, Field{"uds", &Vsock::uds}, Field{"listen_fd", &Vsock::listen_fd},
+                    Field{"stream", &Vsock::streams});
+}
+
+constexpr auto fields_of(const Control*) {
+  return std::tuple(Field{"path", &Control::path}, Field{"listen_fd", &Control::listen_fd});
+}
+
+constexpr auto fields_of(const Jail*) {
+  return std::tuple(Field{"enabled", &Jail::enabled}, Field{"device_nodes", &Jail::device_nodes});
+}
+
+constexpr auto fields_of(const Config*) {
+  return std::tuple(Field{"kernel", &Config::kernel}, Field{"initrd", &Config::initrd},
+                    Field{"cmdline", &Config::cmdline}, Field{"memory", &Config::memory, true},
+                    Field{"cpus", &Config::cpus}, Field{"max_memory", &Config::max_memory, true},
+                    Field{"max_cpus", &Config::max_cpus}, Field{"console", &Config::console},
+                    Field{"lifeline_fd", &Config::lifeline_fd}, Field{"fs", &Config::fs},
+                    Field{"vsock", &Config::vsock}, Field{"control", &Config::control}, Field{"jail", &Config::jail});
+}
+
+// Calls `visit` with each field of the structure.
+template <typename Owner, typename Visit>
+void each_field(Visit visit) {
+  std::apply([&](const auto&... field) { (visit(field), ...); }, fields_of(static_cast<const Owner*>(nullptr)));
+}
+
+template <typename T>
+inline constexpr bool kIsVector = false;
+template <typename T>
+inline constexpr bool kIsVector<std::vector<T>> = true;
+template <typename T>
+inline constexpr bool kIsOptional = false;
+template <typename T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
+template <typename T>
+inline constexpr bool kIsValue = std::is_same_v<T, std::string> || std::integral<T>;
+
+// Reads one table of TOML. Each get() marks its key as known, and finish() refuses keys that nobody asked for.
 class Table {
  public:
   Table(const toml::table& table, std::string name) : table_(table), name_(std::move(name)) {}
@@ -33,7 +101,7 @@ class Table {
     }));
     return range;
   }
-  // "512M" or bytes.
+  // Reads a size: "512M", or an integer of bytes.
   Result<void> get_size(const char* key, uint64_t& out) {
     if (!table_[key].is_string()) return get(key, out);
     std::string text;
@@ -41,7 +109,7 @@ class Table {
     out = TRY_CONTEXT(parse_size(text), where(key));
     return {};
   }
-  // [[key]]: calls `read` with each table of the array.
+  // Calls `read` with each table of the array [[key]].
   template <typename Read>
   Result<void> each(const char* key, Read read) {
     seen_.emplace_back(key);
@@ -58,7 +126,7 @@ class Table {
     }
     return {};
   }
-  // [key]: calls `read` if the table is there.
+  // Calls `read` with the table [key] if there is one.
   template <typename Read>
   Result<void> one(const char* key, Read read) {
     seen_.emplace_back(key);
@@ -99,107 +167,55 @@ class Table {
   std::vector<std::string> seen_;
 };
 
-Result<Fs> read_fs(Table& table) {
-  Fs fs;
-  TRY(table.get("tag", fs.tag));
-  TRY(table.get("path", fs.path));
-  TRY(table.get("readonly", fs.readonly));
-  TRY(table.each("mount", [&](Table& entry) -> Result<void> {
-    FsMount mount;
-    TRY(entry.get("source", mount.source));
-    TRY(entry.get("target", mount.target));
-    TRY(entry.get("readonly", mount.readonly));
-    TRY(entry.get("recursive", mount.recursive));
-    TRY(entry.get("readonly_below", mount.readonly_below));
-    fs.mounts.push_back(std::move(mount));
-    return {};
-  }));
-  return fs;
-}
+template <typename Owner>
+Result<void> read_fields(Table& table, Owner& out);
 
-Result<Vsock> read_vsock(Table& table) {
-  Vsock vsock;
-  TRY(table.get("cid", vsock.cid));
-  TRY(table.get("uds", vsock.uds));
-  TRY(table.get("listen_fd", vsock.listen_fd));
-  TRY(table.each("stream", [&](Table& entry) -> Result<void> {
-    VsockStream stream{0, -1};
-    TRY(entry.get("port", stream.port));
-    TRY(entry.get("fd", stream.fd));
-    vsock.streams.push_back(stream);
-    return {};
-  }));
-  return vsock;
-}
-
-Result<Config> read_config(Table& table) {
-  Config config;
-  TRY(table.get("kernel", config.kernel));
-  TRY(table.get("initrd", config.initrd));
-  TRY(table.get("cmdline", config.cmdline));
-  TRY(table.get_size("memory", config.memory));
-  TRY(table.get("cpus", config.cpus));
-  TRY(table.get_size("max_memory", config.max_memory));
-  TRY(table.get("max_cpus", config.max_cpus));
-  TRY(table.get("console", config.console));
-  TRY(table.get("lifeline_fd", config.lifeline_fd));
-  TRY(table.each("fs", [&](Table& entry) -> Result<void> {
-    config.fs.push_back(TRY(read_fs(entry)));
-    return {};
-  }));
-  TRY(table.one("vsock", [&](Table& entry) -> Result<void> {
-    config.vsock = TRY(read_vsock(entry));
-    return {};
-  }));
-  TRY(table.one("control", [&](Table& entry) -> Result<void> {
-    config.control = Control{};
-    TRY(entry.get("path", config.control->path));
-    return entry.get("listen_fd", config.control->listen_fd);
-  }));
-  TRY(table.each("disk", [&](Table& entry) -> Result<void> {
-    Disk disk;
-    TRY(entry.get("path", disk.path));
-    TRY(entry.get("readonly", disk.readonly));
-    config.disks.push_back(std::move(disk));
-    return {};
-  }));
-  TRY(table.each("net", [&](Table& entry) -> Result<void> {
-    Net net;
-    TRY(entry.get("tap", net.tap));
-    TRY(entry.get("mac", net.mac));
-    config.nets.push_back(std::move(net));
-    return {};
-  }));
-  TRY(table.one("jail", [&](Table& entry) -> Result<void> {
-    TRY(entry.get("enabled", config.jail.enabled));
-    return entry.get("device_nodes", config.jail.device_nodes);
-  }));
-  TRY(table.finish());
-  return config;
-}
-
-toml::table fs_table(const Fs& fs) {
-  toml::table table{{"tag", fs.tag}, {"path", fs.path}, {"readonly", fs.readonly}};
-  toml::array mounts;
-  for (const FsMount& mount : fs.mounts) {
-    mounts.push_back(toml::table{{"source", mount.source},
-                                 {"target", mount.target},
-                                 {"readonly", mount.readonly},
-                                 {"recursive", mount.recursive},
-                                 {"readonly_below", mount.readonly_below}});
+template <typename Owner, typename Value>
+Result<void> read_field(Table& table, const Field<Owner, Value>& field, Owner& out) {
+  Value& value = out.*field.member;
+  if constexpr (kIsVector<Value>) {
+    return table.each(field.key, [&](Table& entry) { return read_fields(entry, value.emplace_back()); });
+  } else if constexpr (kIsOptional<Value>) {
+    return table.one(field.key, [&](Table& entry) { return read_fields(entry, value.emplace()); });
+  } else if constexpr (!kIsValue<Value>) {
+    return table.one(field.key, [&](Table& entry) { return read_fields(entry, value); });
+  } else {
+    if constexpr (std::is_same_v<Value, uint64_t>) {
+      if (field.is_size) return table.get_size(field.key, value);
+    }
+    return table.get(field.key, value);
   }
-  if (!mounts.empty()) table.insert("mount", std::move(mounts));
-  return table;
 }
 
-toml::table vsock_table(const Vsock& vsock) {
-  toml::table table{
-      {"cid", static_cast<int64_t>(vsock.cid)}, {"uds", vsock.uds}, {"listen_fd", int64_t{vsock.listen_fd}}};
-  toml::array streams;
-  for (const VsockStream& stream : vsock.streams) {
-    streams.push_back(toml::table{{"port", int64_t{stream.port}}, {"fd", int64_t{stream.fd}}});
-  }
-  if (!streams.empty()) table.insert("stream", std::move(streams));
+template <typename Owner>
+Result<void> read_fields(Table& table, Owner& out) {
+  Result<void> result{};
+  each_field<Owner>([&](const auto& field) {
+    if (result) result = read_field(table, field, out);
+  });
+  return result;
+}
+
+template <typename Owner>
+toml::table write_fields(const Owner& in) {
+  toml::table table;
+  each_field<Owner>([&](const auto& field) {
+    const auto& value = in.*field.member;
+    using Value = std::remove_cvref_t<decltype(value)>;
+    if constexpr (kIsVector<Value>) {
+      toml::array entries;
+      for (const auto& entry : value) entries.push_back(write_fields(entry));
+      if (!entries.empty()) table.insert(field.key, std::move(entries));
+    } else if constexpr (kIsOptional<Value>) {
+      if (value) table.insert(field.key, write_fields(*value));
+    } else if constexpr (!kIsValue<Value>) {
+      if (value != Value{}) table.insert(field.key, write_fields(value));
+    } else if constexpr (std::integral<Value> && !std::is_same_v<Value, bool>) {
+      table.insert(field.key, static_cast<int64_t>(value));
+    } else {
+      table.insert(field.key, value);
+    }
+  });
   return table;
 }
 
@@ -208,40 +224,17 @@ toml::table vsock_table(const Vsock& vsock) {
 Result<Config> parse_toml(std::string_view text) try {
   toml::table parsed = toml::parse(text);
   Table table(parsed, "");
-  return read_config(table);
+  Config config;
+  TRY(read_fields(table, config));
+  TRY(table.finish());
+  return config;
 } catch (const toml::parse_error& error) {
   return fail("line " + std::to_string(error.source().begin.line) + ": " + std::string(error.description()));
 }
 
 std::string to_toml(const Config& config) {
-  toml::table table{
-      {"kernel", config.kernel},
-      {"initrd", config.initrd},
-      {"cmdline", config.cmdline},
-      {"memory", static_cast<int64_t>(config.memory)},
-      {"cpus", int64_t{config.cpus}},
-      {"max_memory", static_cast<int64_t>(config.max_memory)},
-      {"max_cpus", int64_t{config.max_cpus}},
-      {"console", config.console},
-      {"lifeline_fd", int64_t{config.lifeline_fd}},
-  };
-  toml::array fs, disks, nets;
-  for (const Fs& entry : config.fs) fs.push_back(fs_table(entry));
-  for (const Disk& disk : config.disks) disks.push_back(toml::table{{"path", disk.path}, {"readonly", disk.readonly}});
-  for (const Net& net : config.nets) nets.push_back(toml::table{{"tap", net.tap}, {"mac", net.mac}});
-  if (!fs.empty()) table.insert("fs", std::move(fs));
-  if (!disks.empty()) table.insert("disk", std::move(disks));
-  if (!nets.empty()) table.insert("net", std::move(nets));
-  if (config.vsock) table.insert("vsock", vsock_table(*config.vsock));
-  if (config.control) {
-    table.insert("control",
-                 toml::table{{"path", config.control->path}, {"listen_fd", int64_t{config.control->listen_fd}}});
-  }
-  if (config.jail.enabled) {
-    table.insert("jail", toml::table{{"enabled", true}, {"device_nodes", config.jail.device_nodes}});
-  }
   std::ostringstream out;
-  out << table << '\n';
+  out << write_fields(config) << '\n';
   return out.str();
 }
 

@@ -11,7 +11,7 @@ namespace nacre::vmm {
 
 Result<void> enter_jail(const Config& config, HostFiles& files) {
   if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "jail");
-  // Nobody else could make any.
+  // Only the host's root may create device nodes.
   bool device_nodes = config.jail.device_nodes && is_host_root();
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");

@@ -10,12 +10,13 @@
 //   * Where the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
 //   * /proc is not in the tree. Files are re-opened through a mount of nothing but its own descriptors.
 //   * Where a user without privilege starts it, his supplementary groups.
-// Filters for system calls will be installed by each thread as its first act; nothing here needs to change for that.
+// Filters for system calls are not there yet. Each thread installs its own as its first act: vCPU threads call a
+// function that cli.cc passes to Machine::create().
 #pragma once
 
 #include "base/result.h"
 #include "vmm/api/config.h"
-#include "vmm/machine/host_files.h"
+#include "vmm/host/host_files.h"
 
 namespace nacre::vmm {
 

@@ -50,7 +50,7 @@ void close_all_but(const Fd& kept) {
 }
 
 [[noreturn]] void run_helper(const Fd& host_proc, pid_t vmm, const Fd& socket, bool makes_nodes) {
-  // Sent to all processes of a service, they are vmm's to think about: it ends, and this does.
+  // Ignore signals that are sent to the whole service: when vmm exits, the socket closes and this helper follows.
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);

@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
-#include "devices/irq_line.h"
 #include "devices/legacy/serial.h"
-#include "devices/legacy/serial_fd_sink.h"
 
 namespace nacre::vmm {
 

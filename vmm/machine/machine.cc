@@ -14,7 +14,6 @@
 #include "vmm/arch/x86_64/boot.h"
 #include "vmm/arch/x86_64/cpu.h"
 #include "vmm/arch/x86_64/layout.h"
-#include "vmm/check/check.h"
 
 namespace nacre::vmm {
 
@@ -53,8 +52,9 @@ uint64_t ram_end(uint64_t memory) {
 
 }  // namespace
 
-Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files) {
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files, ThreadStart thread_start) {
   std::unique_ptr<Machine> machine(new Machine(TRY(files.kvm.create_vm())));
+  machine->thread_start_ = std::move(thread_start);
   machine->loop_ = TRY(EventLoop::create());
   machine->end_ = std::make_unique<EndSignal>(*machine->loop_);
   machine->max_cpus_ = std::max(config.max_cpus, config.cpus);
@@ -217,7 +217,7 @@ Result<void> Machine::add_vcpus(unsigned count) {
     // The others wait for the guest's start-up interrupt.
     if (i == 0) TRY(set_boot_registers(vcpu, entry_));
     if (running_) TRY(vcpu.announce_apic());
-    auto thread = std::make_unique<VcpuThread>(std::move(vcpu), mmio_, ports_, *end_);
+    auto thread = std::make_unique<VcpuThread>(std::move(vcpu), mmio_, ports_, *end_, thread_start_);
     if (running_) TRY(thread->start(i));
     vcpus_.push_back(std::move(thread));
   }

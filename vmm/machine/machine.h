@@ -8,16 +8,17 @@
 #include "base/result.h"
 #include "devices/bus.h"
 #include "devices/guest_memory.h"
+#include "devices/legacy/serial.h"
+#include "devices/legacy/serial_fd_sink.h"
 #include "devices/virtio/mem/device.h"
 #include "devices/virtio/mmio.h"
 #include "vmm/api/config.h"
 #include "vmm/arch/x86_64/power.h"
-#include "vmm/boot/image.h"
 #include "vmm/control/server.h"
+#include "vmm/host/host_files.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/console.h"
 #include "vmm/machine/end.h"
-#include "vmm/machine/host_files.h"
 #include "vmm/machine/hotplug_memory.h"
 #include "vmm/machine/sharers.h"
 #include "vmm/machine/vcpu_thread.h"
@@ -26,8 +27,9 @@ namespace nacre::vmm {
 
 class Machine : private ControlHandler {
  public:
-  // Builds everything up to the first instruction. Takes what it needs out of `files`.
-  static Result<std::unique_ptr<Machine>> create(const Config& config, HostFiles& files);
+  // Builds everything up to the first instruction. Takes what it needs out of `files`. Each vCPU's thread calls
+  // `thread_start` before anything else.
+  static Result<std::unique_ptr<Machine>> create(const Config& config, HostFiles& files, ThreadStart thread_start);
   ~Machine() override;
 
   // Runs the guest on threads of its own and the devices on the caller's, until the guest ends or somebody ends it.
@@ -69,6 +71,7 @@ class Machine : private ControlHandler {
   void stop_vcpus();
   Result<void> plug(std::unique_ptr<virtio::VirtioDevice> device);
 
+  ThreadStart thread_start_;
   Vm vm_;
   std::unique_ptr<GuestMemory> memory_;
   uint64_t boot_memory_ = 0, max_memory_ = 0;

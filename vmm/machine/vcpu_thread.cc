@@ -7,8 +7,6 @@
 #include <cstdio>
 #include <system_error>
 
-#include "vmm/jail/privileges.h"
-
 namespace nacre::vmm {
 
 namespace {
@@ -29,7 +27,7 @@ Result<void> VcpuThread::start(unsigned index) {
   running_ = true;
   try {
     thread_ = std::thread([this] {
-      drop_thread_capabilities();
+      thread_start_();
       run();
       running_ = false;
     });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <thread>
 
 #include "devices/bus.h"
@@ -10,11 +11,14 @@
 
 namespace nacre::vmm {
 
+// What each thread does before anything else: it gives up rights that it has no use for.
+using ThreadStart = std::function<void()>;
+
 class VcpuThread {
  public:
   // Everything must outlive the thread.
-  VcpuThread(Vcpu vcpu, const Bus& mmio, const Bus& ports, EndSignal& end)
-      : vcpu_(std::move(vcpu)), mmio_(mmio), ports_(ports), end_(end) {}
+  VcpuThread(Vcpu vcpu, const Bus& mmio, const Bus& ports, EndSignal& end, const ThreadStart& thread_start)
+      : vcpu_(std::move(vcpu)), mmio_(mmio), ports_(ports), end_(end), thread_start_(thread_start) {}
   // Waits for the thread: request_stop() before.
   ~VcpuThread() {
     if (thread_.joinable()) thread_.join();
@@ -37,6 +41,7 @@ class VcpuThread {
   const Bus& mmio_;
   const Bus& ports_;
   EndSignal& end_;
+  const ThreadStart& thread_start_;
   std::atomic<bool> running_{false};
   std::thread thread_;
 };

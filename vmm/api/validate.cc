@@ -1,4 +1,4 @@
-// The rules that hold for a configuration as a whole, whether it came from options or from TOML.
+// Checks a configuration as a whole, whether it came from options or from TOML.
 #include <unordered_set>
 
 #include "vmm/api/config.h"
@@ -7,17 +7,17 @@ namespace nacre::vmm {
 
 namespace {
 
-constexpr uint64_t kMemoryStep = 2ull << 20;  // guest RAM is backed by 2 MiB pages where the host has them
+constexpr uint64_t kMemoryStep = 2ull << 20;  // guest RAM is backed by 2 MiB pages if the host has them
 constexpr uint64_t kMinMemory = 16ull << 20;
 constexpr uint64_t kMaxMemory = 1ull << 40;
 constexpr unsigned kMaxCpus = 64;
-constexpr size_t kMaxTag = 35;        // virtio 1.3, 5.11.4: 36 bytes, a terminating zero among them
+constexpr size_t kMaxTag = 36;        // virtio 1.3, 5.11.4: padded with zeroes, but not terminated
 constexpr size_t kMaxCmdline = 2047;  // x86's COMMAND_LINE_SIZE less the terminating zero
 constexpr size_t kMaxcpusWord = 12;   // "maxcpus=64 "
 constexpr uint64_t kMinGuestCid = 3;  // 0 to 2 are reserved (virtio 1.3, 5.10.4)
 
-// "mounts/0": relative, no component that leads elsewhere.
-bool plain_relative(const std::string& path) {
+// Returns true for a relative path such as "mounts/0", none of whose components leads elsewhere.
+bool is_plain_relative(const std::string& path) {
   if (path.empty() || path.front() == '/' || path.back() == '/') return false;
   size_t start = 0;
   while (start <= path.size()) {
@@ -31,14 +31,14 @@ bool plain_relative(const std::string& path) {
 }
 
 Result<void> check_fs(const Fs& fs, bool jailed) {
-  if (fs.tag.empty() || fs.tag.size() > kMaxTag) return fail("fs: tag must have 1 to 35 bytes");
+  if (fs.tag.empty() || fs.tag.size() > kMaxTag) return fail("fs: tag must have 1 to 36 bytes");
   if (fs.path.empty() && fs.mounts.empty()) return fail("fs " + fs.tag + ": path is missing");
   if (!fs.mounts.empty() && !jailed) return fail("fs " + fs.tag + ": mounts need the jail");
   for (const FsMount& mount : fs.mounts) {
     if (mount.source.empty() || mount.source.front() != '/') {
       return fail("fs " + fs.tag + ": mount source '" + mount.source + "' is not an absolute path");
     }
-    if (!plain_relative(mount.target)) {
+    if (!is_plain_relative(mount.target)) {
       return fail("fs " + fs.tag + ": mount target '" + mount.target + "' is not a plain relative path");
     }
   }
@@ -84,12 +84,6 @@ Result<void> check(const Config& config) {
   if (config.vsock) TRY(check_vsock(*config.vsock));
   if (config.control && config.control->path.empty() && config.control->listen_fd < 0) {
     return fail("control: path is missing");
-  }
-  for (const Disk& disk : config.disks) {
-    if (disk.path.empty()) return fail("disk: path is missing");
-  }
-  for (const Net& net : config.nets) {
-    if (net.tap.empty() || net.tap.size() > 15) return fail("net: tap must have 1 to 15 bytes");
   }
   return {};
 }

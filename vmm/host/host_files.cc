@@ -1,4 +1,4 @@
-#include "vmm/machine/host_files.h"
+#include "vmm/host/host_files.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>

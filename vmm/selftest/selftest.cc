@@ -1,4 +1,4 @@
-#include "vmm/check/check.h"
+#include "vmm/selftest/selftest.h"
 
 #include <fmt/core.h>
 #include <sys/time.h>
@@ -8,7 +8,7 @@
 #include "devices/guest_memory.h"
 #include "vmm/arch/x86_64/boot.h"
 #include "vmm/arch/x86_64/cpu.h"
-#include "vmm/check/guest_code.h"
+#include "vmm/selftest/guest_code.h"
 
 namespace nacre::vmm {
 

@@ -1,4 +1,4 @@
-#include "vmm/check/guest_code.h"
+#include "vmm/selftest/guest_code.h"
 
 extern "C" const std::byte nacre_check_guest_start[];
 extern "C" const std::byte nacre_check_guest_end[];

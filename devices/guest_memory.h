@@ -2,8 +2,8 @@
 //
 // The guest may write to it at any moment, so nothing here gives out a T* into it: scalars and headers are copied out
 // and in, bulk data is given as iovecs for system calls. Every address is checked; an address outside RAM is an error
-// value, never a fault. Thread-safe: the layout is fixed once built, and which blocks of hot-pluggable memory are there
-// is read atomically.
+// value, never a fault. Thread-safe, but for listeners: the layout is fixed once built, and which blocks of
+// hot-pluggable memory are there is read atomically.
 #pragma once
 
 #include <sys/uio.h>
@@ -15,12 +15,30 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/mapping.h"
 #include "base/result.h"
 #include "devices/guest_address.h"
 #include "devices/plugged_blocks.h"
 
 namespace nacre {
+
+// Hears which RAM the guest gets and loses: for everyone who keeps a view of guest memory of his own, such as KVM's
+// slots, an IOMMU or a process that serves a device.
+class GuestMemoryListener {
+ public:
+  struct Range {
+    GuestAddress start;
+    std::span<std::byte> host;  // where vmm has it mapped
+    int file = -1;              // the file behind it, if it is shared (Region::file), and where it begins there
+    uint64_t file_offset = 0;
+  };
+  virtual ~GuestMemoryListener() = default;
+  // Called before the guest may use the range. After an error the guest does not get it.
+  virtual Result<void> plugged(const Range& range) = 0;
+  // Called when the guest may no longer use a range for which plugged() has succeeded, with the very same range.
+  virtual void unplugged(const Range& range) = 0;
+};
 
 class GuestMemory {
  public:
@@ -31,10 +49,13 @@ class GuestMemory {
     // a block was plugged the host's mapping of it stays accessible, so that an access which raced with its being
     // unplugged meets zeroes and does no harm.
     std::shared_ptr<const PluggedBlocks> plugged = nullptr;
+    // The file or memfd that is mapped here, shared, from this offset. Null: private anonymous memory.
+    std::shared_ptr<const Fd> file = nullptr;
+    uint64_t file_offset = 0;
   };
 
   // Regions sorted by address, not overlapping.
-  explicit GuestMemory(std::vector<Region> regions) : regions_(std::move(regions)) {}
+  explicit GuestMemory(std::vector<Region> regions);
 
   // One region of zero pages from `start`: what device tests use.
   static Result<GuestMemory> anonymous(GuestAddress start, size_t size);
@@ -66,8 +87,29 @@ class GuestMemory {
   // The host's view of [start, start + size) for readv/writev; one region must hold all of it. size 0 is allowed.
   Result<iovec> slice(GuestAddress start, size_t size) const;
 
+  // Returns true if the address lies in a region with a file behind it.
+  bool is_shared(GuestAddress address) const;
+
+  // Listeners come and go, and ranges are plugged and unplugged, on one thread. Listeners hear of ranges in the order
+  // in which they were added, and of unplugging in the reverse order.
+  //
+  // Adds a listener, which must outlive this or be removed, and tells it of all RAM that is there. After an error it
+  // has been told that all of it is gone, and is not added.
+  Result<void> add_listener(GuestMemoryListener& listener);
+  // Tells the listener that all RAM is gone, and removes it.
+  void remove_listener(GuestMemoryListener& listener);
+  // Tell the listeners of a range of hot-pluggable memory: of all or, after an error, of none. Whether blocks of it are
+  // plugged is for the region's PluggedBlocks to say.
+  Result<void> plug(GuestAddress start, uint64_t size);
+  void unplug(GuestAddress start, uint64_t size);
+
  private:
+  const Region* find(GuestAddress address) const;
+  Result<GuestMemoryListener::Range> range_of(GuestAddress start, uint64_t size) const;
+
   std::vector<Region> regions_;
+  std::vector<GuestMemoryListener::Range> ranges_;  // those that listeners have been told of
+  std::vector<GuestMemoryListener*> listeners_;
 };
 
 }  // namespace nacre

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <boost/test/unit_test.hpp>
+#include <optional>
+#include <string>
 
 namespace nacre {
 namespace {
@@ -90,6 +92,70 @@ BOOST_AUTO_TEST_CASE(unplugged_blocks_are_outside) {
   BOOST_TEST(!readable(129 * kBlock, kBlock + 1));
   BOOST_TEST(plugged->count(0, 130) == 71u);
   BOOST_TEST(plugged->count(128, 2) == 1u);
+}
+
+// Keeps what it is told as text, "+1000" for a plugged range and "-1000" for an unplugged one.
+struct Recorder final : GuestMemoryListener {
+  Result<void> plugged(const Range& range) override {
+    if (refused == range.start) return fail("refused", ENOMEM);
+    told.push_back("+" + std::to_string(range.start.value));
+    last = range;
+    return {};
+  }
+  void unplugged(const Range& range) override { told.push_back("-" + std::to_string(range.start.value)); }
+
+  std::optional<GuestAddress> refused;
+  std::vector<std::string> told;
+  Range last;
+};
+
+using Told = std::vector<std::string>;
+
+// RAM at 4096 and room for more, in blocks of a page, at 8192.
+GuestMemory make_growing_memory() {
+  std::vector<GuestMemory::Region> regions;
+  regions.push_back({GuestAddress{0x1000}, *Mapping::anonymous(0x1000)});
+  regions.push_back({GuestAddress{0x2000}, *Mapping::anonymous(0x4000), std::make_shared<PluggedBlocks>(0x1000, 4)});
+  return GuestMemory(std::move(regions));
+}
+
+BOOST_AUTO_TEST_CASE(listeners_hear_what_is_there_what_comes_and_what_goes) {
+  GuestMemory memory = make_growing_memory();
+  Recorder first, second;
+  BOOST_TEST(memory.add_listener(first).has_value());
+  BOOST_TEST(memory.plug(GuestAddress{0x3000}, 0x2000).has_value());
+  BOOST_TEST((first.last.host.data() == memory.regions()[1].mapping.data() + 0x1000));
+  BOOST_TEST(first.last.host.size() == 0x2000u);
+  BOOST_TEST(first.last.file == -1);
+  BOOST_TEST(memory.add_listener(second).has_value());
+  BOOST_TEST(second.told == (Told{"+4096", "+12288"}), boost::test_tools::per_element());
+  memory.unplug(GuestAddress{0x3000}, 0x2000);
+  memory.unplug(GuestAddress{0x3000}, 0x2000);  // no longer there
+  BOOST_TEST(first.told == (Told{"+4096", "+12288", "-12288"}), boost::test_tools::per_element());
+  memory.remove_listener(first);
+  BOOST_TEST(first.told == (Told{"+4096", "+12288", "-12288", "-4096"}), boost::test_tools::per_element());
+  BOOST_TEST(memory.plug(GuestAddress{0x2000}, 0x1000).has_value());
+  BOOST_TEST(first.told.size() == 4u);
+  BOOST_TEST(second.told.back() == "+8192");
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_one_listener_refuses_comes_to_none) {
+  GuestMemory memory = make_growing_memory();
+  Recorder first, second, third;
+  second.refused = GuestAddress{0x2000};
+  for (Recorder* listener : {&first, &second, &third}) BOOST_TEST(memory.add_listener(*listener).has_value());
+  BOOST_TEST(!memory.plug(GuestAddress{0x2000}, 0x1000).has_value());
+  BOOST_TEST(first.told == (Told{"+4096", "+8192", "-8192"}), boost::test_tools::per_element());
+  BOOST_TEST(third.told == Told{"+4096"}, boost::test_tools::per_element());
+  Recorder late;
+  late.refused = GuestAddress{0x3000};
+  BOOST_TEST(memory.plug(GuestAddress{0x3000}, 0x1000).has_value());
+  BOOST_TEST(!memory.add_listener(late).has_value());
+  BOOST_TEST(late.told == (Told{"+4096", "-4096"}), boost::test_tools::per_element());
+  memory.unplug(GuestAddress{0x3000}, 0x1000);
+  BOOST_TEST(late.told.size() == 2u);
+  BOOST_TEST(!memory.plug(GuestAddress{0x5000}, 0x2000).has_value());  // past the region's end
+  BOOST_TEST(!memory.plug(GuestAddress{0}, 0x1000).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(no_memory_at_all) {

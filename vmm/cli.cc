@@ -30,7 +30,7 @@ int report(const Error& error, ExitStatus status) {
 
 struct Options {
   std::string config_file;
-  std::string kernel, initrd, cmdline, memory, max_memory, vsock, control;
+  std::string kernel, initrd, cmdline, memory, memory_backing, max_memory, vsock, control;
   std::optional<unsigned> cpus, max_cpus;
   std::vector<std::string> fs;
   bool no_console = false;
@@ -42,6 +42,7 @@ void define(CLI::App& app, Options& options) {
   app.add_option("--initrd", options.initrd, "initramfs");
   app.add_option("--cmdline", options.cmdline, "kernel command line");
   app.add_option("--memory", options.memory, "guest memory, such as 512M (the default) or 2G");
+  app.add_option("--memory-backing", options.memory_backing, "anonymous (the default), memfd, or a file that holds it");
   app.add_option("--cpus", options.cpus, "virtual CPUs, 1 to 64 (default 1)");
   app.add_option("--max-memory", options.max_memory, "how far the memory can grow while the guest runs (default: not)");
   app.add_option("--max-cpus", options.max_cpus, "and the number of CPUs");
@@ -61,6 +62,7 @@ Result<Config> build_config(const Options& options) {
   if (!options.initrd.empty()) config.initrd = options.initrd;
   if (!options.cmdline.empty()) config.cmdline = options.cmdline;
   if (!options.memory.empty()) config.memory = TRY_CONTEXT(parse_size(options.memory), "--memory");
+  if (!options.memory_backing.empty()) config.memory_backing = options.memory_backing;
   if (options.cpus) config.cpus = *options.cpus;
   if (!options.max_memory.empty()) config.max_memory = TRY_CONTEXT(parse_size(options.max_memory), "--max-memory");
   if (options.max_cpus) config.max_cpus = *options.max_cpus;

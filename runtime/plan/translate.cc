@@ -12,6 +12,7 @@
 #include "guest-init/protocol/protocol.h"
 #include "oci/rlimit_names.h"
 #include "runtime/vm/sizing.h"
+#include "vmm/api/command_line.h"
 
 namespace nacre::runtime {
 
@@ -21,16 +22,8 @@ using Json = nlohmann::json;
 
 constexpr const char* kRootTarget = "rootfs";
 
-// panic=-1 and reboot=k: a kernel that panics, or whose init ends, pulls the reset line at once, and vmm ends.
-// (reboot=t would be a triple fault, which vmm tells apart.)
-constexpr const char* kCommandLine =
-    "rdinit=/init panic=-1 reboot=k pci=off nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
-    "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce "
-    "dummy.numdummies=0";
 // The kernel decides which of the memory that comes later can go again, and which may be used by itself.
 constexpr const char* kGrows = " memory_hotplug.online_policy=auto-movable";
-constexpr const char* kSilent = " quiet 8250.nr_uarts=0";  // a serial line takes an exit to the host for each character
-constexpr const char* kConsole = " console=ttyS0";
 
 std::string mount_target(size_t number) {
   return "mount-" + std::to_string(number);
@@ -143,7 +136,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const Parts& parts, bool de
   vmm::Config vm;
   vm.kernel = parts.kernel;
   vm.initrd = parts.initramfs;
-  vm.cmdline = std::string(kCommandLine) + (debug ? kConsole : kSilent);
+  vm.cmdline = vmm::default_command_line(debug);
   vm.console = debug;
   TRY(set_size(config, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};

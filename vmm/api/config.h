@@ -1,4 +1,4 @@
-// What `vmm` is asked to run: the options of its command line and of its TOML file, one structure for both.
+// What `vmm` runs: the options of its command line and of its TOML file, one structure for both.
 //
 // The runtime links this folder alone: it fills a Config, writes to_toml(), and starts `vmm --config FILE`.
 #pragma once
@@ -18,8 +18,8 @@ struct FsMount {
   std::string source;           // absolute host path
   std::string target;           // relative to the share's root, plain components ("rootfs", "mounts/0")
   bool readonly = false;        // the mount itself; enforced by the host
-  bool recursive = true;        // with what is mounted below the source
-  bool readonly_below = false;  // and that is read-only too
+  bool recursive = true;        // with the mounts below the source
+  bool readonly_below = false;  // these are read-only, too
 };
 
 // [[fs]]: one virtio-fs device.
@@ -30,7 +30,7 @@ struct Fs {
   std::vector<FsMount> mounts;
 };
 
-// A guest connection to (CID 2, port) that is joined to a descriptor inherited by vmm; the first connection only.
+// Joins the guest's first connection to (CID 2, port) to a descriptor that vmm inherited.
 struct VsockStream {
   uint32_t port = 0;
   int fd = -1;
@@ -52,10 +52,10 @@ struct Control {
   int listen_fd = -1;  // or one inherited from the parent (SOCK_SEQPACKET); -1: none
 };
 
-// [jail]: where present, vmm locks itself in before the guest runs.
+// [jail]: with it, vmm locks itself in before the guest runs.
 struct Jail {
   bool enabled = false;
-  // The guest's device nodes in shares that it may write are made on the host, where vmm was started by its root.
+  // Makes the guest's device nodes on the host, in shares that the guest may write, if the host's root started vmm.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;
   bool operator==(const Jail&) const = default;
@@ -66,7 +66,10 @@ struct Config {
   std::string initrd;  // empty: none
   std::string cmdline;
   uint64_t memory = 512ull << 20;  // bytes; 2 MiB multiples; in TOML "512M" or an integer of bytes
-  unsigned cpus = 1;               // 1 to 64
+  // What the guest's memory is made of: "anonymous", private to vmm; "memfd", which vmm can share; or a file by its
+  // path, which vmm makes if it is not there and whose content is lost.
+  std::string memory_backing = "anonymous";
+  unsigned cpus = 1;  // 1 to 64
   // How far the machine can grow while it runs; 0: not at all. See vmm/api/control.h.
   uint64_t max_memory = 0;
   unsigned max_cpus = 0;

@@ -14,6 +14,7 @@ Config full_config() {
   config.initrd = "/boot/init\"rd";
   config.cmdline = "quiet root=\\x";
   config.memory = 1ull << 30;
+  config.memory_backing = "memfd";
   config.cpus = 3;
   config.console = false;
   config.lifeline_fd = 9;
@@ -44,6 +45,7 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(read->vsock->streams.at(0).port == 1024u);
   BOOST_TEST(read->max_memory == 4ull << 30);
   BOOST_TEST(read->max_cpus == 8u);
+  BOOST_TEST(read->memory_backing == "memfd");
   BOOST_TEST(read->control->listen_fd == 11);
   BOOST_TEST(read->jail.device_nodes);
   BOOST_TEST(read->initrd == "/boot/init\"rd");
@@ -99,11 +101,14 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.cpus = 65; }) == "cpus must be 1 to 64");
   BOOST_TEST(with([](Config& c) { c.memory = 1; }) == "memory must be at least 16M");
   BOOST_TEST(with([](Config& c) { c.memory += 4096; }) == "memory must be a multiple of 2M");
+  BOOST_TEST(with([](Config& c) { c.memory_backing = ""; }) == "memory_backing must not be empty");
   BOOST_TEST(with([](Config& c) { c.max_memory = 512 << 20; }) == "max_memory is less than memory");
   BOOST_TEST(with([](Config& c) { c.max_memory += 4096; }) == "max_memory must be a multiple of 2M");
   BOOST_TEST(with([](Config& c) { c.max_memory = c.max_cpus = 0; }) == "no error");
   BOOST_TEST(with([](Config& c) { c.max_cpus = 2; }) == "max_cpus is less than cpus");
   BOOST_TEST(with([](Config& c) { c.max_cpus = 65; }) == "max_cpus must be at most 64");
+  BOOST_TEST(with([](Config& c) { c.cmdline = std::string(2036, 'x'); }) == "cmdline is longer than 2035 bytes");
+  BOOST_TEST(with([](Config& c) { c.cmdline = std::string(2035, 'x'); }) == "no error");
   BOOST_TEST(with([](Config& c) { c.control = Control{}; }) == "control: path is missing");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(36, 't'); }) == "no error");

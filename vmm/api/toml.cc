@@ -55,10 +55,11 @@ constexpr auto fields_of(const Jail*) {
 constexpr auto fields_of(const Config*) {
   return std::tuple(Field{"kernel", &Config::kernel}, Field{"initrd", &Config::initrd},
                     Field{"cmdline", &Config::cmdline}, Field{"memory", &Config::memory, true},
-                    Field{"cpus", &Config::cpus}, Field{"max_memory", &Config::max_memory, true},
-                    Field{"max_cpus", &Config::max_cpus}, Field{"console", &Config::console},
-                    Field{"lifeline_fd", &Config::lifeline_fd}, Field{"fs", &Config::fs},
-                    Field{"vsock", &Config::vsock}, Field{"control", &Config::control}, Field{"jail", &Config::jail});
+                    Field{"memory_backing", &Config::memory_backing}, Field{"cpus", &Config::cpus},
+                    Field{"max_memory", &Config::max_memory, true}, Field{"max_cpus", &Config::max_cpus},
+                    Field{"console", &Config::console}, Field{"lifeline_fd", &Config::lifeline_fd},
+                    Field{"fs", &Config::fs}, Field{"vsock", &Config::vsock}, Field{"control", &Config::control},
+                    Field{"jail", &Config::jail});
 }
 
 // Calls `visit` with each field of the structure.

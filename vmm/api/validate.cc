@@ -1,6 +1,7 @@
 // Checks a configuration as a whole, whether it came from options or from TOML.
 #include <unordered_set>
 
+#include "vmm/api/command_line.h"
 #include "vmm/api/config.h"
 
 namespace nacre::vmm {
@@ -12,7 +13,6 @@ constexpr uint64_t kMinMemory = 16ull << 20;
 constexpr uint64_t kMaxMemory = 1ull << 40;
 constexpr unsigned kMaxCpus = 64;
 constexpr size_t kMaxTag = 36;        // virtio 1.3, 5.11.4: padded with zeroes, but not terminated
-constexpr size_t kMaxCmdline = 2047;  // x86's COMMAND_LINE_SIZE less the terminating zero
 constexpr size_t kMaxcpusWord = 12;   // "maxcpus=64 "
 constexpr uint64_t kMinGuestCid = 3;  // 0 to 2 are reserved (virtio 1.3, 5.10.4)
 
@@ -66,14 +66,16 @@ Result<void> check(const Config& config) {
   if (config.memory < kMinMemory) return fail("memory must be at least 16M");
   if (config.memory > kMaxMemory) return fail("memory must be at most 1024G");
   if (config.memory % kMemoryStep != 0) return fail("memory must be a multiple of 2M");
+  if (config.memory_backing.empty()) return fail("memory_backing must not be empty");
   if (config.max_memory != 0 && config.max_memory < config.memory) return fail("max_memory is less than memory");
   if (config.max_memory > kMaxMemory) return fail("max_memory must be at most 1024G");
   if (config.max_memory % kMemoryStep != 0) return fail("max_memory must be a multiple of 2M");
   if (config.max_cpus != 0 && config.max_cpus < config.cpus) return fail("max_cpus is less than cpus");
   if (config.max_cpus > kMaxCpus) return fail("max_cpus must be at most 64");
-  if (config.cmdline.size() > kMaxCmdline) return fail("cmdline is longer than 2047 bytes");
-  if (config.max_cpus > config.cpus && config.cmdline.size() > kMaxCmdline - kMaxcpusWord) {
-    return fail("cmdline is longer than 2035 bytes");  // vmm adds a word
+  // vmm adds a word if more CPUs can come.
+  size_t max_cmdline = max_command_line() - (config.max_cpus > config.cpus ? kMaxcpusWord : 0);
+  if (config.cmdline.size() > max_cmdline) {
+    return fail("cmdline is longer than " + std::to_string(max_cmdline) + " bytes");
   }
   if (config.cmdline.find('\0') != std::string::npos) return fail("cmdline holds a zero byte");
   std::unordered_set<std::string> tags;

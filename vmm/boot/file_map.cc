@@ -35,7 +35,7 @@ Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& fi
   iovec target = TRY(memory.slice(to, size));
   auto* start = static_cast<std::byte*>(target.iov_base);
   uint64_t in_page = to.value % kPageSize;
-  if (offset % kPageSize != in_page) return read_at(file, offset, {start, size});
+  if (offset % kPageSize != in_page || memory.is_shared(to)) return read_at(file, offset, {start, size});
 
   // Whole pages by mmap; the head and the tail that share their page with something else by copy.
   uint64_t head = std::min(size, (kPageSize - in_page) % kPageSize);

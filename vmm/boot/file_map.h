@@ -1,4 +1,7 @@
 // Copies or maps a piece of a file over guest RAM.
+//
+// A file is mapped copy-on-write if page offsets allow it: pages that the guest never touches are never read, and what
+// it only reads is shared with the page cache. Guest memory that others share is always copied to.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +17,10 @@ inline constexpr uint64_t kPageSize = 4096;
 
 Result<uint64_t> regular_file_size(const Fd& file);
 
-// Reads exactly `out` from `offset`.
+// Fills `out` from `offset`. An end of file before that is an error.
 Result<void> read_at(const Fd& file, uint64_t offset, std::span<std::byte> out);
 
-// Makes `size` bytes of the file from `offset` appear at `to`. What follows up to the page's end becomes zero.
+// Makes `size` bytes of the file from `offset` appear at `to`.
 Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size);
 
 }  // namespace nacre::vmm

@@ -1,13 +1,9 @@
-// Puts a kernel image and an initramfs into guest memory.
-//
-// Files are mapped copy-on-write over guest RAM wherever page offsets allow it: pages that the guest never touches are
-// never read, and what it only reads is shared with the page cache.
+// Puts a kernel image and an initramfs into guest memory. Formats that one architecture has are in its folder
+// (vmm/arch/x86_64/kernel.h).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -16,21 +12,25 @@
 namespace nacre::vmm {
 
 struct KernelImage {
-  GuestAddress entry;                   // 64-bit entry point (Documentation/arch/x86/boot.rst, 1.15)
-  GuestAddress end;                     // first address past the image and its bss
-  std::vector<std::byte> setup_header;  // of a bzImage, from offset 0x1f1; empty for an ELF file
-  uint64_t initrd_limit = UINT32_MAX;   // highest address that an initramfs may occupy
+  GuestAddress entry;
+  GuestAddress end;  // first address past the image and its bss
 };
 
-// An ELF vmlinux or a bzImage, told apart by content. `name` stands in errors.
-Result<KernelImage> load_kernel(const GuestMemory& memory, const Fd& file, const std::string& name);
+// Loads the segments of an ELF file of `file_size` bytes for the processor `machine` (elf.h, EM_*). The file is
+// hostile.
+Result<KernelImage> load_elf(const GuestMemory& memory, const Fd& file, uint64_t file_size, uint16_t machine);
+
+// Checks that the guest has the memory that a kernel wants. Memory that is not there is the commonest mistake, so the
+// error says what the kernel needs.
+Result<void> check_fits(const GuestMemory& memory, uint64_t start, uint64_t size);
 
 struct Initramfs {
   GuestAddress start;
   uint64_t size = 0;
 };
 
-// As high below `limit` as it fits, above `kernel_end`.
+// Loads the initramfs as high as it fits: in the first region of memory, its last byte at `limit` at most, above
+// `kernel_end`. `name` stands in errors.
 Result<Initramfs> load_initramfs(const GuestMemory& memory, const Fd& file, const std::string& name,
                                  GuestAddress kernel_end, uint64_t limit);
 

@@ -1,6 +1,7 @@
 #include "vmm/host/host_files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +20,7 @@ Result<Fd> inherit(int fd, const char* what) {
   return Fd(fd);
 }
 
-// `what` uses the socket, in words for the user.
+// Makes a listening socket. `what` says in an error what the socket is for.
 Result<Fd> listen_at(const std::string& what, const std::string& path, int type) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -56,13 +57,23 @@ Result<Fd> open_control(const Control& control) {
   return listen_at("control", control.path, SOCK_SEQPACKET);
 }
 
+// Returns no descriptor for anonymous memory.
+Result<Fd> open_memory(const std::string& backing) {
+  if (backing == "anonymous") return Fd();
+  if (backing != "memfd") return TRY_CONTEXT(open_file(backing, O_RDWR | O_CREAT | O_TRUNC, 0600), "memory_backing");
+  Fd memory(::memfd_create("guest", MFD_CLOEXEC));
+  if (!memory) return fail_errno("memfd_create");
+  return memory;
+}
+
 }  // namespace
 
 Result<HostFiles> open_host_files(const Config& config) {
   Fd kernel = TRY_CONTEXT(open_file(config.kernel, O_RDONLY), "kernel");
   Fd initrd;
   if (!config.initrd.empty()) initrd = TRY_CONTEXT(open_file(config.initrd, O_RDONLY), "initrd");
-  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}, {}};
+  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}, {}, {}};
+  files.memory = TRY(open_memory(config.memory_backing));
   if (config.vsock) TRY(open_vsock(*config.vsock, files));
   if (config.lifeline_fd >= 0) files.lifeline = TRY(inherit(config.lifeline_fd, "lifeline_fd"));
   if (config.control) files.control = TRY(open_control(*config.control));

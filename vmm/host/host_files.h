@@ -1,4 +1,4 @@
-// Everything of the host that a machine uses, opened before vmm locks itself in.
+// What a machine uses of the host, opened before vmm locks itself in.
 #pragma once
 
 #include <memory>
@@ -16,19 +16,21 @@ struct HostFiles {
   Kvm kvm;
   Fd kernel;
   Fd initrd;                      // invalid: none
+  Fd memory;                      // what lies behind the guest's memory; invalid: anonymous memory
   Fd vsock_listener;              // invalid: none
   std::vector<Fd> vsock_streams;  // in the order of config.vsock->streams
   Fd lifeline;                    // invalid: none
   Fd control;                     // listens; invalid: none
 
-  // One O_PATH descriptor per config.fs, and one of /proc/self/fd through which the file server re-opens files. Without
-  // the jail these are opened here, with it by enter_jail(), within the new tree.
+  // One O_PATH descriptor per config.fs, and one of /proc/self/fd through which the file server re-opens files. With
+  // the jail, enter_jail() opens these within the new tree.
   std::vector<Fd> fs_roots;
   Fd proc_self_fd;
-  std::unique_ptr<virtio::fs::NodeMaker> node_maker;  // of the jail; none: the file servers make nodes, if they may
+  std::unique_ptr<virtio::fs::NodeMaker> node_maker;  // of the jail; null: the file servers make nodes, if they may
 };
 
-// Errors are in words for the user and name the file. Inherited descriptors are taken over (close-on-exec).
+// Opens everything but what the jail opens. Errors are for the user and name the file. Takes over inherited
+// descriptors, and makes them close-on-exec.
 Result<HostFiles> open_host_files(const Config& config);
 
 }  // namespace nacre::vmm

@@ -1,4 +1,4 @@
-// One thread that runs one vCPU and hands its exits to the buses.
+// A thread that runs one vCPU and hands its exits to the buses.
 #pragma once
 
 #include <atomic>
@@ -11,28 +11,28 @@
 
 namespace nacre::vmm {
 
-// What each thread does before anything else: it gives up rights that it has no use for.
+// The first thing that each thread does: it gives up rights that it has no use for.
 using ThreadStart = std::function<void()>;
 
 class VcpuThread {
  public:
-  // Everything must outlive the thread.
+  // All that is passed by reference must outlive the thread.
   VcpuThread(Vcpu vcpu, const Bus& mmio, const Bus& ports, EndSignal& end, const ThreadStart& thread_start)
       : vcpu_(std::move(vcpu)), mmio_(mmio), ports_(ports), end_(end), thread_start_(thread_start) {}
-  // Waits for the thread: request_stop() before.
+  // Waits for the thread. Call request_stop() first.
   ~VcpuThread() {
     if (thread_.joinable()) thread_.join();
   }
 
   Vcpu& vcpu() { return vcpu_; }
   Result<void> start(unsigned index);
-  // Ends the guest's execution on this vCPU, soon: done() says when. Without start() it is done at once.
+  // Makes the guest's execution on this vCPU end soon; done() says when. Without start() the vCPU is done at once.
   void request_stop();
   bool done() const { return !running_; }
 
  private:
   void run();
-  // False: the guest is at its end.
+  // Returns false at the end of the guest.
   bool handle_exit();
   void handle_port_io();
   void handle_mmio();
@@ -46,7 +46,7 @@ class VcpuThread {
   std::thread thread_;
 };
 
-// Installs the empty handler of the signal that request_stop() sends. Once per process, before the first start().
+// Installs an empty handler for the signal that request_stop() sends. Call it once, before the first start().
 void install_vcpu_signal();
 
 }  // namespace nacre::vmm

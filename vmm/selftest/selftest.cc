@@ -6,21 +6,18 @@
 #include <csignal>
 
 #include "devices/guest_memory.h"
-#include "vmm/arch/x86_64/boot.h"
-#include "vmm/arch/x86_64/cpu.h"
-#include "vmm/selftest/guest_code.h"
+#include "vmm/arch/arch.h"
 
 namespace nacre::vmm {
 
 namespace {
 
 constexpr size_t kMemorySize = 2 << 20;
-constexpr GuestAddress kCode{0x10000};
 constexpr suseconds_t kTimeLimitMicroseconds = 900'000;
 
 constexpr const char* kVerdict = "this host's KVM cannot run Linux guests: ";
 
-// Lets SIGALRM interrupt KVM_RUN after the time limit.
+// Makes SIGALRM interrupt KVM_RUN after so long; 0 stops the timer.
 void arm_timer(suseconds_t microseconds) {
   struct sigaction action{};
   action.sa_handler = [](int) {};
@@ -31,22 +28,23 @@ void arm_timer(suseconds_t microseconds) {
 }
 
 std::string stopped_at(uint8_t step, const std::string& how) {
-  const char* name = step < kCheckSteps.size() ? kCheckSteps[step] : "an unknown step";
+  std::span<const char* const> steps = arch::selftest_steps();
+  const char* name = step < steps.size() ? steps[step] : "an unknown step";
   return fmt::format("{}{} in kernel mode {}", kVerdict, name, how);
 }
 
-// Runs the guest to its end; an error names the step it stopped at.
+// Runs the guest to its end. An error names the step at which it stopped.
 Result<void> run(Vcpu& vcpu) {
   uint8_t step = 0;
   for (;;) {
     if (!TRY(vcpu.run())) return fail(stopped_at(step, "takes too long"));
+    if (std::optional<uint8_t> next = arch::selftest_step(vcpu)) {
+      step = *next;
+      if (step == arch::kSelftestDone) return {};
+      continue;
+    }
     const kvm_run& exit = vcpu.exit();
     switch (exit.exit_reason) {
-      case KVM_EXIT_IO:
-        if (exit.io.direction != KVM_EXIT_IO_OUT || exit.io.port != kCheckPort) break;
-        step = static_cast<uint8_t>(vcpu.io_data()[0]);
-        if (step == kCheckDone) return {};
-        continue;
       case KVM_EXIT_INTERNAL_ERROR:
         return fail(stopped_at(step, fmt::format("is not executed (internal error {})", exit.internal.suberror + 0)));
       case KVM_EXIT_SHUTDOWN:
@@ -62,13 +60,10 @@ Result<void> run(Vcpu& vcpu) {
 
 Result<void> check_kvm(Kvm& kvm) {
   GuestMemory memory = TRY(GuestMemory::anonymous(GuestAddress{0}, kMemorySize));
-  TRY(x86_64::write_long_mode_tables(memory));
-  TRY(memory.write(kCode, check_guest_code()));
   Vm vm = TRY(kvm.create_vm());
   TRY(vm.add_memory(0, GuestAddress{0}, memory.regions()[0].mapping.bytes()));
   Vcpu vcpu = TRY(vm.create_vcpu(0));
-  TRY(vcpu.set_cpuid(x86_64::guest_cpuid(TRY(kvm.supported_cpuid()), false, 0, 1)));
-  TRY(x86_64::set_boot_registers(vcpu, kCode));
+  TRY(arch::load_selftest(kvm, memory, vcpu));
   arm_timer(kTimeLimitMicroseconds);
   Result<void> result = run(vcpu);
   arm_timer(0);

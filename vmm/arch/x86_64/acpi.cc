@@ -55,24 +55,25 @@ std::string table(std::string_view signature, uint8_t revision, std::string_view
   return bytes;
 }
 
-// Generic address structure (5.2.3.2) of an 8-bit I/O port.
+// Encodes the generic address structure (5.2.3.2) of an 8-bit I/O port.
 std::string io_port(uint16_t port) {
   return std::string("\x01\x08\x00\x01", 4) += le(uint64_t{port});
 }
 
-std::string dsdt(bool com1, const std::vector<VirtioMmioSlot>& devices) {
+std::string dsdt(bool com1, const std::vector<arch::VirtioSlot>& devices) {
   std::string tree;
   if (com1) {
-    tree +=
-        aml::device("COM1", aml::name("_HID", aml::text("PNP0501")) += aml::name("_UID", aml::integer(0)) += aml::name(
-                                "_CRS", aml::resources(aml::io_ports(kCom1Port, 8) += aml::edge_interrupt(kCom1Irq))));
+    tree += aml::device(
+        "COM1", aml::name("_HID", aml::text("PNP0501")) += aml::name("_UID", aml::integer(0)) += aml::name(
+                    "_CRS", aml::resources(aml::io_ports(kCom1Port, kCom1Ports) += aml::edge_interrupt(kCom1Irq))));
   }
   for (size_t i = 0; i < devices.size(); i++) {
-    const VirtioMmioSlot& slot = devices[i];
+    const arch::VirtioSlot& slot = devices[i];
     tree += aml::device(
         fmt::format("V{:03}", i),
         aml::name("_HID", aml::text("LNRO0005")) += aml::name("_UID", aml::integer(static_cast<uint32_t>(i))) +=
-        aml::name("_CRS", aml::resources(aml::memory32(slot.base, 0x1000) += aml::edge_interrupt(slot.irq))));
+        aml::name("_CRS", aml::resources(aml::memory32(static_cast<uint32_t>(slot.base.value), kVirtioMmioSize) +=
+                                         aml::edge_interrupt(slot.irq))));
   }
   std::string s5 = aml::package(aml::integer(kSleepTypeS5) += aml::integer(kSleepTypeS5), 2);
   return table("DSDT", 2, aml::scope("\\_SB_", tree) += aml::name("_S5_", s5));
@@ -120,7 +121,7 @@ std::string rsdp(uint64_t xsdt_address) {
 
 }  // namespace
 
-std::string build_acpi_tables(unsigned cpus, bool com1, const std::vector<VirtioMmioSlot>& devices) {
+std::string build_acpi_tables(const arch::BoardView& board) {
   constexpr size_t kRsdpSpace = 64;
   std::string tables(kRsdpSpace, '\0');
   auto append = [&tables](std::string_view bytes) {
@@ -129,9 +130,9 @@ std::string build_acpi_tables(unsigned cpus, bool com1, const std::vector<Virtio
     tables += bytes;
     return address;
   };
-  uint64_t dsdt_address = append(dsdt(com1, devices));
+  uint64_t dsdt_address = append(dsdt(board.has_console, board.virtio));
   uint64_t fadt_address = append(fadt(dsdt_address));
-  uint64_t madt_address = append(madt(cpus));
+  uint64_t madt_address = append(madt(board.cpus));
   uint64_t xsdt_address = append(table("XSDT", 1, le(fadt_address) += le(madt_address)));
   std::string root = rsdp(xsdt_address);
   tables.replace(0, root.size(), root);

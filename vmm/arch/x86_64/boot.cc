@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "vmm/arch/x86_64/kvm_x86.h"
 #include "vmm/arch/x86_64/layout.h"
 
 namespace nacre::vmm::x86_64 {
@@ -59,7 +60,7 @@ void add_memory_map(ZeroPage& page, const GuestMemory& memory) {
   page.add_e820(0, kLowMemoryEnd.value, kE820Ram);
   page.add_e820(kAcpiTables.value, kAcpiTablesSize, kE820Acpi);
   for (const auto& region : memory.regions()) {
-    if (region.plugged) continue;  // the guest hears of it by its device
+    if (region.plugged) continue;  // its device tells the guest about it
     uint64_t start = std::max(region.start.value, kHighMemory.value);
     page.add_e820(start, region.start.value + region.mapping.size() - start, kE820Ram);
   }
@@ -105,8 +106,8 @@ Result<void> write_long_mode_tables(const GuestMemory& memory) {
   return memory.store(directory, entries);
 }
 
-Result<void> write_boot_data(const GuestMemory& memory, const KernelImage& kernel, const Initramfs& initramfs,
-                             std::string_view cmdline, GuestAddress rsdp) {
+Result<void> write_boot_data(const GuestMemory& memory, const LinuxKernel& kernel, const Initramfs& initramfs,
+                             std::string_view cmdline) {
   ZeroPage page;
   if (kernel.setup_header.empty()) {
     page.put(kBootFlag, kBootFlagValue);
@@ -120,7 +121,7 @@ Result<void> write_boot_data(const GuestMemory& memory, const KernelImage& kerne
   page.put(kCommandLinePointer, static_cast<uint32_t>(kCommandLine.value));
   page.put(kRamdiskImage, static_cast<uint32_t>(initramfs.start.value));
   page.put(kRamdiskSize, static_cast<uint32_t>(initramfs.size));
-  page.put(kAcpiRsdpAddress, rsdp.value);
+  page.put(kAcpiRsdpAddress, kAcpiTables.value);
   add_memory_map(page, memory);
 
   TRY(memory.write(kZeroPage, page.bytes()));
@@ -129,8 +130,8 @@ Result<void> write_boot_data(const GuestMemory& memory, const KernelImage& kerne
   return write_long_mode_tables(memory);
 }
 
-Result<void> set_boot_registers(Vcpu& vcpu, GuestAddress entry) {
-  kvm_sregs sregs = TRY(vcpu.sregs());
+Result<void> set_boot_registers(const Vcpu& vcpu, GuestAddress entry) {
+  kvm_sregs sregs = TRY(get_sregs(vcpu));
   sregs.cs = segment(kCodeSelector, 0xb, true);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(kDataSelector, 0x3, false);
   sregs.gdt.base = kGdt.value;
@@ -141,19 +142,19 @@ Result<void> set_boot_registers(Vcpu& vcpu, GuestAddress entry) {
   sregs.cr3 = kPageTables.value;
   sregs.cr4 = kCr4;
   sregs.efer = kEfer;
-  TRY(vcpu.set_sregs(sregs));
+  TRY(set_sregs(vcpu, sregs));
 
   kvm_regs regs{};
   regs.rflags = 2;  // the bit that is always set
   regs.rip = entry.value;
   regs.rsi = kZeroPage.value;
   regs.rsp = regs.rbp = kZeroPage.value;  // no stack is promised; a harmless one
-  TRY(vcpu.set_regs(regs));
+  TRY(set_regs(vcpu, regs));
 
   kvm_fpu fpu{};
   fpu.fcw = 0x37f;
   fpu.mxcsr = 0x1f80;
-  return vcpu.set_fpu(fpu);
+  return set_fpu(vcpu, fpu);
 }
 
 }  // namespace nacre::vmm::x86_64

@@ -6,19 +6,19 @@
 
 #include "base/result.h"
 #include "devices/guest_memory.h"
-#include "vmm/boot/image.h"
+#include "vmm/arch/x86_64/kernel.h"
 #include "vmm/kvm/kvm.h"
 
 namespace nacre::vmm::x86_64 {
 
-// Writes everything that the kernel expects to find in memory.
-Result<void> write_boot_data(const GuestMemory& memory, const KernelImage& kernel, const Initramfs& initramfs,
-                             std::string_view cmdline, GuestAddress rsdp);
+// Writes everything that the kernel expects to find in memory, but for the ACPI tables at kAcpiTables.
+Result<void> write_boot_data(const GuestMemory& memory, const LinuxKernel& kernel, const Initramfs& initramfs,
+                             std::string_view cmdline);
 
-// Long mode with low memory mapped one to one, RSI at the zero page.
-Result<void> set_boot_registers(Vcpu& vcpu, GuestAddress entry);
+// Puts a vCPU into long mode, with low memory mapped one to one and RSI at the zero page.
+Result<void> set_boot_registers(const Vcpu& vcpu, GuestAddress entry);
 
-// The same state for any 64-bit code: what boot_registers needs in memory (GDT and page tables).
+// Writes what set_boot_registers() needs in memory, for a kernel and any other 64-bit code: GDT and page tables.
 Result<void> write_long_mode_tables(const GuestMemory& memory);
 
 }  // namespace nacre::vmm::x86_64

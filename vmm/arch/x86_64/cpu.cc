@@ -3,6 +3,8 @@
 #include <array>
 #include <bit>
 
+#include "vmm/arch/x86_64/kvm_x86.h"
+
 namespace nacre::vmm::x86_64 {
 
 namespace {
@@ -29,7 +31,7 @@ constexpr uint64_t kFastString = 1;
 constexpr uint32_t kMsrMtrrDefaultType = 0x2ff;
 constexpr uint64_t kMtrrEnabledWriteBack = 1u << 11 | 6;
 
-// Bits that hold a number up to count - 1.
+// Returns how many bits hold a number up to count - 1.
 uint32_t id_bits(unsigned count) {
   return std::bit_width(count - 1);
 }
@@ -53,7 +55,7 @@ void set_topology(kvm_cpuid_entry2& entry, unsigned index, unsigned count) {
   }
 }
 
-// No cache is shared: how the host's caches hang together says nothing of where vCPU threads run.
+// Says that no cache is shared: which of the host's CPUs share one says nothing about where vCPU threads run.
 void set_cache_sharing(kvm_cpuid_entry2& entry, unsigned count) {
   constexpr uint32_t kSharingThreads = 0xfffu << 14;
   constexpr uint32_t kCoresPerPackage = 0x3fu << 26;
@@ -104,13 +106,13 @@ std::vector<kvm_cpuid_entry2> guest_cpuid(const std::vector<kvm_cpuid_entry2>& s
   return entries;
 }
 
-Result<void> set_initial_msrs(Vcpu& vcpu) {
+Result<void> set_initial_msrs(const Vcpu& vcpu) {
   std::array<kvm_msr_entry, 2> msrs{};
   msrs[0].index = kMsrMiscEnable;
   msrs[0].data = kFastString;
   msrs[1].index = kMsrMtrrDefaultType;
   msrs[1].data = kMtrrEnabledWriteBack;
-  return vcpu.set_msrs(msrs);
+  return set_msrs(vcpu, msrs);
 }
 
 }  // namespace nacre::vmm::x86_64

@@ -1,4 +1,4 @@
-#include "vmm/selftest/guest_code.h"
+#include "vmm/arch/x86_64/selftest_code.h"
 
 extern "C" const std::byte nacre_check_guest_start[];
 extern "C" const std::byte nacre_check_guest_end[];
@@ -88,10 +88,10 @@ nacre_check_guest_end:
 )");
 // clang-format on
 
-namespace nacre::vmm {
+namespace nacre::vmm::x86_64 {
 
-std::span<const std::byte> check_guest_code() {
+std::span<const std::byte> selftest_code() {
   return {nacre_check_guest_start, nacre_check_guest_end};
 }
 
-}  // namespace nacre::vmm
+}  // namespace nacre::vmm::x86_64

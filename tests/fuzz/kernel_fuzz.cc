@@ -1,0 +1,26 @@
+// Fuzzes the kernel loaders: the input is both the kernel and the initramfs of a guest with 16 MiB.
+//
+// Whatever it is, the guest's entry point lies in its memory, or there is an error.
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <span>
+
+#include "base/fd.h"
+#include "devices/guest_memory.h"
+#include "vmm/arch/arch.h"
+
+using namespace nacre;
+using namespace nacre::vmm;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Fd file(::memfd_create("input", MFD_CLOEXEC));
+  if (!file || !write_all(file.get(), std::as_bytes(std::span(data, size)))) std::abort();
+  auto memory = GuestMemory::anonymous(GuestAddress{0}, 16 << 20);
+  if (!memory) std::abort();
+  arch::GuestSoftware software{
+      .kernel = file, .initrd = file, .kernel_name = "kernel", .initrd_name = "initrd", .command_line = "quiet"};
+  auto entry = arch::load_guest(*memory, software, {.cpus = 2, .has_console = true, .virtio = {arch::virtio_slot(0)}});
+  if (entry && !memory->load<uint8_t>(*entry)) std::abort();
+  return 0;
+}

@@ -1,0 +1,23 @@
+// Fuzzes what vmm reads of its configuration: TOML and the values of options.
+//
+// What was read is written and read again, and must then be the same.
+#include <cstdlib>
+#include <string_view>
+
+#include "vmm/api/config.h"
+
+using namespace nacre::vmm;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::string_view text(reinterpret_cast<const char*>(data), size);
+  (void)parse_size(text);
+  (void)parse_fs(text);
+  (void)parse_vsock(text);
+  auto config = parse_toml(text);
+  if (!config) return 0;
+  (void)check(*config);
+  std::string written = to_toml(*config);
+  auto again = parse_toml(written);
+  if (!again || to_toml(*again) != written) std::abort();
+  return 0;
+}

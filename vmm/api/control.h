@@ -1,8 +1,8 @@
-// What can be asked of a running vmm: on its control socket (AF_UNIX, SOCK_SEQPACKET; [control] of the configuration)
-// each packet is a request and gets a packet back, until the caller closes.
+// The requests to a running vmm. On its control socket (AF_UNIX, SOCK_SEQPACKET; [control] of the configuration) each
+// packet is a request and gets a packet back, until the caller closes the connection.
 //
 //   resize memory=536870912 cpus=2   -> size memory=536870912 present=111149056 ... | error TEXT
-//   resize                           -> changes nothing, tells the same
+//   resize                           -> the same answer; changes nothing
 //   hold                             -> the same answer; see Hold
 //   share tag=nacre name=NAME        -> the same answer; see Share
 //   unshare tag=nacre name=NAME      -> the same answer; see Unshare
@@ -23,27 +23,27 @@ namespace nacre::vmm {
 inline constexpr size_t kMaxControlPacket = 512;
 
 struct Resize {
-  // Bytes that the guest should have: from what it booted with to max_memory, 2 MiB multiples. The guest takes, and
-  // gives back, what is beyond its first memory at its own pace: `present` tells.
+  // Bytes that the guest should have: a multiple of 2 MiB, from what it booted with to max_memory. The guest takes and
+  // gives back memory beyond what it booted with at its own pace; `present` says how much it has.
   std::optional<uint64_t> memory = std::nullopt;
-  // CPUs that the guest can bring online by itself, at most max_cpus. They are made when they are asked for and stay:
-  // fewer than there are changes nothing.
+  // CPUs that the guest can bring online by itself, at most max_cpus. CPUs are made when they are first asked for, and
+  // stay: a smaller number changes nothing.
   std::optional<unsigned> cpus = std::nullopt;
 };
 
-// For as long as the caller's connection lasts the machine runs, also when the lifeline of its configuration ends, or
-// the process that started vmm.
+// Keeps the machine running for as long as the caller's connection lasts, even if the lifeline of its configuration or
+// the process that started vmm ends.
 struct Hold {};
 
-// Another tree of the host in the share of that tag. The packet brings its root, an O_PATH descriptor (SCM_RIGHTS): the
-// guest finds it under `name` in the share's root. It is gone, with all that the guest has open of it, when the
-// caller's connection ends.
+// Adds a tree of the host to the share of that tag. The packet brings the tree's root, an O_PATH descriptor
+// (SCM_RIGHTS). The guest finds the tree under `name` in the share's root. When the caller's connection ends, the tree
+// is gone, with all that the guest has open of it.
 struct Share {
   std::string tag;
   std::string name;  // one component of a path; letters, digits and "_+-.:"
 };
 
-// The end of a tree before that of the connection which brought it.
+// Takes away a tree before the connection that brought it ends.
 struct Unshare {
   std::string tag;
   std::string name;
@@ -62,7 +62,7 @@ struct MachineSize {
 std::string encode_request(const ControlRequest& request);
 Result<ControlRequest> parse_request(std::string_view packet);
 std::string encode_answer(const Result<MachineSize>& answer);
-// The error of an answer that is one.
+// Returns the error that the answer holds, if it is one.
 Result<MachineSize> parse_answer(std::string_view packet);
 
 }  // namespace nacre::vmm

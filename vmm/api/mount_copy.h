@@ -1,5 +1,4 @@
-// How a tree of the host becomes part of a share: for vmm's own jail, and for what joins a share later
-// (vmm/api/control.h).
+// Copies of the host's mounts, for shares: those of vmm's own jail, and those that are added later (vmm/api/control.h).
 #pragma once
 
 #include "base/fd.h"
@@ -8,8 +7,8 @@
 
 namespace nacre::vmm {
 
-// A copy of what is mounted at mount.source, attached nowhere: nosuid, nodev, as read-only as `mount` says, and deaf to
-// what the host mounts later. Needs CAP_SYS_ADMIN over our mount namespace.
+// Copies what is mounted at mount.source. The copy is attached nowhere, nosuid and nodev, as read-only as `mount` says,
+// and does not follow what the host mounts later. Needs CAP_SYS_ADMIN over the caller's mount namespace.
 Result<Fd> copy_mount(const FsMount& mount);
 
 }  // namespace nacre::vmm

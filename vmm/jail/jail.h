@@ -4,12 +4,12 @@
 // What is left after enter_jail():
 //   * A mount namespace whose root is a read-only tmpfs with "/fs/N" for each share. Binds are made from descriptors of
 //     the host's tree, nosuid and nodev; "readonly" is a property of the mount, so no guest can get round it.
-//   * A user namespace that maps every id that there is to itself. In it vmm keeps the few capabilities that a file
-//     server needs to give files their owners; over the host it has none. The mount namespace belongs to the user
-//     namespace above, so nothing in the jail can mount or unmount.
-//   * Where the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
-//   * /proc is not in the tree. Files are re-opened through a mount of nothing but its own descriptors.
-//   * Where a user without privilege starts it, his supplementary groups.
+//   * A user namespace that maps every existing id to itself. In it vmm keeps the few capabilities that a file server
+//     needs to give files their owners; over the host it has none. The mount namespace belongs to the user namespace
+//     above, so nothing in the jail can mount or unmount.
+//   * If the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
+//   * No /proc. Files are re-opened through a mount of nothing but vmm's own descriptors.
+//   * The supplementary groups of a user without privilege who starts vmm.
 // Filters for system calls are not there yet. Each thread installs its own as its first act: vCPU threads call a
 // function that cli.cc passes to Machine::create().
 #pragma once
@@ -20,8 +20,8 @@
 
 namespace nacre::vmm {
 
-// Single-threaded callers only. Fills files.fs_roots, files.proc_self_fd and files.node_maker. A user without privilege
-// has one id there.
+// Enters the jail and fills files.fs_roots, files.proc_self_fd and files.node_maker. Single-threaded callers only. A
+// user without privilege has one id in the jail.
 Result<void> enter_jail(const Config& config, HostFiles& files);
 
 }  // namespace nacre::vmm

@@ -16,10 +16,10 @@ namespace nacre::vmm {
 
 namespace {
 
-// Where the tree is put together: any directory that every host has. It is covered in our namespace only.
+// The tree is put together here. Any directory that every host has would do; it is covered in our namespace only.
 constexpr const char* kAssembly = "/dev";
 
-// A copy of its mount: "/proc/self/fd/.." and the like do not lead out of it.
+// Returns a copy of the mount of /proc/self/fd, so that "/proc/self/fd/.." and the like do not lead out of it.
 Result<Fd> open_own_descriptors() {
   Fd tree = TRY(clone_tree(AT_FDCWD, "/proc/self/fd", false));
   mount_attr attributes{};
@@ -37,7 +37,7 @@ Result<void> make_parents(const std::string& path) {
   return {};
 }
 
-// Makes an empty directory or file, whichever the tree's root is, and moves the tree there.
+// Makes an empty directory or file, as the tree's root is one or the other, and moves the tree there.
 Result<void> attach(const Fd& tree, const std::string& target) {
   struct stat info;
   if (::fstat(tree.get(), &info) < 0) return fail_errno("fstat");

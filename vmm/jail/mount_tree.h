@@ -1,4 +1,4 @@
-// The jail's mount tree.
+// Builds the mount tree of the jail.
 #pragma once
 
 #include <vector>
@@ -14,7 +14,7 @@ struct MountTree {
   Fd proc_self_fd;
 };
 
-// Leaves the caller in a new mount namespace, in the new tree.
+// Moves the caller into a new mount namespace with the new tree as its root.
 Result<MountTree> enter_mount_tree(const Config& config);
 
 }  // namespace nacre::vmm

@@ -31,7 +31,7 @@ struct Request {
 constexpr std::array kNeeded = {CAP_MKNOD,  CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FSETID,
                                 CAP_SETGID, CAP_SETUID, CAP_SETPCAP};
 
-// As far as there are any: without, mknod(2) has its own answer.
+// Keeps those of the needed capabilities that there are. If one is missing, mknod(2) says so.
 Result<void> keep_needed_capabilities() {
   std::array<__user_cap_data_struct, 2> data{};
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -56,7 +56,8 @@ OrErrno<void> serve(const Request& request, int parent, virtio::fs::Credentials&
   if (!S_ISCHR(node.mode) && !S_ISBLK(node.mode)) return virtio::fs::errno_of(EINVAL);
   std::string_view name(request.name.data(), ::strnlen(request.name.data(), request.name.size()));
   if (name.size() == request.name.size() || !is_one_component(name)) return virtio::fs::errno_of(EINVAL);
-  // vmm may have directories that are in none of its shares: its stdin may be one. It could open what is made there.
+  // vmm may have directories that are in none of its shares, such as its stdin. It could open a node that is made
+  // there.
   struct statvfs filesystem;
   TRY(virtio::fs::check(::fstatvfs(parent, &filesystem)));
   if (!(filesystem.f_flag & ST_NODEV)) return virtio::fs::errno_of(EPERM);

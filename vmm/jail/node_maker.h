@@ -1,7 +1,7 @@
-// The process that makes device nodes for a jailed vmm: it has CAP_MKNOD over the host, which vmm has not, and nothing
-// else to work with. It takes requests from a vmm that a guest may have taken over: it makes character and block
-// devices only, under a name of one component, in a directory that comes as a descriptor. Whether that is writable is a
-// property of its mount, which must be one that lets vmm open no device.
+// The process that makes device nodes for a jailed vmm. It has CAP_MKNOD over the host, which vmm does not have, and
+// nothing else to work with. A guest may have taken over the vmm that sends the requests. So the process makes
+// character and block devices only, under a name of one component, in a directory that comes as a descriptor. The
+// directory's mount decides whether it is writable, and must be one on which vmm can open no device.
 #pragma once
 
 #include <mutex>
@@ -12,11 +12,11 @@
 
 namespace nacre::vmm {
 
-// vmm's end. `socket`: SOCK_SEQPACKET.
+// Sends requests from vmm, over a SOCK_SEQPACKET socket.
 class NodeMakerClient final : public virtio::fs::NodeMaker {
  public:
   explicit NodeMakerClient(Fd socket) : socket_(std::move(socket)) {}
-  // EIO where the process is gone.
+  // Fails with EIO if the process is gone.
   virtio::fs::OrErrno<void> make(int parent, const char* name, const virtio::fs::DeviceNode& node) override;
 
  private:
@@ -24,8 +24,8 @@ class NodeMakerClient final : public virtio::fs::NodeMaker {
   Fd socket_;
 };
 
-// Serves until the other end is closed. The calling thread's umask and current directory become its own (`directory`,
-// whatever it is), and its capabilities those that this takes.
+// Serves until the other end is closed. The calling thread gets a umask and a current directory of its own
+// (`directory`, whatever that is), and keeps only the capabilities that this takes.
 Result<void> serve_node_requests(const Fd& socket, const Fd& directory);
 
 }  // namespace nacre::vmm

@@ -24,7 +24,7 @@ namespace nacre::vmm {
 
 namespace {
 
-// What a file server needs to act for any user of the guest, within the jail's user namespace.
+// A file server needs these to act for any user of the guest, within the jail's user namespace.
 constexpr std::array kKept = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
 
 Result<void> write_proc(const Fd& proc, pid_t pid, const char* file, const std::string& content) {
@@ -39,10 +39,11 @@ Result<void> write_id_maps(const Fd& proc, pid_t pid) {
   return write_proc(proc, pid, "gid_map", maps.gids);
 }
 
-// What vmm says when it is in its namespace, and the helper when that has its ids; any other answer is an error's text.
+// vmm says this when it is in its namespace, and the helper when the namespace has its ids. Any other answer of the
+// helper is the text of an error.
 constexpr std::string_view kReady = "ready";
 
-// Nothing of the machine's is for the helper: whoever waits for vmm's end of a descriptor would wait for this one too.
+// Closes the machine's descriptors. Whoever waits until vmm has closed one would otherwise wait for the helper, too.
 void close_all_but(const Fd& kept) {
   auto number = static_cast<unsigned>(kept.get());
   if (number > 0) ::close_range(0, number - 1, 0);

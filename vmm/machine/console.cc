@@ -42,7 +42,7 @@ Console::~Console() {
 
 void Console::watch() {
   Result<void> watched = loop_.add(STDIN_FILENO, EPOLLIN, [this](uint32_t) { on_input(); });
-  // A file or /dev/null cannot be watched, and a closed stdin is not there: then there is no input.
+  // A file or /dev/null cannot be watched, and stdin may be closed. Then there is no input.
   if (!watched && watched.error().code() != EPERM && watched.error().code() != EBADF) {
     log_warn("console: " + watched.error().message());
   }
@@ -62,7 +62,7 @@ void Console::on_input() {
 
 void Console::deliver() {
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(serial_.receive(pending_)));
-  if (!pending_.empty()) loop_.remove(STDIN_FILENO);  // until the guest has read; on_input_space() resumes
+  if (!pending_.empty()) loop_.remove(STDIN_FILENO);  // until the guest has read and the serial port has space
 }
 
 void Console::filter(std::span<const std::byte> typed) {

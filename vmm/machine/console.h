@@ -14,8 +14,8 @@
 
 namespace nacre::vmm {
 
-// Feeds stdin to the serial port. A terminal is put into raw mode for as long as the console lives, so that ^C and
-// line editing are the guest's; "^A x" ends the machine.
+// Feeds stdin to the serial port. A terminal is in raw mode for as long as the console lives, so that ^C and line
+// editing reach the guest; "^A x" ends the machine.
 class Console {
  public:
   static Result<std::unique_ptr<Console>> create(EventLoop& loop, Serial& serial, std::function<void()> quit);
@@ -26,9 +26,9 @@ class Console {
       : loop_(loop), serial_(serial), quit_(std::move(quit)) {}
   void watch();
   void on_input();
-  // Hands pending_ to the serial port, as much as it takes.
+  // Hands as much of pending_ to the serial port as that takes.
   void deliver();
-  // Appends what is typed to pending_, less the escape sequences.
+  // Appends what was typed to pending_, without the escape sequences.
   void filter(std::span<const std::byte> typed);
 
   EventLoop& loop_;

@@ -1,4 +1,4 @@
-// How a run of the machine ends: the first reason that anybody gives.
+// The end of a run of the machine. The first reason that anybody gives counts.
 #pragma once
 
 #include <mutex>
@@ -15,7 +15,7 @@ struct End {
   std::string message;  // empty for the ordinary ends
 };
 
-// Any thread may call end(); the first call wins and stops the loop.
+// Records the end and stops the loop. Any thread may call end(); the first call wins.
 class EndSignal {
  public:
   explicit EndSignal(EventLoop& loop) : loop_(loop) {}

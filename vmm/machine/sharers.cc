@@ -6,7 +6,7 @@
 namespace nacre::vmm {
 
 void Sharers::hold(CallerId caller) {
-  // From now on it takes more than the end of the process that started us.
+  // From now on vmm outlives the process that started it.
   if (holders_.empty()) ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
   holders_.insert(caller);
 }

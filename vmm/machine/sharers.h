@@ -1,5 +1,5 @@
-// Who else uses the machine, beside the process that started vmm: callers of the control socket that hold it, and the
-// trees of the host that callers have brought (vmm/api/control.h, Hold and Share).
+// Keeps the callers of the control socket that use the machine beside the process that started vmm: those that hold it,
+// and those that have brought trees of the host (vmm/api/control.h, Hold and Share).
 #pragma once
 
 #include <map>
@@ -18,15 +18,16 @@ namespace nacre::vmm {
 
 class Sharers {
  public:
-  // Shares that trees can come to. The device outlives this.
+  // Adds a share that trees can be added to. The device must outlive this.
   void add_device(const std::string& tag, virtio::FsDevice& device) { devices_[tag] = &device; }
 
   void hold(CallerId caller);
   Result<void> share(CallerId caller, const Share& request, Fd root);
   Result<void> unshare(CallerId caller, const Unshare& request);
+  // Ends what the caller holds and takes away its trees.
   void leave(CallerId caller);
 
-  // Whether anybody holds the machine.
+  // Returns true if anybody holds the machine.
   bool any() const { return !holders_.empty(); }
 
  private:

@@ -1,4 +1,4 @@
-// Just enough of an AML encoder (ACPI 6.5, section 20.2) to describe devices with fixed resources.
+// An AML encoder (ACPI 6.5, section 20.2) for no more than devices with fixed resources.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,14 @@
 
 namespace nacre::vmm::x86_64::aml {
 
-// Each function gives encoded bytes; they are put together by concatenation.
+// Each function returns encoded bytes. Concatenated, they make a table's body.
 std::string name(std::string_view four_letters, std::string_view value);  // Name(XXXX, value)
 std::string device(std::string_view four_letters, std::string_view body);
 std::string scope(std::string_view path, std::string_view body);  // path encoded, such as "\\_SB_"
 std::string integer(uint32_t value);
 std::string text(std::string_view value);
 std::string package(std::string_view elements, uint8_t count);
-// A ResourceTemplate of the descriptors below.
+// Encodes a ResourceTemplate of the descriptors below.
 std::string resources(std::string_view descriptors);
 
 std::string memory32(uint32_t base, uint32_t size);  // 6.4.3.4

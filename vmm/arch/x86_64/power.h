@@ -1,4 +1,5 @@
-// How a guest ends itself: ACPI's sleep control and reset registers, and the reset line of a PC's keyboard controller.
+// The devices by which a guest ends itself: ACPI's sleep control and reset registers, and the reset line of a PC's
+// keyboard controller.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ inline constexpr uint8_t kResetValue = 1;
 
 class PowerDevice final : public BusDevice {
  public:
-  // Called on a vCPU's thread.
+  // The functions are called on a vCPU's thread.
   PowerDevice(std::function<void()> power_off, std::function<void()> reset)
       : power_off_(std::move(power_off)), reset_(std::move(reset)) {}
 

@@ -1,0 +1,1 @@
+// Empty: a target that compiles a header needs a source.

@@ -1,7 +1,6 @@
 // Every call against the same call on a plain directory: results, and what the trees look like afterwards.
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -584,21 +583,6 @@ BOOST_AUTO_TEST_CASE(listing) {
     }
     s.number("rmdir", s->rmdir("many"));
   });
-}
-
-BOOST_AUTO_TEST_CASE(file_system_statistics) {
-  ScratchDirectory shared;
-  FsGuest guest(shared.path());
-  auto answer = guest.call(wire::Opcode::statfs, 1);
-  BOOST_REQUIRE_EQUAL(answer.error, 0);
-  auto seen = answer.as<wire::StatfsOut>();
-  struct statfs expected{};
-  BOOST_REQUIRE_EQUAL(::statfs(shared.path().c_str(), &expected), 0);
-  BOOST_TEST(seen.blocks == expected.f_blocks);
-  BOOST_TEST(seen.bsize == static_cast<uint64_t>(expected.f_bsize));
-  BOOST_TEST(seen.frsize == static_cast<uint64_t>(expected.f_frsize));
-  BOOST_TEST(seen.files == expected.f_files);
-  BOOST_TEST(seen.namelen == 255u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

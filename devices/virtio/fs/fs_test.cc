@@ -1,6 +1,7 @@
 // The session by single requests: what each says and what it does to the host's files.
 #define BOOST_TEST_MODULE fs
 #include <fcntl.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -261,6 +262,21 @@ BOOST_AUTO_TEST_CASE(whiteouts_belong_to_the_caller) {
   BOOST_TEST(S_ISCHR(stat.st_mode));
   BOOST_TEST(stat.st_rdev == 0u);
   BOOST_TEST(stat.st_uid == 1000u);
+}
+
+BOOST_AUTO_TEST_CASE(file_system_statistics) {
+  ScratchDirectory shared;
+  FsGuest guest(shared.path());
+  auto answer = guest.call(wire::Opcode::statfs, 1);
+  BOOST_REQUIRE_EQUAL(answer.error, 0);
+  auto seen = answer.as<wire::StatfsOut>();
+  struct statfs expected{};
+  BOOST_REQUIRE_EQUAL(::statfs(shared.path().c_str(), &expected), 0);
+  BOOST_TEST(seen.blocks == expected.f_blocks);
+  BOOST_TEST(seen.bsize == static_cast<uint64_t>(expected.f_bsize));
+  BOOST_TEST(seen.frsize == static_cast<uint64_t>(expected.f_frsize));
+  BOOST_TEST(seen.files == expected.f_files);
+  BOOST_TEST(seen.namelen == 255u);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 #include "runtime/cmd/help.h"
 #include "runtime/cmd/logging.h"
 #include "runtime/config/config.h"
-#include "runtime/container/standin/standin.h"
+#include "runtime/container/standin/inherited_fds.h"
 #include "runtime/state/store.h"
 #include "version.h"
 
@@ -82,15 +82,16 @@ void add_globals(CLI::App& app, Request& request) {
 }
 
 void add_create_options(CLI::App* app, CreateOptions& options) {
-  app->add_option("-b,--bundle", options.bundle, "directory with config.json (default: the working directory)");
-  app->add_option("-f,--config", options.config, "another file than the bundle's config.json");
-  app->add_option("--console-socket", options.console_socket, "AF_UNIX socket that gets the terminal");
-  app->add_option("--pidfd-socket", options.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
-  app->add_option("--pid-file", options.pid_file, "file to write the process id to");
+  app->add_option("-b,--bundle", options.container.bundle,
+                  "directory with config.json (default: the working directory)");
+  app->add_option("-f,--config", options.container.config, "another file than the bundle's config.json");
+  app->add_option("--console-socket", options.container.console_socket, "AF_UNIX socket that gets the terminal");
+  app->add_option("--pidfd-socket", options.container.pidfd_socket, "AF_UNIX socket that gets the process's pidfd");
+  app->add_option("--pid-file", options.container.pid_file, "file to write the process id to");
   app->add_flag("--no-pivot", options.no_pivot, "accepted");
   app->add_flag("--no-new-keyring", options.no_new_keyring, "accepted");
-  app->add_option("--preserve-fds", options.preserve_fds, "number of descriptors to pass on");
-  add_id(app, options.id);
+  app->add_option("--preserve-fds", options.container.preserve_fds, "number of descriptors to pass on");
+  add_id(app, options.container.id);
 }
 
 void add_create(CLI::App& app, Request& request) {
@@ -207,7 +208,7 @@ void add_events(CLI::App& app, Request& request) {
 void add_update(CLI::App& app, Request& request) {
   CLI::App* command = app.add_subcommand("update", "change the resource limits of a container");
   UpdateOptions& options = request.update;
-  update::Flags& flags = options.flags;
+  oci::ResourceFlags& flags = options.flags;
   command->add_option("-r,--resources", options.resources,
                       "file with OCI resources, - for stdin; other flags are ignored");
   command->add_option("--blkio-weight", flags.blkio_weight, "share of disk time, 10 to 1000");

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "runtime/config/resource_changes.h"
+#include "runtime/container/create.h"
 
 namespace nacre::cmd {
 
@@ -21,15 +22,9 @@ struct Globals {
 };
 
 struct CreateOptions {
-  std::string id;
-  std::string bundle;  // empty: the working directory
-  std::string config;  // empty: config.json in the bundle
-  std::string console_socket;
-  std::string pidfd_socket;
-  std::string pid_file;
+  runtime::CreateRequest container;
   bool no_pivot = false;
   bool no_new_keyring = false;
-  int preserve_fds = 0;
   // run
   bool detach = false;
   bool keep = false;
@@ -89,7 +84,7 @@ struct EventsOptions {
 struct UpdateOptions {
   std::string id;
   std::string resources;  // file; "-": stdin; empty: the flags count
-  update::Flags flags;
+  oci::ResourceFlags flags;
   std::string l3_cache_schema;
   std::string mem_bw_schema;
 };
@@ -98,6 +93,9 @@ struct SpecOptions {
   std::string bundle;
   bool rootless = false;
 };
+
+// Returns the container that the options and the globals ask for.
+runtime::CreateRequest to_request(const Globals& globals, const CreateOptions& options);
 
 // Each returns the exit status.
 Result<int> create(const Globals& globals, const CreateOptions& options);

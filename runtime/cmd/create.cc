@@ -4,19 +4,16 @@
 
 namespace nacre::cmd {
 
+runtime::CreateRequest to_request(const Globals& globals, const CreateOptions& options) {
+  runtime::CreateRequest request = options.container;
+  request.root = globals.root;
+  request.debug = globals.debug;
+  request.systemd_cgroup = globals.systemd_cgroup;
+  return request;
+}
+
 Result<int> create(const Globals& globals, const CreateOptions& options) {
-  TRY(runtime::create_container({.root = globals.root,
-                                 .id = options.id,
-                                 .bundle = options.bundle,
-                                 .config = options.config,
-                                 .pid_file = options.pid_file,
-                                 .console_socket = options.console_socket,
-                                 .pidfd_socket = options.pidfd_socket,
-                                 .debug = globals.debug,
-                                 .systemd_cgroup = globals.systemd_cgroup,
-                                 .foreground = false,
-                                 .preserve_fds = options.preserve_fds,
-                                 .held = false}));
+  TRY(runtime::create_container(to_request(globals, options)));
   return 0;
 }
 

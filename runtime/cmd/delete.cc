@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "runtime/cmd/command.h"
-#include "runtime/container/create.h"
+#include "runtime/container/remove.h"
 #include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 
@@ -37,7 +37,7 @@ Result<int> remove(const Globals& globals, const DeleteOptions& options) {
     bool unfinished = record.error().code() == ENOENT;
     if (!unfinished && !options.force) return std::unexpected(record.error());
     runtime::Processes processes = dir.read_processes();
-    TRY(runtime::destroy(dir, processes, processes.cgroup));
+    TRY(runtime::destroy(dir, processes));
     if (!options.force) return std::unexpected(record.error());
     return 0;
   }

@@ -9,7 +9,7 @@
 #include "runtime/config/config.h"
 #include "runtime/config/schema.h"
 #include "runtime/container/exec.h"
-#include "runtime/plan/translate.h"
+#include "runtime/plan/passes.h"
 
 namespace nacre::cmd {
 
@@ -105,7 +105,7 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
     TRY(apply(process, options));
     TRY(oci::check_process(process, name));
   }
-  runtime::inherit_rlimits(process);
+  runtime::inherit_rlimits(process, runtime::own_rlimits());
   std::vector<std::string> warnings;
   TRY(oci::restrict_process(process, warnings));
   for (const auto& warning : warnings) log_warn(warning);
@@ -119,7 +119,7 @@ Result<int> exec(const Globals& globals, const ExecOptions& options) {
   Json process = TRY(make_process(globals, options));
   auto sub = TRY(sub_cgroup(options.cgroups));
   runtime::PassedFds passed = TRY(runtime::take_passed_fds(options.preserve_fds));
-  runtime::tell_process(process, passed);
+  runtime::tell_listen_fds(process, passed.listen);
   runtime::ExecRequest request{.root = globals.root,
                                .id = options.id,
                                .process = std::move(process),

@@ -9,6 +9,7 @@
 #include "runtime/cmd/command.h"
 #include "runtime/cmd/logging.h"
 #include "runtime/container/create.h"
+#include "runtime/container/remove.h"
 #include "runtime/container/standin/session.h"
 
 namespace nacre::cmd {
@@ -41,18 +42,10 @@ Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
 }  // namespace
 
 Result<int> run(const Globals& globals, const CreateOptions& options) {
-  CreatedContainer container = TRY(runtime::create_container({.root = globals.root,
-                                                              .id = options.id,
-                                                              .bundle = options.bundle,
-                                                              .config = options.config,
-                                                              .pid_file = options.pid_file,
-                                                              .console_socket = options.console_socket,
-                                                              .pidfd_socket = options.pidfd_socket,
-                                                              .debug = globals.debug,
-                                                              .systemd_cgroup = globals.systemd_cgroup,
-                                                              .foreground = !options.detach,
-                                                              .preserve_fds = options.preserve_fds,
-                                                              .held = true}));
+  runtime::CreateRequest request = to_request(globals, options);
+  request.foreground = !options.detach;
+  request.held = true;
+  CreatedContainer container = TRY(runtime::create_container(request));
   Fd signals;
   auto started = [&]() -> Result<void> {
     if (!options.detach) signals = TRY(runtime::take_signals());

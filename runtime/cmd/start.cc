@@ -2,8 +2,8 @@
 
 #include "runtime/cmd/command.h"
 #include "runtime/config/config.h"
-#include "runtime/container/create.h"
 #include "runtime/container/hooks.h"
+#include "runtime/container/remove.h"
 #include "runtime/guest/connection.h"
 #include "runtime/state/store.h"
 

@@ -11,7 +11,7 @@
 #include "runtime/guest/connection.h"
 #include "runtime/host/cgroup/files.h"
 #include "runtime/host/resctrl/group.h"
-#include "runtime/plan/translate.h"
+#include "runtime/plan/plan.h"
 #include "runtime/state/store.h"
 #include "runtime/vm/control.h"
 #include "runtime/vm/files.h"
@@ -31,7 +31,7 @@ constexpr size_t kMaxInput = 1 << 20;
 constexpr const char* kFailed = "error setting cgroup config";
 
 Result<Json> read_input(const UpdateOptions& options) {
-  if (options.resources.empty()) return update::from_flags(options.flags);
+  if (options.resources.empty()) return oci::from_flags(options.flags);
   bool from_stdin = options.resources == "-";
   std::string text = TRY(from_stdin ? read_fd(STDIN_FILENO, kMaxInput) : read_file(options.resources, kMaxInput));
   Json resources = TRY(oci::parse_json(text, from_stdin ? "stdin" : options.resources));
@@ -42,13 +42,13 @@ Result<Json> read_input(const UpdateOptions& options) {
 // vmm, and what its own configuration says of the machine's beginnings.
 struct Vmm {
   runtime::MachineControl control;
-  update::Machine machine;
+  runtime::VmState machine;
 };
 
 Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record, const Json& kept) {
   auto control = TRY(runtime::MachineControl::connect(dir.fd()));
   vmm::Config config = TRY(vmm::parse_toml(TRY(read_file(dir.file(runtime::kVmmConfigName)))));
-  update::Machine machine{.size = TRY(control.ask(vmm::Resize{})), .least_memory = config.memory};
+  runtime::VmState machine{.size = TRY(control.ask(vmm::Resize{})), .least_memory = config.memory};
   if (runtime::vm_is_shared(dir)) machine.part = runtime::size_for(kept, runtime::host_size());
   // A number that was asked for by name is not undone by a limit.
   if (record.annotations.contains(runtime::kCpusAnnotation)) machine.least_cpus = config.cpus;
@@ -76,7 +76,7 @@ Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, 
   return std::unexpected(done.error());
 }
 
-// What vmm says of itself is no reason to allow it more: never above what the limit is.
+// Lowers the backstop to what the VM has now. vmm's own figure is not trusted to raise its limit.
 Result<void> lower_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
   if (cgroup.empty()) return {};
   auto now = runtime::current_backstop(cgroup);
@@ -84,27 +84,27 @@ Result<void> lower_backstop(const std::string& cgroup, const Json& resources, ui
   return set_backstop(cgroup, resources, memory);
 }
 
-// The limit follows what the guest really gives back.
-Result<void> shrink(const update::ResizeCall& resize, const std::string& cgroup, const Json& resources,
+// Shrinks the VM, and lowers the limit by what the guest has really given back.
+Result<void> shrink(const runtime::ResizeCall& resize, const std::string& cgroup, const Json& resources,
                     uint64_t memory) {
-  uint64_t present = TRY(update::shrink_memory(resize, memory));
+  uint64_t present = TRY(runtime::shrink_memory(resize, memory));
   if (present > memory) log_debug("the guest keeps " + std::to_string(present - memory) + " bytes of its memory");
   return lower_backstop(cgroup, resources, std::max(present, memory));
 }
 
-// The machine grows before the limits, and shrinks after them.
+// Applies the changes: the VM grows before the limits do, and shrinks after them.
 Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const Json& kept,
-                   const update::Merged& merged) {
+                   const oci::Merged& merged) {
   auto [control, machine] = TRY(find_machine(dir, record, kept));
   // A VM that containers share is in none of their cgroups.
   const std::string vm_cgroup = machine.part ? "" : record.cgroup;
   auto resize = [&control](const vmm::Resize& request) { return control.ask(request); };
-  update::Wanted wanted = update::wanted_size(merged.keep, merged.apply, machine, runtime::host_size());
+  runtime::WantedSize wanted = runtime::wanted_size(merged.keep, merged.apply, machine, runtime::host_size());
   for (const auto& warning : wanted.warnings) log_warn(warning);
   uint64_t before = machine.size.memory, memory = wanted.memory.value_or(before);
   if (memory > before) TRY(set_backstop(vm_cgroup, merged.keep, memory));
   auto done = [&]() -> Result<void> {
-    if (memory > before) TRY(update::grow_memory(resize, memory));
+    if (memory > before) TRY(runtime::grow_memory(resize, memory));
     if (wanted.cpus && *wanted.cpus > machine.size.cpus) TRY(control.ask(vmm::Resize{.cpus = wanted.cpus}));
     return set_limits(dir, record, merged.apply, wanted.cpus, machine.size.max_cpus);
   }();
@@ -112,8 +112,8 @@ Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const
   TRY(std::move(done));
   if (memory < before) TRY(shrink(resize, vm_cgroup, merged.keep, memory));
   if (memory >= before && wanted.memory) TRY(set_backstop(vm_cgroup, merged.keep, memory));
-  uint64_t part = update::kept_part(dir);
-  return part == 0 ? Result<void>() : update::keep_part(dir, part + memory - std::min(before, part + memory));
+  uint64_t part = runtime::kept_part(dir);
+  return part == 0 ? Result<void>() : runtime::keep_part(dir, part + memory - std::min(before, part + memory));
 }
 
 // Intel RDT is of the host's CPU alone.
@@ -140,16 +140,16 @@ Result<int> update(const Globals& globals, const UpdateOptions& options) {
   ContainerDir dir = TRY(ContainerDir::open(globals.root, options.id));
   runtime::Record record = TRY(dir.read_record());
   std::vector<std::string> warnings;
-  Json changes = TRY(update::check_changes(TRY(read_input(options)), warnings));
+  Json changes = TRY(oci::check_changes(TRY(read_input(options)), warnings));
   // Updates go one after another; other commands wait for none.
   Fd lock = TRY(dir.lock_named(runtime::kUpdateLockName));
   if (dir.status(record) == runtime::Status::stopped) return fail(runtime::kNotRunning, ESRCH);
-  Json kept = TRY(update::kept_resources(dir));
-  auto merged = update::merge(kept, changes);
+  Json kept = TRY(runtime::kept_resources(dir));
+  auto merged = oci::merge(kept, changes);
   for (const auto& warning : warnings) log_warn(warning);
   TRY(allocate_cache(dir, options));
   TRY(apply(dir, record, kept, merged));
-  TRY(update::keep_resources(dir, merged.keep));
+  TRY(runtime::keep_resources(dir, merged.keep));
   return 0;
 }
 

@@ -22,6 +22,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxConfig = 8 << 20;  // half of a protocol frame
+constexpr const char* kShareName = "mount-";
 constexpr size_t kMaxDepth = 48;          // the guest's limit is 64, and the configuration travels inside a message
 
 std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
@@ -39,7 +40,7 @@ std::string string_or(const Json& object, const char* name, std::string otherwis
   return found == object.end() ? otherwise : found->get<std::string>();
 }
 
-// "1.0.2-dev": SemVer 2.0 whose major version is 1.
+// Checks for SemVer 2.0 with a major version of 1, such as "1.0.2-dev".
 Result<void> check_version(const std::string& version) {
   unsigned major, minor, patch;
   int length = 0;
@@ -76,8 +77,8 @@ Result<std::vector<Namespace>> read_namespaces(const Json& config) {
   return namespaces;
 }
 
-// runc allows those alone that belong to one of the container's own namespaces. Here all do: the kernel is the
-// container's own.
+// Refuses sysctls that contradict other fields. runc also refuses those that belong to none of the container's own
+// namespaces; here all do, since the kernel is the container's own.
 Result<void> check_sysctls(const Json& config) {
   auto linux = config.find("linux");
   if (linux == config.end() || !linux->contains("sysctl")) return {};
@@ -89,8 +90,8 @@ Result<void> check_sysctls(const Json& config) {
   return {};
 }
 
-// Takes the hooks out of the configuration, but for those that the guest runs: the others, and what their environment
-// holds, are no business of the guest's.
+// Takes the hooks out of the configuration and returns them. Those that the guest runs stay in it; the guest must not
+// see the others, whose environment may hold secrets.
 Result<Json> take_hooks(Json& config) {
   auto found = config.find("hooks");
   if (found == config.end()) return Json();
@@ -109,7 +110,7 @@ Result<Json> take_hooks(Json& config) {
   return hooks;
 }
 
-// The last of two opposites counts, as for mount(8).
+// Returns true if `yes` is among the options and no `no` follows it: the last of two opposites counts, as for mount(8).
 bool last_of(const Json& options, const char* yes, const char* no) {
   bool wanted = false;
   for (const Json& option : options) {
@@ -139,13 +140,13 @@ Result<std::string> read_rootfs(const Json& config, const std::string& bundle) {
   return resolved;
 }
 
-// What follows the root filesystem's path in `path`; "" if it is not below.
+// Returns the part of `path` that follows the root filesystem's path, or "" if it does not lie below.
 std::string below(const std::string& rootfs, const std::string& path) {
   std::string normal = clean_path(path);
   return rootfs != "/" && normal.starts_with(rootfs + "/") ? normal.substr(rootfs.size()) : "";
 }
 
-// Whether mounts so far are on the way to `path`, which may be "", or below it.
+// Returns true if one of `mounts` covers `path`, or lies below it. An empty path is covered by none.
 bool is_mounted_over(const std::vector<Mount>& mounts, const std::string& path) {
   return !path.empty() && std::ranges::any_of(mounts, [&path](const Mount& mount) {
     std::string place = clean_path(mount.destination);
@@ -153,7 +154,8 @@ bool is_mounted_over(const std::vector<Mount>& mounts, const std::string& path) 
   });
 }
 
-// As under runc, whose root is a slave of the host's, for all that is not said to be private.
+// Returns true if a bind mount gets what the host mounts below its source later. As under runc, whose root is a slave
+// of the host's, that holds unless an option makes the mount private.
 bool follows_host(const Json& options) {
   bool follows = true;
   for (const Json& option : options) {
@@ -173,18 +175,19 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
     Json& json = (*list)[i];
     std::string path = "mounts[" + std::to_string(i) + "]";
     const Json options = json.value("options", Json::array());
-    Mount mount{.index = i,
+    Mount mount{.name = path,
                 .type = string_or(json, "type"),
                 .destination = string_or(json, "destination"),
-                .source = string_or(json, "source")};
+                .source = string_or(json, "source"),
+                .share_path = kShareName + std::to_string(i)};
     if (mount.destination.empty()) return wrong(path + ".destination", "must not be empty");
     if (mount.destination[0] != '/') {
-      // As runc: old callers do this.
+      // Old callers do this; runc accepts it too.
       warnings.push_back(path + ".destination: \"" + mount.destination + "\" is not absolute, \"/\" is put before it");
       mount.destination = "/" + mount.destination;
       json["destination"] = mount.destination;
     }
-    // As runc: some callers have the host's paths there.
+    // Some callers give the host's path; runc accepts it too.
     if (auto within = below(rootfs, mount.destination); !within.empty())
       json["destination"] = mount.destination = within;
     mount.bind = is_bind(mount.type, options);
@@ -197,13 +200,14 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
       if (mount.source[0] != '/') mount.source = bundle + "/" + mount.source;
       auto within = below(rootfs, mount.source);
       if (is_mounted_over(mounts, within)) {
-        // What is there only the guest has.
+        // Only the guest has what is there.
         if (json.contains("uidMappings") || last_of(options, "idmap", "") || last_of(options, "ridmap", "")) {
           return wrong(path, "ids of a source within the root filesystem cannot be mapped");
         }
         json["source"] = oci::kInRoot + within;
         mount.bind = false;
         mount.type = "";
+        mount.json = json;
         mounts.push_back(std::move(mount));
         continue;
       }
@@ -211,6 +215,7 @@ Result<std::vector<Mount>> read_mounts(Json& config, const std::string& bundle, 
       if (!resolved) return std::unexpected(resolved.error().with_context(path + ".source"));
       mount.source = std::move(*resolved);
     }
+    mount.json = json;
     mounts.push_back(std::move(mount));
   }
   return mounts;
@@ -260,7 +265,7 @@ Result<void> check_resources(const Json& resources, const std::string& path) {
   return check_object(resources, resources_fields(), path);
 }
 
-Result<Config> load_config(const std::string& bundle, const std::string& file) {
+Result<Config> load_config(const std::string& bundle, const std::string& file, const HostSupport& host) {
   Config config;
   config.bundle = TRY_CONTEXT(real_path(bundle.empty() ? "." : bundle), "bundle");
   config.file = file.empty() ? config.bundle + "/" + kConfigName : TRY_CONTEXT(real_path(file), "--config");
@@ -281,7 +286,7 @@ Result<Config> load_config(const std::string& bundle, const std::string& file) {
   TRY_CONTEXT(check_sysctls(json), kConfigName);
   config.rootfs = TRY(read_rootfs(json, config.bundle));
   config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.rootfs, config.warnings), kConfigName);
-  TRY_CONTEXT(restrict_config(json, config.warnings), kConfigName);
+  TRY_CONTEXT(restrict_config(json, host, config.warnings), kConfigName);
   config.hooks = TRY_CONTEXT(take_hooks(json), kConfigName);
   config.rootfs_readonly = json["root"].value("readonly", false);
   if (json.contains("annotations")) json["annotations"].get_to(config.annotations);

@@ -29,9 +29,9 @@ class Bundle {
   ~Bundle() { std::filesystem::remove_all(path_); }
 
   const std::string& path() const { return path_; }
-  Result<oci::Config> load() const {
+  Result<oci::Config> load(const oci::HostSupport& host = oci::host_support()) const {
     std::ofstream(path_ + "/config.json") << json;
-    return oci::load_config(path_);
+    return oci::load_config(path_, "", host);
   }
   std::string error() const {
     auto config = load();
@@ -198,6 +198,39 @@ BOOST_AUTO_TEST_CASE(privileged_gets_the_devices_that_the_guest_has) {
   bundle.json["linux"]["resources"]["devices"][1]["type"] = "c";
   bundle.json["linux"]["resources"]["devices"][1]["major"] = 4;
   BOOST_TEST(bundle.error() == "config.json: linux.devices[0]: the VM has no device /dev/tty1");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_host_has_decides_what_is_left_out) {
+  Bundle bundle;
+  bundle.json["linux"]["resources"]["memory"] = {{"disableOOMKiller", true}};
+  bundle.json["linux"]["devices"] = Json::parse(R"([{"path":"/dev/sda","type":"b","major":8,"minor":0}])");
+  oci::HostSupport host{.has_cgroup_v1 = false, .has_device = [](const std::string&) { return false; }};
+  auto config = bundle.load(host);
+  BOOST_REQUIRE_MESSAGE(config, config.error().message());
+  BOOST_REQUIRE(config->warnings.size() == 1u);
+  BOOST_TEST(config->warnings[0] == "linux.resources.memory.disableOOMKiller: cgroup v2 cannot switch it off");
+  BOOST_TEST(!config->json["linux"]["resources"]["memory"].contains("disableOOMKiller"));
+  BOOST_TEST(config->json["linux"]["devices"].size() == 1u);  // a number that no driver answers to
+  host.has_cgroup_v1 = true;
+  config = bundle.load(host);
+  BOOST_REQUIRE_MESSAGE(config, config.error().message());
+  BOOST_TEST(config->warnings.empty());
+  BOOST_TEST(config->json["linux"]["resources"]["memory"].contains("disableOOMKiller"));
+  host.has_device = [](const std::string& device) { return device == "block/8:0"; };
+  config = bundle.load(host);
+  BOOST_REQUIRE(!config);
+  BOOST_TEST(config.error().message() == "config.json: linux.devices[0]: the VM has no device /dev/sda");
+}
+
+BOOST_AUTO_TEST_CASE(names_in_the_share_are_given_once) {
+  Bundle bundle;
+  auto config = bundle.load();
+  BOOST_REQUIRE_MESSAGE(config, config.error().message());
+  for (size_t i = 0; i < config->mounts.size(); i++) {
+    BOOST_TEST(config->mounts[i].share_path == "mount-" + std::to_string(i));
+    BOOST_TEST(config->mounts[i].name == "mounts[" + std::to_string(i) + "]");
+    BOOST_TEST(config->mounts[i].json == config->json["mounts"][i]);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(what_is_left_out_is_said) {

@@ -1,4 +1,4 @@
-// The ids of user namespaces and of mounts: "uidMappings" and "gidMappings".
+// The id mappings of user namespaces and of mounts: "uidMappings" and "gidMappings".
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace nacre::oci {
 
-// Each list as the kernel takes it: no range is empty or goes past the last id, none overlaps another. `path` names
+// Checks that the kernel will take a list: no range is empty, goes past the last id or overlaps another. `path` names
 // the list in errors.
 Result<void> check_mappings(const nlohmann::json& list, const std::string& path);
 
-// linux.uidMappings and linux.gidMappings with the user namespace of linux.namespaces.
+// Checks linux.uidMappings and linux.gidMappings against the user namespace of linux.namespaces.
 Result<void> check_user_namespace(const nlohmann::json& linux, std::vector<std::string>& warnings);
 
-// For a user without privilege: in a user namespace, with no ids but his own. runc's words.
+// Checks what a user without privilege may have: a user namespace, with no ids but his own. Errors have runc's words.
 Result<void> check_own_ids(const nlohmann::json& linux, uint32_t uid, uint32_t gid);
 
 }  // namespace nacre::oci

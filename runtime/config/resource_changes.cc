@@ -7,7 +7,7 @@
 
 #include "runtime/config/config.h"
 
-namespace nacre::update {
+namespace nacre::oci {
 
 namespace {
 
@@ -24,36 +24,36 @@ Result<T> parse_integer(const char* flag, const std::string& text) {
 
 struct NumberFlag {
   const char* name;
-  std::string Flags::* text;
+  std::string ResourceFlags::* text;
   bool is_signed;
   const char* group;
   const char* field;
 };
 
 constexpr NumberFlag kNumbers[] = {
-    {"blkio-weight", &Flags::blkio_weight, false, "blockIO", "weight"},
-    {"cpu-period", &Flags::cpu_period, false, "cpu", "period"},
-    {"cpu-quota", &Flags::cpu_quota, true, "cpu", "quota"},
-    {"cpu-burst", &Flags::cpu_burst, false, "cpu", "burst"},
-    {"cpu-share", &Flags::cpu_share, false, "cpu", "shares"},
-    {"cpu-rt-period", &Flags::cpu_rt_period, false, "cpu", "realtimePeriod"},
-    {"cpu-rt-runtime", &Flags::cpu_rt_runtime, true, "cpu", "realtimeRuntime"},
-    {"cpu-idle", &Flags::cpu_idle, true, "cpu", "idle"},
-    {"pids-limit", &Flags::pids_limit, true, "pids", "limit"},
+    {"blkio-weight", &ResourceFlags::blkio_weight, false, "blockIO", "weight"},
+    {"cpu-period", &ResourceFlags::cpu_period, false, "cpu", "period"},
+    {"cpu-quota", &ResourceFlags::cpu_quota, true, "cpu", "quota"},
+    {"cpu-burst", &ResourceFlags::cpu_burst, false, "cpu", "burst"},
+    {"cpu-share", &ResourceFlags::cpu_share, false, "cpu", "shares"},
+    {"cpu-rt-period", &ResourceFlags::cpu_rt_period, false, "cpu", "realtimePeriod"},
+    {"cpu-rt-runtime", &ResourceFlags::cpu_rt_runtime, true, "cpu", "realtimeRuntime"},
+    {"cpu-idle", &ResourceFlags::cpu_idle, true, "cpu", "idle"},
+    {"pids-limit", &ResourceFlags::pids_limit, true, "pids", "limit"},
 };
 
 struct MemoryFlag {
   const char* name;
-  std::string Flags::* text;
+  std::string ResourceFlags::* text;
   const char* field;
 };
 
 constexpr MemoryFlag kMemory[] = {
-    {"memory", &Flags::memory, "limit"},
-    {"memory-swap", &Flags::memory_swap, "swap"},
-    {"memory-reservation", &Flags::memory_reservation, "reservation"},
-    {"kernel-memory", &Flags::kernel_memory, "kernel"},
-    {"kernel-memory-tcp", &Flags::kernel_memory_tcp, "kernelTCP"},
+    {"memory", &ResourceFlags::memory, "limit"},
+    {"memory-swap", &ResourceFlags::memory_swap, "swap"},
+    {"memory-reservation", &ResourceFlags::memory_reservation, "reservation"},
+    {"kernel-memory", &ResourceFlags::kernel_memory, "kernel"},
+    {"kernel-memory-tcp", &ResourceFlags::kernel_memory_tcp, "kernelTCP"},
 };
 
 bool is_unset(const std::string& name, const Json& value) {
@@ -102,7 +102,7 @@ Result<int64_t> parse_memory(const std::string& text) {
   return static_cast<int64_t>(number);
 }
 
-Result<Json> from_flags(const Flags& flags) {
+Result<Json> from_flags(const ResourceFlags& flags) {
   Json resources = Json::object();
   for (const NumberFlag& flag : kNumbers) {
     const std::string& text = flags.*flag.text;
@@ -125,7 +125,7 @@ Result<Json> from_flags(const Flags& flags) {
 }
 
 Result<Json> check_changes(Json resources, std::vector<std::string>& warnings) {
-  TRY(oci::check_resources(resources, "resources"));
+  TRY(check_resources(resources, "resources"));
   resources.erase("devices");  // runc's update leaves them alone as well
   if (integer(resources, "memory", "kernel") != 0) {
     warnings.emplace_back("Kernel memory settings are ignored and will be removed");
@@ -133,7 +133,7 @@ Result<Json> check_changes(Json resources, std::vector<std::string>& warnings) {
   if (integer(resources, "memory", "kernelTCP") != 0) {
     warnings.emplace_back("Kernel TCP memory settings are ignored and will be removed");
   }
-  oci::restrict_resources(resources, "resources", warnings);
+  restrict_resources(resources, host_support(), "resources", warnings);
   Json changes = Json::object();
   for (const auto& [group, values] : resources.items()) {
     if (!values.is_object()) continue;
@@ -165,4 +165,4 @@ Merged merge(const Json& kept, const Json& changes) {
   return merged;
 }
 
-}  // namespace nacre::update
+}  // namespace nacre::oci

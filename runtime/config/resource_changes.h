@@ -1,4 +1,4 @@
-// What `update` changes of a container's linux.resources.
+// How `update` changes a container's linux.resources.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 #include "base/result.h"
 
-namespace nacre::update {
+namespace nacre::oci {
 
-// The command line's values; empty: not given.
-struct Flags {
+// The values of the command line's flags. An empty one was not given.
+struct ResourceFlags {
   std::string blkio_weight = {}, cpu_period = {}, cpu_quota = {}, cpu_burst = {}, cpu_share = {}, cpu_rt_period = {};
   std::string cpu_rt_runtime = {}, cpu_idle = {};
   std::string cpuset_cpus = {}, cpuset_mems = {};
@@ -19,19 +19,20 @@ struct Flags {
   std::string pids_limit = {};
 };
 
-// As linux.resources.
-Result<nlohmann::json> from_flags(const Flags& flags);
+// Returns the flags in the form of linux.resources.
+Result<nlohmann::json> from_flags(const ResourceFlags& flags);
 
-// Checks linux.resources of a caller and leaves in it what can be changed: zero and "" mean "as it is", as for runc.
+// Checks linux.resources of a caller and returns what it changes: zero and "" change nothing, as for runc.
 Result<nlohmann::json> check_changes(nlohmann::json resources, std::vector<std::string>& warnings);
 
 struct Merged {
   nlohmann::json apply;  // the changes, with what must be set together with them
-  nlohmann::json keep;   // all of the container's, for the next update
+  nlohmann::json keep;   // all of the container's resources, for the next update
 };
+// Merges changes with the container's resources.
 Merged merge(const nlohmann::json& kept, const nlohmann::json& changes);
 
-// "128m", "1.5GiB", "4096": units.RAMInBytes of Docker's go-units.
+// Parses a size like "128m", "1.5GiB" or "4096", as units.RAMInBytes of Docker's go-units does.
 Result<int64_t> parse_memory(const std::string& text);
 
-}  // namespace nacre::update
+}  // namespace nacre::oci

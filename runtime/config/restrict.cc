@@ -1,5 +1,5 @@
-// What this version cannot do: an error where a container without it would be wrong or less safe than the caller
-// believes, a warning where it still is what the caller wants inside a VM of its own.
+// Fields that this version cannot fulfil. A container that would be wrong, or less safe than the caller believes, is an
+// error; one that is still what the caller wants, inside a VM of its own, is a warning.
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,7 +50,7 @@ constexpr std::array kGuestDevices = {
     std::pair{5, 0}, std::pair{5, 1}, std::pair{5, 2}, std::pair{10, 200}, std::pair{10, 229},
 };
 
-// True if all values are what the guest does anyway, like {"swappiness": null} or {"limit": 0}: nothing to warn of.
+// Returns true if all values are what the guest does anyway, like {"swappiness": null} or {"limit": 0}.
 bool asks_for_nothing(const Json& value) {
   if (value.is_object() || value.is_array()) {
     for (const Json& element : value) {
@@ -72,7 +72,7 @@ void drop(Json& object, const std::array<Dropped, N>& list, const std::string& p
   }
 }
 
-// The specification has a warning for those that cannot be granted (config.md, "process").
+// Warns of unknown capabilities, as the specification wants for those that cannot be granted (config.md, "process").
 void warn_of_capabilities(const Json& process, std::vector<std::string>& warnings) {
   auto sets = process.find("capabilities");
   if (sets == process.end()) return;
@@ -92,21 +92,20 @@ void warn_of_network(const Json& linux, std::vector<std::string>& warnings) {
   if (!network) warnings.push_back("linux.namespaces: the host's network is not reachable from the VM in this version");
 }
 
-// A node with a number that no driver answers to is as good in the VM as on the host. The one of a device that the host
-// has would be a promise.
-bool promises_a_device(const Json& device) {
+// Returns true for the node of a device that the host has and the VM has not: the container would find no driver behind
+// it. A number that no driver answers to is as good in the VM as on the host.
+bool promises_a_device(const Json& device, const HostSupport& host) {
   std::string type = device["type"];
   if (type == "p") return false;
   int64_t number[] = {device.value("major", int64_t{0}), device.value("minor", int64_t{0})};
   for (auto [major, minor] : kGuestDevices) {
     if (type != "b" && number[0] == major && number[1] == minor) return false;
   }
-  std::string on_host = std::string("/sys/dev/") + (type == "b" ? "block" : "char") + "/" + std::to_string(number[0]) +
-                        ":" + std::to_string(number[1]);
-  return ::access(on_host.c_str(), F_OK) == 0;
+  return host.has_device(std::string(type == "b" ? "block" : "char") + "/" + std::to_string(number[0]) + ":" +
+                         std::to_string(number[1]));
 }
 
-// Callers give privileged containers a node for whatever the host has, and a rule that allows all.
+// Returns true for a privileged container: its caller makes a node for each device of the host, and allows them all.
 bool allows_all_devices(const Json& linux) {
   auto resources = linux.find("resources");
   if (resources == linux.end() || !resources->contains("devices")) return false;
@@ -120,7 +119,7 @@ bool allows_all_devices(const Json& linux) {
   return false;
 }
 
-Result<void> restrict_devices(Json& linux, std::vector<std::string>& warnings) {
+Result<void> restrict_devices(Json& linux, const HostSupport& host, std::vector<std::string>& warnings) {
   auto list = linux.find("devices");
   if (list == linux.end()) return {};
   bool all = allows_all_devices(linux);
@@ -128,7 +127,7 @@ Result<void> restrict_devices(Json& linux, std::vector<std::string>& warnings) {
   std::string left_out;
   for (size_t i = 0; i < list->size(); i++) {
     const Json& device = (*list)[i];
-    if (!promises_a_device(device)) {
+    if (!promises_a_device(device, host)) {
       kept.push_back(device);
       continue;
     }
@@ -141,26 +140,32 @@ Result<void> restrict_devices(Json& linux, std::vector<std::string>& warnings) {
   return {};
 }
 
-Result<void> restrict_linux(Json& linux, std::vector<std::string>& warnings) {
+Result<void> restrict_linux(Json& linux, const HostSupport& host, std::vector<std::string>& warnings) {
   warn_of_network(linux, warnings);
   TRY(check_user_namespace(linux, warnings));
-  TRY(restrict_devices(linux, warnings));
+  TRY(restrict_devices(linux, host, warnings));
   drop(linux, kDroppedOfLinux, "linux", warnings);
-  // The names alone say what is wanted.
+  // An entry asks for a device even if it is an empty object.
   if (auto devices = linux.find("netDevices"); devices != linux.end()) {
     if (!devices->empty()) warnings.emplace_back("linux.netDevices: not applied by this version");
     linux.erase(devices);
   }
   if (linux.contains("resources")) {
-    restrict_resources(linux["resources"], "linux.resources", warnings);
+    restrict_resources(linux["resources"], host, "linux.resources", warnings);
   }
   return {};
 }
 
 }  // namespace
 
-void restrict_resources(Json& resources, const std::string& path, std::vector<std::string>& warnings) {
-  if (runtime::host_has_version_1()) return;  // it has all of them, or says itself what it has not
+HostSupport host_support() {
+  return {.has_cgroup_v1 = runtime::host_has_version_1(),
+          .has_device = [](const std::string& device) { return ::access(("/sys/dev/" + device).c_str(), F_OK) == 0; }};
+}
+
+void restrict_resources(Json& resources, const HostSupport& host, const std::string& path,
+                        std::vector<std::string>& warnings) {
+  if (host.has_cgroup_v1) return;  // version 1 has these limits, or its own error says which are missing
   drop(resources, kDroppedOfResources, path, warnings);
   auto drop_of = [&](const char* group, const auto& list) {
     if (auto found = resources.find(group); found != resources.end()) drop(*found, list, path + "." + group, warnings);
@@ -176,7 +181,7 @@ Result<void> restrict_process(Json& process, std::vector<std::string>& warnings)
   return {};
 }
 
-Result<void> restrict_config(Json& config, std::vector<std::string>& warnings) {
+Result<void> restrict_config(Json& config, const HostSupport& host, std::vector<std::string>& warnings) {
   TRY(restrict_process(config["process"], warnings));
   if (config.contains("mounts")) {
     for (size_t i = 0; i < config["mounts"].size(); i++) {
@@ -189,7 +194,7 @@ Result<void> restrict_config(Json& config, std::vector<std::string>& warnings) {
   }
   // A configuration without "linux" has no namespaces of its own: the VM is its boundary all the same.
   if (!config.contains("linux")) config["linux"] = Json::object();
-  return restrict_linux(config["linux"], warnings);
+  return restrict_linux(config["linux"], host, warnings);
 }
 
 }  // namespace nacre::oci

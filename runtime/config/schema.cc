@@ -15,7 +15,7 @@ std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
   return fail(path + ": " + what, EINVAL);
 }
 
-Result<void> check_string(const Json& value, const Field& field, const std::string& path) {
+Result<void> check_string(const Json& value, const FieldRule& field, const std::string& path) {
   if (!value.is_string()) return wrong(path, "must be a string");
   const auto& text = value.get_ref<const std::string&>();
   // No path, argument or name can carry it on.
@@ -26,7 +26,7 @@ Result<void> check_string(const Json& value, const Field& field, const std::stri
   return {};
 }
 
-Result<void> check_integer(const Json& value, const Field& field, const std::string& path) {
+Result<void> check_integer(const Json& value, const FieldRule& field, const std::string& path) {
   bool fits = false;
   if (value.is_number_unsigned()) {
     uint64_t number = value.get<uint64_t>();
@@ -40,7 +40,7 @@ Result<void> check_integer(const Json& value, const Field& field, const std::str
   return {};
 }
 
-Result<void> check_value(const Json& value, const Field& field, const std::string& path) {
+Result<void> check_value(const Json& value, const FieldRule& field, const std::string& path) {
   switch (field.kind) {
     case Kind::string:
       return check_string(value, field, path);
@@ -98,7 +98,7 @@ bool is_same_name(std::string_view one, std::string_view other) {
                             [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
 }
 
-void match_name(Json& object, const Field& field) {
+void match_name(Json& object, const FieldRule& field) {
   if (object.contains(field.name)) return;
   for (auto it = object.begin(); it != object.end(); ++it) {
     if (!is_same_name(it.key(), field.name)) continue;
@@ -109,9 +109,9 @@ void match_name(Json& object, const Field& field) {
   }
 }
 
-void match_names(Json& object, std::span<const Field> fields) {
+void match_names(Json& object, std::span<const FieldRule> fields) {
   if (!object.is_object()) return;
-  for (const Field& field : fields) {
+  for (const FieldRule& field : fields) {
     match_name(object, field);
     auto found = object.find(field.name);
     if (found == object.end()) continue;
@@ -126,9 +126,9 @@ void match_names(Json& object, std::span<const Field> fields) {
 
 }  // namespace
 
-Result<void> check_object(const Json& object, std::span<const Field> fields, const std::string& path) {
+Result<void> check_object(const Json& object, std::span<const FieldRule> fields, const std::string& path) {
   if (!object.is_object()) return wrong(path.empty() ? "config.json" : path, "must be an object");
-  for (const Field& field : fields) {
+  for (const FieldRule& field : fields) {
     std::string field_path = path.empty() ? std::string(field.name) : path + "." + std::string(field.name);
     auto found = object.find(field.name);
     if (found == object.end() || found->is_null()) {
@@ -140,7 +140,7 @@ Result<void> check_object(const Json& object, std::span<const Field> fields, con
   return {};
 }
 
-void normalize(Json& object, std::span<const Field> fields) {
+void normalize(Json& object, std::span<const FieldRule> fields) {
   drop_nulls(object);
   match_names(object, fields);
 }

@@ -1,7 +1,7 @@
 // Checking JSON against constexpr tables: which fields an object may have, of what type and in what range.
 //
-// As the runtime specification wants, fields that no table names are let through. JSON is read as Go reads it, in which
-// callers and runc are written: null counts as absent, and a name in another case is the field's.
+// Fields that no table names are let through, as the runtime specification wants. JSON is read as Go reads it, the
+// language of runc and of most callers: null counts as absent, and the case of a field's name does not matter.
 #pragma once
 
 #include <cstdint>
@@ -27,26 +27,26 @@ enum class Kind {
   named_objects,  // object whose values are objects by `fields`
 };
 
-struct Field {
+struct FieldRule {
   std::string_view name;
   Kind kind;
   bool required = false;
-  std::span<const Field> fields = {};
+  std::span<const FieldRule> fields = {};
   int64_t low = INT64_MIN;
   uint64_t high = INT64_MAX;
   std::string_view one_of = {};  // for strings: the allowed values, each between spaces
 };
 
-// The error names the field: "process.user.uid: must be an integer from 0 to 4294967295".
-Result<void> check_object(const nlohmann::json& object, std::span<const Field> fields, const std::string& path);
+// Checks an object. The error names the field: "process.user.uid: must be an integer from 0 to 4294967295".
+Result<void> check_object(const nlohmann::json& object, std::span<const FieldRule> fields, const std::string& path);
 
-// Before the check: removes fields whose value is null, everywhere, and gives the names of `fields` to what has them in
-// another case.
-void normalize(nlohmann::json& object, std::span<const Field> fields);
+// Prepares an object for the check: removes fields whose value is null, at every depth, and renames fields that have a
+// name of `fields` in another case.
+void normalize(nlohmann::json& object, std::span<const FieldRule> fields);
 
-// The tables of config.json, of its "process" and of its "linux.resources".
-std::span<const Field> config_fields();
-std::span<const Field> process_fields();
-std::span<const Field> resources_fields();
+// Return the tables of config.json, of its "process" and of its "linux.resources".
+std::span<const FieldRule> config_fields();
+std::span<const FieldRule> process_fields();
+std::span<const FieldRule> resources_fields();
 
 }  // namespace nacre::oci

@@ -12,21 +12,21 @@
 
 using namespace nacre;
 using Json = nlohmann::json;
-using oci::Field;
+using oci::FieldRule;
 using oci::Kind;
 
 namespace {
 
-Json good_value(const Field& field);
+Json good_value(const FieldRule& field);
 
-Json good_object(std::span<const Field> fields) {
+Json good_object(std::span<const FieldRule> fields) {
   Json object = Json::object();
-  for (const Field& field : fields) object[std::string(field.name)] = good_value(field);
+  for (const FieldRule& field : fields) object[std::string(field.name)] = good_value(field);
   return object;
 }
 
 // One that the field takes.
-Json good_value(const Field& field) {
+Json good_value(const FieldRule& field) {
   switch (field.kind) {
     case Kind::string: {
       std::string_view words = field.one_of;
@@ -52,14 +52,14 @@ Json good_value(const Field& field) {
   return nullptr;
 }
 
-void add_wrong_numbers(const Field& field, std::vector<Json>& wrong) {
+void add_wrong_numbers(const FieldRule& field, std::vector<Json>& wrong) {
   wrong.insert(wrong.end(), {1.5, 1.0, DBL_MAX});
   if (field.low > INT64_MIN) wrong.push_back(field.low - 1);
   if (field.high < UINT64_MAX) wrong.push_back(field.high + 1);
 }
 
 // Ones that it does not take.
-std::vector<Json> wrong_values(const Field& field) {
+std::vector<Json> wrong_values(const FieldRule& field) {
   std::vector<Json> wrong = {"1", true, 1, Json::array(), Json::object(), {{"a", 1}}, {1.5}};
   std::erase_if(wrong, [&](const Json& value) {
     switch (field.kind) {
@@ -83,7 +83,7 @@ std::vector<Json> wrong_values(const Field& field) {
 }
 
 // The wrong ones in an array's place 0, for fields that are arrays.
-std::vector<Json> wrong_elements(const Field& field) {
+std::vector<Json> wrong_elements(const FieldRule& field) {
   std::vector<Json> wrong;
   if (field.kind == Kind::strings) wrong = {1, Json::array(), Json::object(), std::string("a\0b", 3)};
   if (field.kind == Kind::objects) wrong = {1, "text", Json::array()};
@@ -96,9 +96,9 @@ std::vector<Json> wrong_elements(const Field& field) {
 
 using Check = std::function<std::string(const Json&)>;  // the error for a value in this place, or nothing
 
-void try_fields(std::span<const Field> fields, const std::string& path, const Check& check);
+void try_fields(std::span<const FieldRule> fields, const std::string& path, const Check& check);
 
-void try_field(const Field& field, const std::string& path, const Check& check) {
+void try_field(const FieldRule& field, const std::string& path, const Check& check) {
   BOOST_TEST(check(good_value(field)) == "");
   for (const Json& wrong : wrong_values(field)) {
     BOOST_TEST(check(wrong).starts_with(path), path << " = " << wrong << ": " << check(wrong));
@@ -118,8 +118,8 @@ void try_field(const Field& field, const std::string& path, const Check& check) 
   }
 }
 
-void try_fields(std::span<const Field> fields, const std::string& path, const Check& check) {
-  for (const Field& field : fields) {
+void try_fields(std::span<const FieldRule> fields, const std::string& path, const Check& check) {
+  for (const FieldRule& field : fields) {
     std::string name(field.name), field_path = path + name;
     Json object = good_object(fields);
     try_field(field, field_path, [&](const Json& value) {

@@ -4,18 +4,19 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <climits>
 
 #include "runtime/container/create.h"
 #include "runtime/container/pidfd_socket.h"
+#include "runtime/container/standin/inherited_fds.h"
 #include "runtime/container/standin/session.h"
 #include "runtime/container/standin/standin.h"
 #include "runtime/container/standin/terminal.h"
 #include "runtime/container/standin/title.h"
 #include "runtime/host/cgroup/cgroup.h"
+#include "runtime/plan/facts.h"
 
 namespace nacre::runtime {
 
@@ -23,11 +24,8 @@ namespace {
 
 constexpr int kUntilResumedMs = INT_MAX;
 
-// Unique in the container: our pid, and the time, since pids come again.
 std::string make_exec_name() {
-  timespec now;
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return "exec-" + std::to_string(::getpid()) + "-" + std::to_string(now.tv_sec) + "-" + std::to_string(now.tv_nsec);
+  return "exec-" + make_unique_name();
 }
 
 struct Running {

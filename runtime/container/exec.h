@@ -22,16 +22,17 @@ struct ExecRequest {
   std::string console_socket;  // empty: none
   std::string pidfd_socket;    // empty: none
   bool ignore_paused = false;  // a paused container runs it once it is resumed
-  // The cgroup, by its path below the container's own, which is ""; none: that, or where its first process is.
+  // The path of the cgroup below the container's own, which is "". Not given: the container's own, or the one of its
+  // first process.
   std::optional<std::string> sub_cgroup;
   std::vector<PassedFd> passed_fds;
 };
 
-// In the foreground this process is the stand-in: returns when the process has ended.
-// An error is a failure to set up.
+// Runs the process in the foreground: this process is the stand-in, and returns when the other has ended. An error
+// means that the process was not set up.
 Result<ProcessExit> exec_foreground(const ExecRequest& request);
 
-// Leaves a stand-in behind.
+// Starts the process and leaves a stand-in behind.
 Result<void> exec_detached(const ExecRequest& request);
 
 }  // namespace nacre::runtime

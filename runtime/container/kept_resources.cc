@@ -3,7 +3,7 @@
 #include "base/fd.h"
 #include "runtime/config/config.h"
 
-namespace nacre::update {
+namespace nacre::runtime {
 
 namespace {
 
@@ -11,11 +11,11 @@ constexpr const char* kName = "resources.json";
 
 }  // namespace
 
-Result<void> keep_resources(const runtime::ContainerDir& dir, const nlohmann::json& resources) {
+Result<void> keep_resources(const ContainerDir& dir, const nlohmann::json& resources) {
   return replace_file(dir.file(kName), resources.dump() + "\n");
 }
 
-Result<nlohmann::json> kept_resources(const runtime::ContainerDir& dir) {
+Result<nlohmann::json> kept_resources(const ContainerDir& dir) {
   auto text = read_file(dir.file(kName));
   if (!text && text.error().code() == ENOENT) return nlohmann::json::object();
   if (!text) return std::unexpected(text.error());
@@ -24,4 +24,4 @@ Result<nlohmann::json> kept_resources(const runtime::ContainerDir& dir) {
   return resources;
 }
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

@@ -1,4 +1,4 @@
-// A container's linux.resources as they are now, in its directory: each update changes a part of them.
+// A container's linux.resources as they are now. They are kept in its directory, since each update changes a part.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -6,10 +6,11 @@
 #include "base/result.h"
 #include "runtime/state/store.h"
 
-namespace nacre::update {
+namespace nacre::runtime {
 
-Result<void> keep_resources(const runtime::ContainerDir& dir, const nlohmann::json& resources);
-// {} where none were kept.
-Result<nlohmann::json> kept_resources(const runtime::ContainerDir& dir);
+// Writes them.
+Result<void> keep_resources(const ContainerDir& dir, const nlohmann::json& resources);
+// Reads them; returns {} if none were kept.
+Result<nlohmann::json> kept_resources(const ContainerDir& dir);
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

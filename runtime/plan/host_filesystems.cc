@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "oci/mount_options.h"
-#include "runtime/plan/translate.h"
+#include "runtime/plan/mounts.h"
 
 namespace nacre::runtime {
 
@@ -13,8 +13,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// File systems of a kernel itself, which are the guest's. What all others show lies on the host: files, a disk, a
-// server.
+// File systems of a kernel itself: the guest's kernel makes them. All others show what lies on the host: files, a disk,
+// a server.
 constexpr std::array<std::string_view, 18> kOfTheGuest = {
     "proc",       "sysfs",   "tmpfs",   "ramfs", "devtmpfs",  "devpts",   "mqueue",      "cgroup", "cgroup2",
     "securityfs", "debugfs", "tracefs", "bpf",   "hugetlbfs", "configfs", "binfmt_misc", "pstore", "fusectl"};
@@ -33,7 +33,7 @@ bool knows(const List& list, std::string_view name) {
   });
 }
 
-// A word about the mount, and not about what is mounted.
+// Returns true for an option of the mount itself, and false for one of the file system.
 bool is_of_the_mount(std::string_view option) {
   return knows(oci::kMountAttributes, option) || knows(oci::kMountPropagations, option) ||
          std::ranges::find(oci::kMappingOptions, option) != oci::kMappingOptions.end();
@@ -41,37 +41,35 @@ bool is_of_the_mount(std::string_view option) {
 
 }  // namespace
 
-std::vector<HostFilesystem> keep_filesystems_on_host(oci::Config& config, const std::string& directory) {
-  std::vector<HostFilesystem> filesystems;
-  for (oci::Mount& mount : config.mounts) {
-    if (mount.bind || mount.type.empty() || std::ranges::find(kOfTheGuest, mount.type) != kOfTheGuest.end()) continue;
-    Json& json = config.json["mounts"][mount.index];
-    HostFilesystem made{.name = "mounts[" + std::to_string(mount.index) + "]",
-                        .type = mount.type,
-                        .source = mount.source,
-                        .data = "",
-                        .flags = 0,
-                        .place = directory + "/mount-" + std::to_string(filesystems.size())};
-    if (mount.readonly) made.flags |= MS_RDONLY;
-    Json options = {"bind"};
-    for (const Json& word : json.value("options", Json::array())) {
-      const auto& option = word.get_ref<const std::string&>();
-      if (is_of_the_mount(option)) {
-        options.push_back(option);
-      } else if (auto flag = std::ranges::find(kFlags, option, &Flag::name); flag != kFlags.end()) {
-        made.flags |= flag->flag;
-      } else if (std::ranges::find(oci::kVoidMountOptions, option) == oci::kVoidMountOptions.end()) {
-        made.data += (made.data.empty() ? "" : ",") + option;
-      }
-    }
-    json["type"] = "bind";
-    json["options"] = std::move(options);
-    mount.type = "bind";
-    mount.bind = true;
-    mount.source = made.place;
-    filesystems.push_back(std::move(made));
+std::optional<MountedByHost> to_host_filesystem(const oci::Mount& mount, const std::string& directory) {
+  if (mount.bind || mount.type.empty() || std::ranges::find(kOfTheGuest, mount.type) != kOfTheGuest.end()) {
+    return std::nullopt;
   }
-  return filesystems;
+  HostFilesystem filesystem{.name = mount.name,
+                            .type = mount.type,
+                            .source = mount.source,
+                            .data = "",
+                            .flags = 0,
+                            .place = directory + "/" + mount.share_path};
+  if (mount.readonly) filesystem.flags |= MS_RDONLY;
+  Json options = {"bind"};
+  for (const Json& word : mount.json.value("options", Json::array())) {
+    const auto& option = word.get_ref<const std::string&>();
+    if (is_of_the_mount(option)) {
+      options.push_back(option);
+    } else if (auto flag = std::ranges::find(kFlags, option, &Flag::name); flag != kFlags.end()) {
+      filesystem.flags |= flag->flag;
+    } else if (std::ranges::find(oci::kVoidMountOptions, option) == oci::kVoidMountOptions.end()) {
+      filesystem.data += (filesystem.data.empty() ? "" : ",") + option;
+    }
+  }
+  oci::Mount bound = mount;
+  bound.type = "bind";
+  bound.bind = true;
+  bound.source = filesystem.place;
+  bound.json["type"] = "bind";
+  bound.json["options"] = std::move(options);
+  return MountedByHost{.mount = std::move(bound), .filesystem = std::move(filesystem)};
 }
 
 }  // namespace nacre::runtime

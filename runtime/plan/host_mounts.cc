@@ -1,10 +1,9 @@
+#include "runtime/plan/host_mounts.h"
+
 #include <fcntl.h>
 
 #include <algorithm>
 #include <vector>
-
-#include "base/mountinfo.h"
-#include "runtime/plan/translate.h"
 
 namespace nacre::runtime {
 
@@ -29,7 +28,7 @@ std::vector<MountInfo> mounts_below(const std::string& source, const std::vector
   std::vector<MountInfo> below;
   for (const MountInfo& mount : mounts) {
     if (!mount.point.starts_with(prefix) || mount.point == "/" || mount.id == top) continue;
-    // Not those that another mount hides.
+    // Another mount may hide it.
     if (mount_at(AT_FDCWD, mount.point) == mount.id) below.push_back(mount);
   }
   std::ranges::sort(below, {}, &MountInfo::point);

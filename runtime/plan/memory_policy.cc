@@ -49,7 +49,7 @@ std::vector<std::string_view> names_of(const Word (&words)[N]) {
   return names;
 }
 
-// "0-2,7"; the number of nodes in it.
+// Parses a list like "0-2,7" into a mask. Returns the number of nodes in it.
 Result<unsigned> parse_nodes(const std::string& text, std::vector<unsigned long>& nodes) {
   auto wrong = [&] { return fail("invalid memory policy nodes \"" + text + "\"", EINVAL); };
   nodes.assign(kMaxNodes / kWordBits, 0);

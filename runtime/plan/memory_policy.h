@@ -1,5 +1,6 @@
-// linux.memoryPolicy (runtime-spec 1.3, config-linux.md, "Memory policy"): from which memory nodes of the host a
-// container's memory comes. Its memory is the VM's: the stand-in takes the policy, and vmm, its child, has it too.
+// linux.memoryPolicy (runtime-spec 1.3, config-linux.md, "Memory policy"): the memory nodes of the host that a
+// container's memory comes from. That is the VM's memory: the stand-in takes the policy, and vmm, its child, inherits
+// it.
 #pragma once
 
 #include <optional>
@@ -18,14 +19,14 @@ struct MemoryPolicy {
   std::vector<unsigned long> nodes;
 };
 
-// Of the "linux" object of a configuration whose types are checked; none where that has none. Errors have runc's words.
+// Reads the policy of a "linux" object whose types are checked, if it has one. Errors have runc's words.
 Result<std::optional<MemoryPolicy>> memory_policy(const nlohmann::json& linux);
 
-// The words that it may have, for `features`.
+// Return the words that a policy may have, for `features`.
 std::vector<std::string_view> memory_policy_modes();
 std::vector<std::string_view> memory_policy_flags();
 
-// For this thread and what it starts.
+// Sets the policy of the calling thread and of what it starts.
 Result<void> take_memory_policy(const MemoryPolicy& policy);
 
 }  // namespace nacre::runtime

@@ -1,3 +1,5 @@
+#include "runtime/plan/mountpoints.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,7 +9,6 @@
 
 #include "base/fd.h"
 #include "base/rootfs.h"
-#include "runtime/plan/translate.h"
 
 namespace nacre::runtime {
 
@@ -38,46 +39,41 @@ bool covers(const std::vector<std::vector<std::string>>& mounted, const std::vec
 
 }  // namespace
 
-void keep_tmpfs_modes(const oci::Config& config, nlohmann::json& guest) {
-  if (!config.rootfs_readonly) return;
-  auto root = open_file(config.rootfs, O_PATH | O_DIRECTORY);
-  if (!root) return;  // an error of make_mountpoints()
+void give_tmpfs_modes(std::vector<oci::Mount>& mounts, const std::set<std::string>& missing) {
   std::vector<std::vector<std::string>> mounted;
-  for (const oci::Mount& mount : config.mounts) {
+  for (oci::Mount& mount : mounts) {
     std::vector<std::string> path = components(mount.destination);
-    nlohmann::json& json = guest["mounts"][mount.index];
-    if (json.value("type", "") == "tmpfs" && !covers(mounted, path) &&
-        !open_in_root(root->get(), mount.destination, O_PATH)) {
-      // Before the caller's own options, which may have another one.
+    bool is_tmpfs = mount.json.value("type", "") == "tmpfs";
+    if (is_tmpfs && missing.contains(mount.destination) && !covers(mounted, path)) {
+      // Before the caller's own options, which may have another mode.
       nlohmann::json options = {"mode=1777"};
-      for (const auto& option : json.value("options", nlohmann::json::array())) options.push_back(option);
-      json["options"] = std::move(options);
+      for (const auto& option : mount.json.value("options", nlohmann::json::array())) options.push_back(option);
+      mount.json["options"] = std::move(options);
     }
     mounted.push_back(std::move(path));
   }
 }
 
-Result<void> make_mountpoints(const oci::Config& config) {
-  if (!config.rootfs_readonly) return {};
-  Rootfs root(TRY(open_file(config.rootfs, O_PATH | O_DIRECTORY)));
+Result<void> make_mountpoints(const HostPlan& plan) {
+  if (!plan.rootfs_readonly) return {};
+  Rootfs root(TRY(open_file(plan.rootfs, O_PATH | O_DIRECTORY)));
   std::vector<std::vector<std::string>> mounted;
-  for (const oci::Mount& mount : config.mounts) {
+  for (const oci::Mount& mount : plan.mounts) {
     std::vector<std::string> path = components(mount.destination);
-    // Below another mount it is that mount's file system that counts, not the root's.
+    // Below another mount, that mount's file system counts, and not the root's.
     if (!covers(mounted, path)) {
       bool is_file = false;
       if (mount.bind) {
         struct stat info;
         is_file = ::stat(mount.source.c_str(), &info) == 0 && !S_ISDIR(info.st_mode);
       }
-      std::string name = "mounts[" + std::to_string(mount.index) + "].destination";
-      TRY_CONTEXT(is_file ? root.make_file(mount.destination) : root.make_directory(mount.destination), name);
+      TRY_CONTEXT(is_file ? root.make_file(mount.destination) : root.make_directory(mount.destination),
+                  mount.name + ".destination");
     }
     mounted.push_back(std::move(path));
   }
-  std::string cwd = config.json["process"]["cwd"];
-  if (covers(mounted, components(cwd))) return {};
-  TRY(root.make_directory(cwd));
+  if (covers(mounted, components(plan.cwd))) return {};
+  TRY(root.make_directory(plan.cwd));
   return {};
 }
 

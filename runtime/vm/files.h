@@ -1,6 +1,6 @@
-// The files of a VM, in the directory of its container; of a VM that several containers share each directory has all
-// of them, as hard links. So every command finds them in its own container's, whichever of the containers is still
-// there, and their number of links says whether others are.
+// The files of a VM, in the directory of its container. If containers share the VM, the directory of each has all of
+// the files, as hard links. So every command finds them in its own container's directory, whichever of the containers
+// is deleted first, and the number of links tells whether there are others.
 #pragma once
 
 #include "base/result.h"
@@ -8,10 +8,10 @@
 
 namespace nacre::runtime {
 
-// Gives the VM of `other` to `dir` too. ENOENT where there is none any more.
+// Links the files of `other`'s VM into `dir`. ENOENT if the VM is gone.
 Result<void> link_vm_files(const ContainerDir& other, const ContainerDir& dir);
 
-// Whether other containers have the VM too.
+// Returns true if other containers have the VM too.
 bool vm_is_shared(const ContainerDir& dir);
 
 }  // namespace nacre::runtime

@@ -4,7 +4,7 @@
 
 #include "base/fd.h"
 
-namespace nacre::update {
+namespace nacre::runtime {
 
 namespace {
 
@@ -12,13 +12,13 @@ constexpr const char* kName = "vm.part";
 
 }  // namespace
 
-Result<void> keep_part(const runtime::ContainerDir& dir, uint64_t bytes) {
+Result<void> keep_part(const ContainerDir& dir, uint64_t bytes) {
   return replace_file(dir.file(kName), std::to_string(bytes) + "\n");
 }
 
-uint64_t kept_part(const runtime::ContainerDir& dir) {
+uint64_t kept_part(const ContainerDir& dir) {
   auto text = read_file(dir.file(kName));
   return text ? std::strtoull(text->c_str(), nullptr, 10) : 0;
 }
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

@@ -1,4 +1,5 @@
-// How much memory a container has added to a VM that it shares: in its directory, to be taken away again.
+// How much memory a container has added to a VM that it shares. It is noted in the container's directory, to be taken
+// away with the container.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +7,10 @@
 #include "base/result.h"
 #include "runtime/state/store.h"
 
-namespace nacre::update {
+namespace nacre::runtime {
 
-Result<void> keep_part(const runtime::ContainerDir& dir, uint64_t bytes);
-// 0 where it has added nothing, as the container has not for which the VM was made.
-uint64_t kept_part(const runtime::ContainerDir& dir);
+Result<void> keep_part(const ContainerDir& dir, uint64_t bytes);
+// Returns 0 if the container has added nothing, like the one for which the VM was made.
+uint64_t kept_part(const ContainerDir& dir);
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

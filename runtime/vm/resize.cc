@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-namespace nacre::update {
+namespace nacre::runtime {
 
 namespace {
 
@@ -49,18 +49,17 @@ std::string mib(uint64_t bytes) {
 
 }  // namespace
 
-Wanted wanted_size(const Json& resources, const Json& changes, const Machine& machine, const runtime::HostSize& host) {
-  Wanted wanted;
+WantedSize wanted_size(const Json& resources, const Json& changes, const VmState& machine, const HostSize& host) {
+  WantedSize wanted;
   const vmm::MachineSize& now = machine.size;
   // What the machine was made for counts as the host's, where a person said so.
-  runtime::VmSize size =
-      runtime::size_for(resources, {.memory = host.memory, .cpus = std::max(host.cpus, now.max_cpus)});
+  VmSize size = size_for(resources, {.memory = host.memory, .cpus = std::max(host.cpus, now.max_cpus)});
   if (machine.part) {
     size.memory = exchange_part(now.memory, machine.part->memory, size.memory);
     size.cpus = exchange_part(now.cpus, machine.part->cpus, size.cpus);
   }
   if (changes_any(changes, "memory", {"limit"}) || changes_any(changes, "unified", {"memory.max"})) {
-    uint64_t memory = runtime::limits_memory(resources) ? size.memory : std::max(now.memory, runtime::kDefaultMemory);
+    uint64_t memory = limits_memory(resources) ? size.memory : std::max(now.memory, kDefaultMemory);
     if (memory > now.max_memory) {
       wanted.warnings.push_back("memory: the VM should have " + mib(memory) +
                                 " for this limit, and cannot have more than " + mib(now.max_memory));
@@ -69,7 +68,7 @@ Wanted wanted_size(const Json& resources, const Json& changes, const Machine& ma
   }
   bool cpus_change = changes_any(changes, "cpu", {"quota", "period", "cpus"}) ||
                      changes_any(changes, "unified", {"cpu.max", "cpuset.cpus"});
-  if (cpus_change && runtime::limits_cpus(resources)) {
+  if (cpus_change && limits_cpus(resources)) {
     if (size.cpus > now.max_cpus) {
       wanted.warnings.push_back("cpu: the VM should have " + std::to_string(size.cpus) +
                                 " CPUs, and cannot have more than " + std::to_string(now.max_cpus));
@@ -92,4 +91,4 @@ Result<uint64_t> shrink_memory(const ResizeCall& resize, uint64_t memory) {
   return TRY(follow(resize, memory, kShrinkPatience)).present;
 }
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

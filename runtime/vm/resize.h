@@ -1,4 +1,4 @@
-// How large the machine of a container is to be after an update, and how it comes to be so.
+// How large a container's VM is to be after an update, and how it gets there.
 #pragma once
 
 #include <functional>
@@ -12,34 +12,35 @@
 #include "runtime/vm/sizing.h"
 #include "vmm/api/control.h"
 
-namespace nacre::update {
+namespace nacre::runtime {
 
-struct Machine {
-  vmm::MachineSize size;      // as it is
-  uint64_t least_memory = 0;  // what it booted with, which stays
+// A VM before the update.
+struct VmState {
+  vmm::MachineSize size;
+  uint64_t least_memory = 0;  // what the VM booted with: it does not shrink below
   unsigned least_cpus = 1;
-  // Of one that several containers share: what one for this container alone would have had before.
-  std::optional<runtime::VmSize> part = std::nullopt;
+  // Shared VM only: the size that a VM for this container alone would have had before the update.
+  std::optional<VmSize> part = std::nullopt;
 };
 
-// None: as it is.
-struct Wanted {
+// A size that is not given stays as it is.
+struct WantedSize {
   std::optional<uint64_t> memory;
   std::optional<unsigned> cpus;
-  std::vector<std::string> warnings;  // of limits that the machine cannot follow
+  std::vector<std::string> warnings;  // about limits that the VM cannot follow
 };
 
-// `changes` are part of `resources`, which are all that the container has. Without a limit a machine never shrinks.
-Wanted wanted_size(const nlohmann::json& resources, const nlohmann::json& changes, const Machine& machine,
-                   const runtime::HostSize& host);
+// Returns the size for `changes`. They are part of `resources`, which are all limits of the container. A VM whose
+// container has no limit never shrinks.
+WantedSize wanted_size(const nlohmann::json& resources, const nlohmann::json& changes, const VmState& machine,
+                       const HostSize& host);
 
-// MachineControl::resize, for tests.
+// Asks vmm to resize, like MachineControl; tests have one of their own.
 using ResizeCall = std::function<Result<vmm::MachineSize>(const vmm::Resize&)>;
 
-// Asks for `memory`, more than the machine has, and waits until the guest has taken it. On an error the machine is
-// asked to be as it was.
+// Grows the VM to `memory` and waits until the guest has taken it. On an error the VM is asked to be as it was.
 Result<void> grow_memory(const ResizeCall& resize, uint64_t memory);
-// Asks for less, and waits while the guest gives some back. What it then has.
+// Shrinks the VM to `memory` and waits while the guest gives memory back. Returns what the VM then has.
 Result<uint64_t> shrink_memory(const ResizeCall& resize, uint64_t memory);
 
-}  // namespace nacre::update
+}  // namespace nacre::runtime

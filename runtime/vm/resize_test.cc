@@ -11,14 +11,14 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr runtime::HostSize kHost = {.memory = 8192 * kMiB, .cpus = 4};
 
 // A machine of 128 MiB and 2 CPUs that has grown to 512 MiB.
-constexpr update::Machine kMachine = {
+constexpr runtime::VmState kMachine = {
     .size = {.memory = 512 * kMiB, .present = 512 * kMiB, .max_memory = 4096 * kMiB, .cpus = 2, .max_cpus = 4},
     .least_memory = 128 * kMiB};
 
-update::Wanted wanted(const char* changes, const char* kept = "{}", const update::Machine& machine = kMachine) {
+runtime::WantedSize wanted(const char* changes, const char* kept = "{}", const runtime::VmState& machine = kMachine) {
   Json all = Json::parse(kept);
   all.merge_patch(Json::parse(changes));
-  return update::wanted_size(all, Json::parse(changes), machine, kHost);
+  return runtime::wanted_size(all, Json::parse(changes), machine, kHost);
 }
 
 // A guest that goes to what it is asked for by steps, as far as `most` and `least`.
@@ -72,9 +72,9 @@ BOOST_AUTO_TEST_CASE(cpus_follow_quota_and_set) {
 
 BOOST_AUTO_TEST_CASE(memory_grows_or_is_as_before) {
   Guest guest;
-  BOOST_TEST(update::grow_memory(std::ref(guest), 200).has_value());
+  BOOST_TEST(runtime::grow_memory(std::ref(guest), 200).has_value());
   BOOST_TEST(guest.size.present == 200u);
-  auto refused = update::grow_memory(std::ref(guest), 77);
+  auto refused = runtime::grow_memory(std::ref(guest), 77);
   BOOST_REQUIRE(!refused);
   BOOST_TEST(refused.error().message() == "the VM does not grow: no");
   BOOST_TEST(guest.size.memory == 200u);
@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(memory_grows_or_is_as_before) {
 
 BOOST_AUTO_TEST_CASE(memory_shrinks_as_far_as_it_goes) {
   Guest guest;
-  BOOST_TEST(*update::shrink_memory(std::ref(guest), 50) == 50u);
+  BOOST_TEST(*runtime::shrink_memory(std::ref(guest), 50) == 50u);
   guest.least = 40;
-  BOOST_TEST(*update::shrink_memory(std::ref(guest), 10) == 40u);
+  BOOST_TEST(*runtime::shrink_memory(std::ref(guest), 10) == 40u);
 }

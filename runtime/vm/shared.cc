@@ -24,8 +24,8 @@ Result<void> add_memory(MachineControl& control, const ContainerDir& dir, uint64
   vmm::MachineSize now = TRY(control.ask(vmm::Resize{}));
   uint64_t memory = std::min(now.memory + wanted, now.max_memory);
   if (memory <= now.memory) return {};
-  TRY(update::grow_memory([&](const vmm::Resize& request) { return control.ask(request); }, memory));
-  return update::keep_part(dir, memory - now.memory);
+  TRY(grow_memory([&](const vmm::Resize& request) { return control.ask(request); }, memory));
+  return keep_part(dir, memory - now.memory);
 }
 
 Result<void> add_cpus(MachineControl& control, const ContainerDir& dir, const std::string& id, unsigned wanted) {
@@ -78,7 +78,7 @@ void leave_shared_vm(const ContainerDir& dir, const std::string& id) {
   auto left = ask(dir.fd(), protocol::Delete{.container = id}, kDeleteTimeoutMs);
   if (!left) log_debug("the guest does not delete " + id + ": " + left.error().message());
   auto lock = dir.lock_named(kUpdateLockName);
-  uint64_t part = update::kept_part(dir);
+  uint64_t part = kept_part(dir);
   auto shrunk = lock && part > 0 ? shrink(dir, part) : Result<void>();
   if (!shrunk) log_debug("the VM does not shrink: " + shrunk.error().message());
 }

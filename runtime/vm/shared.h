@@ -1,5 +1,5 @@
-// What a container changes of a VM that it shares with others: its size on the way in and out, and that the VM's cost
-// is not one container's alone.
+// A VM that containers share: each adds to its size and takes that away again, and the VM's cost is charged to none of
+// them alone.
 #pragma once
 
 #include <string>
@@ -11,17 +11,17 @@
 
 namespace nacre::runtime {
 
-// Before the program of a container that has joined a VM runs: adds to the VM what one of its own would have for
-// `resources` (linux.resources), but for what the guest's kernel needs.
+// Grows the VM for a container that has joined it, before the container's program runs: by the size that a VM of its
+// own would have for `resources` (linux.resources), less what the guest's kernel needs.
 Result<void> add_to_shared_vm(const ContainerDir& dir, const std::string& id, const nlohmann::json& resources);
 
-// Moves vmm to a host cgroup of its own, beside that of the container for which it was made, if nobody has yet.
+// Moves vmm to a host cgroup of its own, beside that of the container for which it was made, if that has not happened.
 Result<void> separate_vm(const ContainerDir& dir, const Record& first);
 
-// The guest forgets the container, and the VM shrinks by what it had added. For one whose stand-in has ended.
+// Makes the guest forget a container whose stand-in has ended, and shrinks the VM by what the container had added.
 void leave_shared_vm(const ContainerDir& dir, const std::string& id);
 
-// When the VM has ended with the last of its containers.
+// Removes the VM's host cgroup, once the VM has ended with the last of its containers.
 void remove_vm_cgroup(const ContainerDir& dir);
 
 }  // namespace nacre::runtime

@@ -27,7 +27,7 @@ std::string unified(const Json& resources, const char* file) {
   return member(resources, "unified").value(file, "");
 }
 
-// As the kernel reads a size: "64M". None for "max" and what is no size.
+// Parses a size as the kernel does: "64M". Returns nothing for "max" and for text that is not a size.
 std::optional<uint64_t> parse_size(std::string_view text) {
   uint64_t number = 0;
   auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -41,7 +41,7 @@ std::optional<uint64_t> parse_size(std::string_view text) {
   return number > UINT64_MAX >> shift ? UINT64_MAX : number << shift;
 }
 
-// The container's memory limit; none where nothing is limited.
+// Returns the container's memory limit, if it has one.
 std::optional<uint64_t> memory_limit(const Json& resources) {
   if (auto limit = parse_size(unified(resources, "memory.max"))) return limit;  // written last of all
   auto limit = member(resources, "memory").value("limit", int64_t{0});
@@ -49,7 +49,7 @@ std::optional<uint64_t> memory_limit(const Json& resources) {
   return static_cast<uint64_t>(limit);
 }
 
-// CPUs that the quota fills.
+// Returns the number of CPUs that the quota fills; 0 without a quota.
 uint64_t cpus_of_quota(const Json& resources) {
   const Json& cpu = member(resources, "cpu");
   auto quota = static_cast<uint64_t>(std::max(int64_t{0}, cpu.value("quota", int64_t{0})));
@@ -63,7 +63,7 @@ uint64_t cpus_of_quota(const Json& resources) {
   return quota == 0 ? 0 : (quota - 1) / period + 1;
 }
 
-// CPUs in a list like "0-3,7".
+// Counts the CPUs in a list like "0-3,7".
 uint64_t cpus_in_set(std::string_view set) {
   uint64_t count = 0;
   while (!set.empty()) {

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "guest-init/protocol/messages.h"
 #include "runtime/guest/connection.h"
+#include "runtime/plan/host_mounts.h"
 #include "vmm/api/mount_copy.h"
 
 namespace nacre::runtime {
@@ -50,14 +51,14 @@ Result<Fd> copy_root(const MountInfo& mount, const std::string& name) {
 
 }  // namespace
 
-FollowedMounts::FollowedMounts(std::string container, const ContainerDir& dir, std::vector<ServedMount> served)
+FollowedMounts::FollowedMounts(std::string container, const ContainerDir& dir, std::vector<oci::Mount> served)
     : container_(std::move(container)), dir_(&dir), served_(std::move(served)) {
-  if (std::ranges::none_of(served_, &ServedMount::follows)) served_.clear();
+  if (std::ranges::none_of(served_, &oci::Mount::follows)) served_.clear();
 }
 
 void FollowedMounts::leave_out(vmm::Fs& share) const {
-  for (const ServedMount& served : served_) {
-    auto mount = std::ranges::find(share.mounts, served.target, &vmm::FsMount::target);
+  for (const oci::Mount& served : served_) {
+    auto mount = std::ranges::find(share.mounts, served.share_path, &vmm::FsMount::target);
     if (served.follows && mount != share.mounts.end()) mount->recursive = false;
   }
 }
@@ -73,18 +74,18 @@ void FollowedMounts::unshare(const std::string& name) {
   if (!done) log_debug("vmm does not give up " + name + ": " + done.error().message());
 }
 
-std::string FollowedMounts::next_name(const ServedMount& served) {
-  return served.target + "+" + std::to_string(count_++);
+std::string FollowedMounts::next_name(const oci::Mount& served) {
+  return served.share_path + "+" + std::to_string(count_++);
 }
 
 Result<void> FollowedMounts::bring(std::vector<protocol::HostMount>& host_mounts) {
   if (served_.empty()) return {};
   auto mounts = TRY(read_mountinfo());
-  for (const ServedMount& served : served_) {
+  for (const oci::Mount& served : served_) {
     if (!served.follows || !served.recursive) continue;
     for (const MountInfo& mount : mounts_below(served.source, mounts)) {
       if (mount.type == kAutomount) continue;
-      std::string path = path_in_share(served.target, served.source, mount.point), name = next_name(served);
+      std::string path = path_in_share(served.share_path, served.source, mount.point), name = next_name(served);
       auto tree = vmm::copy_mount({.source = mount.point,
                                    .target = name,
                                    .readonly = served.readonly_below,
@@ -108,7 +109,7 @@ Result<void> FollowedMounts::watch(const HostNamespaces& host, const Fd& proc) {
   namespace_ = TRY(open_at(proc.get(), "thread-self/ns/mnt", O_RDONLY));
   Fd root = TRY(open_file("/", O_PATH | O_DIRECTORY));
   auto mounts = TRY(read_mountinfo(mountinfo_.get()));
-  for (const ServedMount& served : served_) {
+  for (const oci::Mount& served : served_) {
     // Not where it lies below a tmpfs of the container's: then it is not among ours.
     auto place = open_in_root(root.get(), served.destination, O_PATH);
     auto mount = std::ranges::find(mounts, place ? mount_at(place->get(), "") : 0, &MountInfo::id);
@@ -173,7 +174,7 @@ Result<void> FollowedMounts::look_at(const MountInfo& mount) {
   if (mount_at(AT_FDCWD, mount.point) != mount.id) return {};
   Followed followed{.mount = mount,
                     .unique_id = unique_mount_at(AT_FDCWD, mount.point),
-                    .path = path_in_share(above->second->target, above->first, mount.point),
+                    .path = path_in_share(above->second->share_path, above->first, mount.point),
                     .name = ""};
   if (auto brought = brought_.extract(followed.path)) {
     followed.name = std::move(brought.mapped().name);

@@ -21,8 +21,8 @@
 #include "base/fd.h"
 #include "base/mountinfo.h"
 #include "base/result.h"
+#include "runtime/config/config.h"
 #include "runtime/container/standin/host_namespaces.h"
-#include "runtime/plan/translate.h"
 #include "runtime/state/store.h"
 #include "runtime/vm/control.h"
 
@@ -31,7 +31,7 @@ namespace nacre::runtime {
 class FollowedMounts {
  public:
   // `dir`, the container's, outlives this.
-  FollowedMounts(std::string container, const ContainerDir& dir, std::vector<ServedMount> served);
+  FollowedMounts(std::string container, const ContainerDir& dir, std::vector<oci::Mount> served);
 
   bool empty() const { return served_.empty(); }
 
@@ -58,9 +58,9 @@ class FollowedMounts {
   // What the guest had from the start.
   struct Brought {
     std::string name;
-    const ServedMount* served;
+    const oci::Mount* served;
   };
-  using Places = std::map<std::string, const ServedMount*>;
+  using Places = std::map<std::string, const oci::Mount*>;
 
   Result<void> share(const std::string& name, const Fd& tree);
   void unshare(const std::string& name);
@@ -71,12 +71,12 @@ class FollowedMounts {
   Result<void> take_back(const std::string& path, const std::string& name);
   Result<void> tell_to_mount(const Followed& followed);
   Result<void> tell_to_unmount(const std::string& path);
-  std::string next_name(const ServedMount& served);
+  std::string next_name(const oci::Mount& served);
   Result<void> at_host(const std::function<Result<void>()>& task);
 
   const std::string container_;
   const ContainerDir* const dir_;
-  std::vector<ServedMount> served_;         // empty where none follows
+  std::vector<oci::Mount> served_;          // empty where none follows
   std::map<std::string, Brought> brought_;  // by their paths, until they are found among our mounts
   std::optional<MachineControl> control_;   // vmm serves the trees for as long as this is connected
   unsigned count_ = 0;

@@ -23,7 +23,7 @@ struct HostSide {
   int flag;
 };
 
-// The others are the guest's affair alone.
+// The types that have a side on the host. The others exist in the guest alone.
 constexpr std::array kHostSide = {HostSide{"network", CLONE_NEWNET}, HostSide{"mount", CLONE_NEWNS},
                                   HostSide{"ipc", CLONE_NEWIPC}, HostSide{"uts", CLONE_NEWUTS}};
 
@@ -53,7 +53,7 @@ void put(const Fd& tree, const Fd& place, const std::string& destination) {
   }
 }
 
-// Where the container has made the place for it on the root filesystem: not below a tmpfs of its own, for one.
+// Shows a mount if its place is there on the root filesystem. A place below a tmpfs of the container's is not.
 Result<void> show_mount(const Fd& root, const oci::Mount& mount) {
   auto place = open_in_root(root.get(), mount.destination, O_PATH);
   if (!place) return {};
@@ -64,7 +64,7 @@ Result<void> show_mount(const Fd& root, const oci::Mount& mount) {
   return {};
 }
 
-// Over the cover, if there is one to be had.
+// Mounts the file system of processes over the cover of the first /proc, if the host can have one.
 std::optional<procfs::Mounted> show_proc(const Fd& root, const std::vector<oci::Mount>& mounts) {
   for (const oci::Mount& mount : mounts) {
     if (mount.type != "proc") continue;
@@ -87,7 +87,8 @@ Result<void> follow_the_hosts_mounts() {
   return {};
 }
 
-// A user's own, with the mounts of the host to come back to: he has no right to enter those of the host itself.
+// Makes namespaces that belong to a user without privilege. leave_mounts() returns to their copy of the host's mounts,
+// since the user has no right to enter the host's own.
 Result<void> enter_own_namespaces() {
   TRY_CONTEXT(enter_own_user_namespace(), "make a user namespace for the container");
   if (::unshare(CLONE_NEWNS) < 0) return fail_errno("make a mount namespace");
@@ -96,17 +97,7 @@ Result<void> enter_own_namespaces() {
 
 }  // namespace
 
-HostNamespacePlan plan_host_namespaces(const oci::Config& config) {
-  auto text = [&](const char* name) { return config.json.value(name, std::string()); };
-  return {.namespaces = config.namespaces,
-          .hostname = text("hostname"),
-          .domainname = text("domainname"),
-          .rootfs = config.rootfs,
-          .rootfs_readonly = config.rootfs_readonly,
-          .mounts = config.mounts};
-}
-
-Result<HostNamespaces> HostNamespaces::enter(const HostNamespacePlan& plan) {
+Result<HostNamespaces> HostNamespaces::enter(const HostPlan& plan) {
   HostNamespaces host;
   int fresh = 0;
   for (const oci::Namespace& wanted : plan.namespaces) {
@@ -144,7 +135,7 @@ Result<void> HostNamespaces::mount_filesystems(const std::vector<HostFilesystem>
   return {};
 }
 
-Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostNamespacePlan& plan) const {
+Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostPlan& plan) const {
   if (!shows_root(plan)) return std::nullopt;
   Fd root = TRY(clone_tree(AT_FDCWD, plan.rootfs, true));
   if (plan.rootfs_readonly) TRY(make_readonly(root, false));
@@ -154,7 +145,7 @@ Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostNames
   for (const oci::Mount& mount : plan.mounts) {
     TRY_CONTEXT(show_mount(root, mount), "mount on " + mount.destination);
   }
-  // Last: to look for anything below it would be a request to us.
+  // The last mount: a look below it would be a request to this process.
   auto proc = show_proc(root, plan.mounts);
   if (::fchdir(root.get()) < 0) return fail_errno("chdir to the root filesystem");
   if (::syscall(SYS_pivot_root, ".", ".") < 0) return fail_errno("pivot_root");

@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "guest-init/protocol/protocol.h"
-#include "runtime/container/standin/standin.h"
+#include "runtime/container/standin/inherited_fds.h"
 
 namespace nacre::runtime {
 
@@ -70,12 +70,6 @@ Result<PassedFds> take_passed_fds(int preserve) {
   }
   for (int fd = kFirst; fd < kFirst + passed.listen + preserve; fd++) passed.fds.push_back(TRY(inspect(fd)));
   return passed;
-}
-
-void tell_process(nlohmann::json& process, const PassedFds& passed) {
-  if (passed.listen == 0) return;
-  process["env"].push_back("LISTEN_FDS=" + std::to_string(passed.listen));
-  process["env"].push_back("LISTEN_PID=1");
 }
 
 void close_passed_fds(const std::vector<PassedFd>& fds) {

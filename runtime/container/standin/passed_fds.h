@@ -6,8 +6,6 @@
 
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/result.h"
 
 namespace nacre::runtime {
@@ -17,19 +15,16 @@ struct PassedFd {
   bool readable = false, writable = false;  // by the process
 };
 
-// Those of LISTEN_FDS, if that is meant for us, and `preserve` more, from 3 on. They are no longer among the ones that
-// close_inherited_fds() closes. An error names the one that is not there, or cannot be carried: only files, pipes,
-// terminals and connected stream sockets can.
+// Takes the descriptors of LISTEN_FDS, if that is meant for this process, and `preserve` more, from 3 on. They are no
+// longer among those that close_inherited_fds() closes. An error names a descriptor that is not open, or that cannot be
+// carried: only files, pipes, terminals and connected stream sockets can.
 struct PassedFds {
   std::vector<PassedFd> fds;
   int listen = 0;  // how many of them are LISTEN_FDS
 };
 Result<PassedFds> take_passed_fds(int preserve);
 
-// LISTEN_FDS and LISTEN_PID as the process has to find them.
-void tell_process(nlohmann::json& process, const PassedFds& passed);
-
-// When others have them.
+// Closes the descriptors, once others have them.
 void close_passed_fds(const std::vector<PassedFd>& fds);
 
 }  // namespace nacre::runtime

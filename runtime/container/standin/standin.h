@@ -9,73 +9,46 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/fd.h"
 #include "base/result.h"
-#include "runtime/container/standin/host_namespaces.h"
 #include "runtime/container/standin/passed_fds.h"
 #include "runtime/container/standin/terminal.h"
 #include "runtime/host/resctrl/group.h"
-#include "runtime/plan/memory_policy.h"
-#include "runtime/plan/translate.h"
+#include "runtime/plan/plan.h"
 #include "runtime/state/store.h"
-#include "vmm/api/config.h"
 
 namespace nacre::runtime {
 
-struct StandinPlan {
+// What a stand-in is forked with: the plan of its container, and what the command has made for it.
+struct StandinTask {
   std::string id;
-  std::string vmm_program;
-  vmm::Config vm;
-  // Another container, whose VM is to be joined: of `vm` its share counts alone then.
-  std::string vm_of = {};
-  nlohmann::json joins = {}, shared_mounts = {};  // for the guest, see protocol.h
-  nlohmann::json guest_config;
-  nlohmann::json args;     // process.args
-  nlohmann::json seccomp;  // the filter as the guest gets it; null: none
-  std::string cgroup;      // host cgroup to live in; empty: the caller's
+  ContainerPlan plan;
+  std::string cgroup;  // the host's cgroup to live in; empty: the caller's
+  std::optional<resctrl::Group> resctrl;
   std::optional<Terminal> terminal;
-  nlohmann::json hooks;  // "hooks" of config.json
-  Record record;         // what hooks are told
-  HostNamespacePlan host;
-  std::vector<ServedMount> served;  // the mounts of the configuration
-  std::vector<HostFilesystem> filesystems;
-  std::optional<MemoryPolicy> memory_policy;
-  std::optional<resctrl::Group> resctrl = {};
+  Record record;  // for hooks
   std::vector<PassedFd> passed_fds;
-  bool notify = false;  // the container can say that it is ready
-  bool held = false;    // run: the caller says over the report socket when to start, and listens to the outcome
+  bool held = false;  // `run`: the caller says over the report socket when to start, and listens to the outcome
 };
 
-// Whether the stand-in reports before it makes anything, and waits to be told (by a byte) that the hooks of the
+// Returns true if the stand-in reports before it makes anything, and waits to be told (by a byte) that the hooks of the
 // runtime's side have run.
-bool waits_for_hooks(const StandinPlan& plan);
+bool waits_for_hooks(const StandinTask& task);
 
 // What a stand-in tells the command that forked it, one packet each.
 struct Report {
   bool ok = false;
-  Processes processes;  // where ok
-  std::string error;    // where not
+  Processes processes;  // if ok
+  std::string error;    // if not
   int code = 0;
 };
 Result<void> send_report(int socket, const Report& report);
-// The stand-in's end without a word is an error too.
+// Waits for a report. A stand-in that ends without one is an error too.
 Result<Report> receive_report(int socket);
 
-// In the forked child; never returns. `dir` is the parent's own object, whose lock is given up here. `report` is a
-// SOCK_SEQPACKET socket. If the container cannot be made, or whoever
-// asked for it is gone before it was, nothing of it is left but the directory, which the caller removes if it can.
-[[noreturn]] void run_standin(StandinPlan plan, ContainerDir& dir, Fd report);
-
-// Leaves what the caller must get back when the container closes it or ends: its stdio, which vmm holds by now, and its
-// working directory.
-void detach_from_caller();
-
-// Descriptors above stderr that this program was started with: a long-lived process must not hold a caller's pipes
-// open. The first call, before anything else is opened, notes them; the second, in the stand-in, closes them.
-void note_inherited_fds();
-void close_inherited_fds();
-bool keep_inherited_fd(int fd);  // not to be closed; false if it is none of them
+// Runs in the forked child. `dir` is the parent's own object, whose lock is given up here. `report` is a SOCK_SEQPACKET
+// socket. If the container cannot be made, or if its caller is gone before it was, nothing of it is left but the
+// directory, which the caller removes if it can.
+[[noreturn]] void run_standin(StandinTask task, ContainerDir& dir, Fd report);
 
 }  // namespace nacre::runtime

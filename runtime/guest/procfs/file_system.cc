@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/mount.h"
 
-namespace nacre::runtime::procfs {
+namespace nacre::procfs {
 
 namespace {
 
@@ -230,4 +230,4 @@ void FileSystem::refuse(const Request& request, int error) {
   [[maybe_unused]] ssize_t written = ::write(device_.get(), &head, sizeof(head));
 }
 
-}  // namespace nacre::runtime::procfs
+}  // namespace nacre::procfs

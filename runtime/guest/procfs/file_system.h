@@ -15,7 +15,7 @@
 #include "base/result.h"
 #include "runtime/guest/procfs/snapshot.h"
 
-namespace nacre::runtime::procfs {
+namespace nacre::procfs {
 
 struct Mounted {
   Fd device;  // where the kernel's requests come from
@@ -68,4 +68,4 @@ class FileSystem {
   std::optional<Clock::time_point> taken_;
 };
 
-}  // namespace nacre::runtime::procfs
+}  // namespace nacre::procfs

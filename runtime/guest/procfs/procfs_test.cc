@@ -12,7 +12,7 @@
 #include "runtime/guest/procfs/snapshot.h"
 
 using namespace nacre;
-using namespace nacre::runtime::procfs;
+using namespace nacre::procfs;
 using Json = nlohmann::json;
 
 namespace {

@@ -6,7 +6,7 @@
 
 #include "guest-init/protocol/proc_files.h"
 
-namespace nacre::runtime::procfs {
+namespace nacre::procfs {
 
 namespace {
 
@@ -133,4 +133,4 @@ std::optional<Entry> Snapshot::lookup(Node directory, std::string_view name) con
   return std::nullopt;
 }
 
-}  // namespace nacre::runtime::procfs
+}  // namespace nacre::procfs

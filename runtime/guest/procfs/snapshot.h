@@ -13,7 +13,7 @@
 #include "base/result.h"
 #include "guest-init/protocol/messages.h"
 
-namespace nacre::runtime::procfs {
+namespace nacre::procfs {
 
 using Node = uint64_t;
 inline constexpr Node kRoot = 1;  // FUSE_ROOT_ID
@@ -45,4 +45,4 @@ class Snapshot {
   std::map<Node, std::string> nodes_;
 };
 
-}  // namespace nacre::runtime::procfs
+}  // namespace nacre::procfs

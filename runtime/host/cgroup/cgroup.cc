@@ -32,13 +32,13 @@ const CgroupVersion& version_of(const std::string& cgroup) {
   return cgroup.starts_with('{') ? version_1() : version_2();
 }
 
-// The VM's threads are not the container's processes: a limit for those must not keep the VM from running.
+// Returns the tasks that the VM's own threads need. A limit on the container's processes must not stop the VM.
 uint64_t least_tasks(unsigned max_cpus) {
   return kVmTasks + max_cpus;
 }
 
-// Nor must the quota of a container that may do next to nothing keep the guest from answering: its own cgroup there
-// holds it to that.
+// Returns the least quota. A tiny CPU quota must not starve guest-init and the devices. The container itself is still
+// held to it by its cgroup in the guest.
 uint64_t least_quota(uint64_t period) {
   return period / 20;
 }

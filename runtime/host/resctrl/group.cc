@@ -94,17 +94,23 @@ bool has_monitoring(const std::string& root) {
   return exists(root + "/info/L3_MON");
 }
 
-Result<void> check(const std::string& root, const Json& intel_rdt) {
-  if (root.empty()) return fail("intelRdt is specified in config, but Intel RDT is not enabled", ENOTSUP);
+Support support(const std::string& root) {
+  return {.root = root,
+          .has_cache_allocation = !root.empty() && has_cache_allocation(root),
+          .has_bandwidth_allocation = !root.empty() && has_bandwidth_allocation(root)};
+}
+
+Result<void> check(const Support& host, const Json& intel_rdt) {
+  if (host.root.empty()) return fail("intelRdt is specified in config, but Intel RDT is not enabled", ENOTSUP);
   std::string closid = text_of(intel_rdt, "closID");
   // "/" is the file system's root, where all are that are nowhere else.
   if (closid == "." || closid == ".." || (closid.size() > 1 && closid.contains('/'))) {
     return fail("invalid intelRdt.ClosID \"" + closid + "\"", EINVAL);
   }
-  if (!has_cache_allocation(root) && !text_of(intel_rdt, "l3CacheSchema").empty()) {
+  if (!host.has_cache_allocation && !text_of(intel_rdt, "l3CacheSchema").empty()) {
     return fail("intelRdt.l3CacheSchema is specified in config, but Intel RDT/CAT is not enabled", ENOTSUP);
   }
-  if (!has_bandwidth_allocation(root) && !text_of(intel_rdt, "memBwSchema").empty()) {
+  if (!host.has_bandwidth_allocation && !text_of(intel_rdt, "memBwSchema").empty()) {
     return fail("intelRdt.memBwSchema is specified in config, but Intel RDT/MBA is not enabled", ENOTSUP);
   }
   return {};

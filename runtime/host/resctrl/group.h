@@ -27,9 +27,17 @@ struct Group {
   bool of_container = false;    // made for the container: it goes with it
 };
 
-// Whether `intel_rdt` (linux.intelRdt, of types that the schema has checked) can be had: an error in runc's words if
-// not.
-Result<void> check(const std::string& root, const nlohmann::json& intel_rdt);
+// What a host's resctrl file system offers.
+struct Support {
+  std::string root;  // empty: it is not mounted
+  bool has_cache_allocation = false;
+  bool has_bandwidth_allocation = false;
+};
+Support support(const std::string& root);
+
+// Checks that the host can do what `intel_rdt` asks for (linux.intelRdt, whose types the schema has checked). Errors
+// have runc's words.
+Result<void> check(const Support& host, const nlohmann::json& intel_rdt);
 
 // The group of container `id`, with its allocation, or the one that `intel_rdt` names.
 Result<Group> make(const std::string& root, const nlohmann::json& intel_rdt, const std::string& id);

@@ -51,7 +51,7 @@ class FileSystem {
 };
 
 std::string refusal(const std::string& root, const char* intel_rdt) {
-  auto checked = resctrl::check(root, Json::parse(intel_rdt));
+  auto checked = resctrl::check(resctrl::support(root), Json::parse(intel_rdt));
   return checked ? "" : checked.error().message();
 }
 

@@ -1,4 +1,4 @@
-#include "runtime/container/shared_namespaces.h"
+#include "runtime/plan/found_namespaces.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "runtime/plan/namespaces.h"
 #include "runtime/state/store.h"
 
 namespace nacre::runtime {
@@ -32,7 +33,7 @@ constexpr const char* kMappings[] = {"uidMappings", "gidMappings"};
 constexpr const char* kMapFiles[] = {"uid_map", "gid_map"};
 constexpr size_t kMaxMap = 65536;  // 340 lines
 
-// A child that has joined a namespace and says so by what `look` writes; it stays there while this exists.
+// A child process that has joined a namespace. It writes what `look` returns there, and stays while this object exists.
 class Visitor {
  public:
   static Result<Visitor> send(const Fd& target, int flag, const std::function<std::string()>& look) {
@@ -73,7 +74,7 @@ class Visitor {
   std::string seen_;
 };
 
-// user_namespaces(7): lines of three numbers.
+// Parses uid_map or gid_map: lines of three numbers (user_namespaces(7)).
 Json parse_map(const std::string& text) {
   Json ranges = Json::array();
   std::istringstream lines(text);
@@ -83,7 +84,7 @@ Json parse_map(const std::string& text) {
   return ranges;
 }
 
-// The type's name in /proc/PID/ns.
+// Returns the type's name in /proc/PID/ns.
 std::string_view file_of(std::string_view type) {
   return type == "network" ? "net" : type == "mount" ? "mnt" : type;
 }
@@ -98,13 +99,14 @@ std::string namespace_file(pid_t pid, std::string_view type) {
   return "/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/ns/" + std::string(file_of(type));
 }
 
-// Containers of ours that run.
+// The containers of ours that run.
 class Containers {
  public:
   explicit Containers(const std::string& root) : root_(root) {}
 
-  // The one whose namespace of that type a path leads to. Of some types stand-ins are in the host's own, whatever
-  // their containers have: there "/proc/PID/..." has to name the stand-in.
+  // Returns the container whose namespace `wanted` leads to, or null. Stand-ins are in the host's own namespaces of
+  // some types, whatever their containers have. For these types the path has to be "/proc/PID/..." with the stand-in's
+  // pid.
   const Record* owner_of(const oci::Namespace& wanted) {
     constexpr std::string_view kProc = "/proc/";
     pid_t pid = 0;
@@ -137,8 +139,9 @@ class Containers {
 Result<Json> mappings_of(const std::string& path, const Record* owner) {
   Fd target = TRY(open_file(path, O_RDONLY));
   if (is_same(path, namespace_file(0, "user"))) {
-    // Where our stand-ins are, whatever their containers have. What cannot be told from the host's own is no namespace
-    // to give to somebody who asked for one: root in there would be the host's. The kernel lets nobody join it either.
+    // Our stand-ins are in it too, so the path alone does not tell a container's namespace from the host's. Without an
+    // owner it counts as the host's, which nobody may have: root in there would be the host's root. The kernel lets
+    // nobody join it either.
     if (owner != nullptr && !owner->mappings.empty()) return oci::parse_json(owner->mappings, "mappings");
     return fail(path + ": the host's own user namespace is not joined", EINVAL);
   }
@@ -150,18 +153,20 @@ Result<Json> mappings_of(const std::string& path, const Record* owner) {
   return mappings;
 }
 
-Result<void> copy_user_namespace(Json& config, const std::string& path, const Record* owner) {
-  Json& linux = config["linux"];
+Result<Json> read_mappings(const std::string& path, const Record* owner) {
   Json found = TRY(mappings_of(path, owner));
   for (const char* name : kMappings) {
     if (found[name].empty()) return fail(path + ": nothing is written in its " + name, EINVAL);
-    linux[name] = found[name];
   }
-  return {};
+  return found;
 }
 
-// The names of the configuration stay.
-Result<void> copy_names(Json& config, const std::string& path) {
+struct Names {
+  std::string host, domain;
+};
+
+Result<Names> read_names(const std::string& path) {
+  constexpr const char* kNoDomain = "(none)";  // the kernel's word
   Fd target = TRY(open_file(path, O_RDONLY));
   auto look = [] {
     utsname names;
@@ -171,79 +176,47 @@ Result<void> copy_names(Json& config, const std::string& path) {
   Visitor visitor = TRY_CONTEXT(Visitor::send(target, CLONE_NEWUTS, look), path);
   size_t end = visitor.seen().find('\n');
   std::string domain = visitor.seen().substr(end + 1);
-  if (config.value("hostname", "").empty()) config["hostname"] = visitor.seen().substr(0, end);
-  if (config.value("domainname", "").empty() && domain != "(none)") config["domainname"] = domain;
-  return {};
+  return Names{.host = visitor.seen().substr(0, end), .domain = domain == kNoDomain ? "" : domain};
 }
 
-// Types that have no side on the host: to be in another container's takes being in its VM.
-bool is_guests(const std::string& type) {
-  return type == "pid" || type == "ipc" || type == "mount" || type == "cgroup" || type == "time";
-}
-
-// The container whose VM this one has to be in; null: none.
-Result<const Record*> machine_to_join(const oci::Config& config, Containers& containers) {
-  const Record* found = nullptr;
-  for (const oci::Namespace& wanted : config.namespaces) {
-    if (wanted.path.empty() || !is_guests(wanted.type)) continue;
-    const Record* owner = containers.owner_of(wanted);
-    if (owner == nullptr) continue;
-    if (found != nullptr && found->vmm != owner->vmm) {
-      return fail("linux.namespaces: those of " + found->id + " and of " + owner->id + " are in two different VMs",
-                  EINVAL);
-    }
-    found = owner;
+// Looks at a namespace of which the container gets a copy.
+Result<void> read_copy(FoundNamespace& found, const oci::Namespace& wanted, const Record* owner) {
+  if (wanted.type == "user") {
+    found.mappings = TRY(read_mappings(wanted.path, owner));
+  } else {
+    Names names = TRY(read_names(wanted.path));
+    found.hostname = names.host;
+    found.domainname = names.domain;
   }
-  return found;
-}
-
-Result<void> copy_or_refuse(oci::Config& config, const oci::Namespace& wanted, const Record* owner) {
-  if (wanted.type == "network") {  // the host's side of it is joined
-    config.warnings.push_back("linux.namespaces: the host's network namespace " + wanted.path +
-                              " is not connected to the VM by this version");
-    return {};
-  }
-  if (wanted.type == "user") return copy_user_namespace(config.json, wanted.path, owner);
-  if (wanted.type == "uts") return copy_names(config.json, wanted.path);
-  if (wanted.type != "ipc") {
-    return fail(wanted.path + ": a " + wanted.type + " namespace that is no container's of ours cannot be joined",
-                ENOTSUP);
-  }
-  config.warnings.push_back("linux.namespaces: the container's IPC objects are those of its VM, not of " + wanted.path);
   return {};
 }
 
 }  // namespace
 
-Result<void> resolve_namespaces(oci::Config& config, const std::string& root) {
+Result<FoundNamespaces> find_namespaces(const oci::Config& config, const std::string& root) {
   Containers containers(root);
-  const Record* machine = TRY(machine_to_join(config, containers));
-  for (size_t i = 0; i < config.namespaces.size(); i++) {
-    oci::Namespace& wanted = config.namespaces[i];
-    if (wanted.path.empty()) continue;
+  std::map<std::string, const Record*> owners;
+  FoundNamespaces found;
+  auto find_owner = [&](const oci::Namespace& wanted) {
+    const Record* owner = owners[wanted.type] = containers.owner_of(wanted);
+    if (owner != nullptr) found[wanted.type].owner = NamespaceOwner{.id = owner->id, .vmm = owner->vmm};
+  };
+  for (const oci::Namespace& wanted : config.namespaces) {
+    if (!wanted.path.empty() && is_guest_type(wanted.type)) find_owner(wanted);
+  }
+  std::string joined = TRY(type_that_joins(config, found));
+  for (const oci::Namespace& wanted : config.namespaces) {
+    if (wanted.path.empty() || is_guest_type(wanted.type)) continue;
     // The network of a container in a VM of its own is the host's business.
-    const Record* owner = machine == nullptr && wanted.type == "network" ? nullptr : containers.owner_of(wanted);
-    bool joins = machine != nullptr && owner != nullptr && owner->vmm == machine->vmm;
-    if (joins) config.joins[wanted.type] = owner->id;
+    if (!joined.empty() || wanted.type != "network") find_owner(wanted);
+  }
+  for (size_t i = 0; i < config.namespaces.size(); i++) {
+    const oci::Namespace& wanted = config.namespaces[i];
+    if (!is_copied(wanted, found, joined)) continue;
     std::string place = "linux.namespaces[" + std::to_string(i) + "].path";
-    if (!joins || wanted.type == "user") TRY_CONTEXT(copy_or_refuse(config, wanted, owner), place);
-    config.json["linux"]["namespaces"][i].erase("path");
-    // The other's stand-in sees the other's files there; ours needs the host's.
-    if (wanted.type == "mount") wanted.path.clear();
+    TRY_CONTEXT(read_copy(found[wanted.type], wanted, owners[wanted.type]), place);
   }
-  return {};
-}
-
-std::string kept_mappings(const oci::Config& config) {
-  Json kept = Json::object();
-  auto linux = config.json.find("linux");
-  if (linux == config.json.end() || !linux->contains("namespaces")) return "";
-  for (const Json& entry : (*linux)["namespaces"]) {
-    if (entry["type"] != "user") continue;
-    for (const char* name : kMappings) kept[name] = linux->value(name, Json::array());
-    return kept.dump();
-  }
-  return "";
+  return found;
 }
 
 }  // namespace nacre::runtime

@@ -1,0 +1,78 @@
+#include <algorithm>
+
+#include "guest-init/protocol/protocol.h"
+#include "runtime/plan/passes.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+bool names_itself(const Json& config) {
+  auto hostname = config.find("hostname");
+  return hostname != config.end() && *hostname != "";
+}
+
+// Gives a container without a name of its own its host's, as under runc. It gets a uts namespace for that if it has
+// none, so that it may change the name without the host's hearing of it.
+void inherit_hostname(Json& config, const std::string& hostname) {
+  if (names_itself(config) || hostname.empty()) return;
+  Json& namespaces = config["linux"]["namespaces"];
+  bool has_own = std::ranges::any_of(namespaces, [](const Json& entry) { return entry["type"] == "uts"; });
+  if (!has_own) namespaces.push_back({{"type", "uts"}});
+  config["hostname"] = hostname;
+}
+
+void set_mounts(Json& config, const std::vector<oci::Mount>& mounts) {
+  if (mounts.empty()) return;
+  Json& list = config["mounts"] = Json::array();
+  for (const oci::Mount& mount : mounts) list.push_back(mount.json);
+}
+
+void set_linux(Json& linux, const HostPlan& host) {
+  for (const char* on_host : {"seccomp", "memoryPolicy", "intelRdt"}) linux.erase(on_host);
+  if (auto namespaces = linux.find("namespaces"); namespaces != linux.end()) {
+    for (Json& entry : *namespaces) entry.erase("path");
+  }
+  if (!host.mappings.is_null()) linux.update(host.mappings);
+}
+
+void set_name(Json& config, const char* field, const std::string& name) {
+  if (!name.empty()) config[field] = name;
+}
+
+}  // namespace
+
+void inherit_rlimits(Json& process, const std::vector<Rlimit>& inherited) {
+  Json& limits = process["rlimits"];
+  if (limits.is_null()) limits = Json::array();
+  for (const Rlimit& own : inherited) {
+    bool is_given = std::ranges::any_of(limits, [&](const Json& limit) { return limit["type"] == own.name; });
+    if (!is_given) limits.push_back({{"type", own.name}, {"soft", own.soft}, {"hard", own.hard}});
+  }
+}
+
+void tell_listen_fds(Json& process, int count) {
+  if (count == 0) return;
+  process["env"].push_back("LISTEN_FDS=" + std::to_string(count));
+  process["env"].push_back("LISTEN_PID=1");
+}
+
+Json to_guest(const oci::Config& config, const HostFacts& facts, const PlanRequest& request, const ContainerPlan& plan,
+              const std::string& prefix) {
+  Json json = config.json;
+  json["root"]["path"] = std::string(protocol::kShareMountPoint) + "/" + prefix + kRootTarget;
+  set_mounts(json, plan.host.mounts);
+  set_linux(json["linux"], plan.host);
+  set_name(json, "hostname", plan.host.hostname);
+  set_name(json, "domainname", plan.host.domainname);
+  if (!plan.guest.joins.contains("uts")) inherit_hostname(json, facts.hostname);
+  Json& process = json["process"];
+  inherit_rlimits(process, facts.rlimits);
+  if (plan.guest.notify) process["env"].push_back(notify_socket_variable());
+  tell_listen_fds(process, request.listen_fds);
+  return json;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,63 @@
+#include "runtime/plan/mounts.h"
+
+#include <array>
+
+#include "guest-init/protocol/protocol.h"
+#include "runtime/plan/mountpoints.h"
+
+namespace nacre::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::array kKeptInGuest = {"/dev/shm", "/proc", "/sys", "/sys/fs/cgroup"};
+
+// Returns what the mount becomes by the first rule that is about it.
+oci::Mount decide(const oci::Mount& mount, const HostFacts& facts, const std::string& directory,
+                  std::vector<HostFilesystem>& filesystems) {
+  if (auto source = facts.sources.find(mount.source); mount.bind && source != facts.sources.end()) {
+    if (auto made = to_guest_shared_memory(mount, source->second)) return *made;
+    if (auto made = to_guest_kernel_filesystem(mount, source->second)) return *made;
+  }
+  if (auto made = to_host_filesystem(mount, directory)) {
+    filesystems.push_back(std::move(made->filesystem));
+    return std::move(made->mount);
+  }
+  return mount;
+}
+
+void place_in_share(oci::Mount& mount, const std::string& prefix) {
+  if (!mount.bind) {
+    mount.share_path.clear();
+    return;
+  }
+  mount.share_path = prefix + mount.share_path;
+  mount.json["source"] = std::string(protocol::kShareMountPoint) + "/" + mount.share_path;
+}
+
+}  // namespace
+
+bool may_be_kept_in_guest(const std::string& destination) {
+  for (const char* place : kKeptInGuest) {
+    if (destination == place) return true;
+  }
+  return false;
+}
+
+bool may_be_tmpfs(const oci::Mount& mount) {
+  return mount.type == "tmpfs" || may_be_kept_in_guest(mount.destination);
+}
+
+PlannedMounts plan_mounts(const oci::Config& config, const HostFacts& facts, const std::string& prefix,
+                          const std::string& directory) {
+  PlannedMounts planned;
+  for (const oci::Mount& mount : config.mounts) {
+    planned.mounts.push_back(decide(mount, facts, directory, planned.filesystems));
+    place_in_share(planned.mounts.back(), prefix);
+  }
+  give_tmpfs_modes(planned.mounts, facts.missing_destinations);
+  return planned;
+}
+
+}  // namespace nacre::runtime

@@ -1,0 +1,33 @@
+// The passes of make_plan() that are not about namespaces and mounts. Each is a pure function.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/result.h"
+#include "runtime/plan/plan.h"
+
+namespace nacre::runtime {
+
+// The name of the root filesystem in the share, after the container's prefix.
+inline constexpr const char* kRootTarget = "rootfs";
+
+// Returns the VM for a container: its size, kernel command line and share. `prefix` begins the names in the share.
+Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, const std::vector<oci::Mount>& mounts,
+                          const std::string& prefix, bool debug);
+
+// Returns config.json for the guest, made from the configuration and what is planned so far. The root and the sources
+// of bind mounts are paths below protocol::kShareMountPoint. What the host does is not in it: linux.seccomp, which
+// travels compiled, linux.memoryPolicy and linux.intelRdt.
+nlohmann::json to_guest(const oci::Config& config, const HostFacts& facts, const PlanRequest& request,
+                        const ContainerPlan& plan, const std::string& prefix);
+
+// Adds the caller's limits to a process, for those that config.json does not set, as under runc.
+void inherit_rlimits(nlohmann::json& process, const std::vector<Rlimit>& limits);
+
+// Sets LISTEN_FDS and LISTEN_PID as the process has to find them, if there are such descriptors.
+void tell_listen_fds(nlohmann::json& process, int count);
+
+}  // namespace nacre::runtime

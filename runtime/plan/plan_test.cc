@@ -1,0 +1,354 @@
+#include "runtime/plan/plan.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+
+#include "runtime/plan/memory_policy.h"
+#include "runtime/plan/mountpoints.h"
+
+using namespace nacre;
+using Json = nlohmann::json;
+
+namespace {
+
+// A host as no test machine is.
+runtime::HostFacts invented_host() {
+  return {.parts = {.vmm = "/p/vmm", .kernel = "/p/vmlinux", .initramfs = "/p/initramfs"},
+          .size = {.memory = 8ull << 30, .cpus = 4},
+          .hostname = "invented",
+          .rlimits = {},
+          .is_unprivileged = false,
+          .uid = 0,
+          .gid = 0,
+          .has_notify_socket = false,
+          .resctrl = {},
+          .unique_prefix = "7:",
+          .sources = {},
+          .missing_destinations = {},
+          .namespaces = {}};
+}
+
+oci::Config config_with(const char* resources) {
+  oci::Config config;
+  config.rootfs = "/images/one";
+  config.rootfs_readonly = true;
+  config.json = {{"process", {{"args", {"sh"}}, {"cwd", "/"}}},
+                 {"root", {{"path", "one"}}},
+                 {"linux", {{"resources", Json::parse(resources)}}}};
+  return config;
+}
+
+Result<runtime::ContainerPlan> plan(const oci::Config& config, bool debug = false,
+                                    const runtime::HostFacts& facts = invented_host()) {
+  return runtime::make_plan(config, facts, {.id = "one", .directory = "/run/nacre/one", .debug = debug});
+}
+
+Result<vmm::Config> vm_of(const oci::Config& config, bool debug = false) {
+  return TRY(plan(config, debug)).vm.config;
+}
+
+std::string error_of(const oci::Config& config, const runtime::HostFacts& facts) {
+  auto planned = plan(config, false, facts);
+  return planned ? "" : planned.error().message();
+}
+
+oci::Mount mount_on(const char* destination, const char* type, const char* source) {
+  return {.name = "mounts[0]",
+          .type = type,
+          .destination = destination,
+          .source = source,
+          .bind = std::string(type) == "bind",
+          .share_path = "mount-0",
+          .json = {{"destination", destination}, {"type", type}, {"source", source}, {"options", {"ro", "rbind"}}}};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
+  oci::Config config = config_with("{}");
+  config.mounts = {mount_on("/proc", "proc", "proc"), mount_on("/a", "bind", "/x"), mount_on("/b", "bind", "/y")};
+  config.mounts[2].share_path = "mount-1";
+  config.mounts[2].readonly = true;
+  auto planned = plan(config);
+  BOOST_REQUIRE(planned);
+  const vmm::Config* vm = &planned->vm.config;
+  BOOST_TEST(vm->kernel == "/p/vmlinux");
+  BOOST_TEST(vm->initrd == "/p/initramfs");
+  BOOST_TEST(vm->jail.enabled);
+  BOOST_TEST(!vm->console);
+  BOOST_REQUIRE(vm->fs.size() == 1u);
+  BOOST_TEST(vm->fs[0].tag == "nacre");
+  BOOST_TEST(vm->fs[0].path == "");
+  const auto& mounts = vm->fs[0].mounts;
+  BOOST_REQUIRE(mounts.size() == 3u);
+  BOOST_TEST((mounts[0].source == "/images/one" && mounts[0].target == "rootfs" && mounts[0].readonly));
+  BOOST_TEST((mounts[1].source == "/x" && mounts[1].target == "mount-0" && !mounts[1].readonly));
+  BOOST_TEST((mounts[2].source == "/y" && mounts[2].target == "mount-1" && mounts[2].readonly));
+  BOOST_TEST(vmm::check(*vm).has_value());
+
+  const Json& guest = planned->guest.config;
+  BOOST_TEST(guest["root"]["path"] == "/run/nacre/share/rootfs");
+  BOOST_TEST(guest["mounts"][0]["source"] == "proc");
+  BOOST_TEST(guest["mounts"][1]["source"] == "/run/nacre/share/mount-0");
+  BOOST_TEST(guest["mounts"][2]["source"] == "/run/nacre/share/mount-1");
+
+  // In a VM of several containers the names of each are its own.
+  config.namespaces = {{.type = "pid", .path = "/proc/9/ns/pid"}};
+  config.json["linux"]["namespaces"] = Json::parse(R"([{"type": "pid", "path": "/proc/9/ns/pid"}])");
+  runtime::HostFacts facts = invented_host();
+  facts.namespaces["pid"].owner = {.id = "pod", .vmm = {.pid = 5, .start_time = 6}};
+  planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->vm.config.fs[0].mounts[2].target == "7:mount-1");
+  BOOST_TEST(planned->guest.config["mounts"][2]["source"] == "/run/nacre/share/7:mount-1");
+  const auto& served = planned->host.mounts;
+  BOOST_REQUIRE(served.size() == 3u);
+  BOOST_TEST((served[0].destination == "/proc" && served[0].share_path.empty()));
+  BOOST_TEST((served[2].destination == "/b" && served[2].source == "/y" && served[2].share_path == "7:mount-1"));
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_tmpfs_on_dev_shm_is_the_guests) {
+  oci::Config config = config_with("{}");
+  config.mounts = {mount_on("/dev/shm", "bind", "/var/shm")};
+  runtime::HostFacts facts = invented_host();
+  runtime::SourceFacts& source = facts.sources["/var/shm"];
+  source = {.filesystem = 0x01021994,
+            .filesystem_size = 65536,
+            .device = 3,
+            .inode = 1,
+            .mode = 01777,
+            .uid = 0,
+            .gid = 5,
+            .is_mount_point = true,
+            .is_empty = true};
+  auto planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->vm.config.fs[0].mounts.size() == 1u);
+  BOOST_TEST(planned->guest.config["mounts"][0] ==
+             Json::parse(R"({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                             "options": ["ro", "mode=1777", "uid=0", "gid=5", "size=65536"]})"));
+  BOOST_TEST(planned->guest.shared_mounts == Json::parse(R"({"0": "3:1"})"));
+  source.is_empty = false;  // in use
+  planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->vm.config.fs[0].mounts.size() == 2u);
+  BOOST_TEST(planned->guest.shared_mounts.empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_hosts_proc_on_its_own_place_is_the_guests) {
+  oci::Config config = config_with("{}");
+  config.mounts = {mount_on("/proc", "bind", "/proc")};
+  runtime::HostFacts facts = invented_host();
+  facts.sources["/proc"] = {.filesystem = 0x9fa0, .inode = 1};
+  auto planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->guest.config["mounts"][0]["type"] == "proc");
+  BOOST_TEST(planned->guest.config["mounts"][0]["options"] == Json::parse(R"(["ro"])"));
+  facts.sources["/proc"].inode = 4026531845;  // a directory below
+  planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->guest.config["mounts"][0]["source"] == "/run/nacre/share/mount-0");
+}
+
+BOOST_AUTO_TEST_CASE(the_host_mounts_what_only_it_can) {
+  oci::Config config = config_with("{}");
+  config.mounts = {mount_on("/v", "overlay", "overlay")};
+  config.mounts[0].readonly = true;
+  config.mounts[0].json["options"] = {"ro", "lowerdir=/l", "userxattr", "nosuid"};
+  auto planned = plan(config);
+  BOOST_REQUIRE(planned);
+  BOOST_REQUIRE(planned->host.filesystems.size() == 1u);
+  const auto& filesystem = planned->host.filesystems[0];
+  BOOST_TEST((filesystem.name == "mounts[0]" && filesystem.place == "/run/nacre/one/mount-0"));
+  BOOST_TEST(filesystem.data == "lowerdir=/l,userxattr");
+  BOOST_TEST(planned->vm.config.fs[0].mounts[1].source == "/run/nacre/one/mount-0");
+  BOOST_TEST(planned->guest.config["mounts"][0]["options"] == Json::parse(R"(["bind", "ro", "nosuid"])"));
+}
+
+BOOST_AUTO_TEST_CASE(a_tmpfs_on_a_place_that_the_host_makes_has_its_default_mode) {
+  oci::Config config = config_with("{}");
+  config.mounts = {mount_on("/a", "tmpfs", "tmpfs"), mount_on("/a/b", "tmpfs", "tmpfs"),
+                   mount_on("/c", "tmpfs", "tmpfs")};
+  runtime::HostFacts facts = invented_host();
+  facts.missing_destinations = {"/a", "/a/b"};
+  auto planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  const Json& mounts = planned->guest.config["mounts"];
+  BOOST_TEST(mounts[0]["options"][0] == "mode=1777");
+  BOOST_TEST(mounts[1]["options"][0] == "ro");  // the directory is made in the tmpfs above
+  BOOST_TEST(mounts[2]["options"][0] == "ro");
+}
+
+BOOST_AUTO_TEST_CASE(a_process_inherits_what_the_configuration_leaves_open) {
+  oci::Config config = config_with("{}");
+  config.json["process"]["rlimits"] = Json::parse(R"([{"type": "RLIMIT_CORE", "soft": 1, "hard": 2}])");
+  runtime::HostFacts facts = invented_host();
+  facts.rlimits = {{.name = "RLIMIT_CORE", .soft = 8, .hard = 9}, {.name = "RLIMIT_NPROC", .soft = 3, .hard = 4}};
+  facts.has_notify_socket = true;
+  auto planned = runtime::make_plan(config, facts, {.id = "one", .directory = "/d", .debug = false, .listen_fds = 2});
+  BOOST_REQUIRE(planned);
+  const Json& guest = planned->guest.config;
+  BOOST_TEST(guest["process"]["rlimits"] == Json::parse(R"([{"type": "RLIMIT_CORE", "soft": 1, "hard": 2},
+                                                            {"type": "RLIMIT_NPROC", "soft": 3, "hard": 4}])"));
+  BOOST_TEST(guest["process"]["env"] ==
+             Json::parse(R"(["NOTIFY_SOCKET=/run/notify/notify.sock", "LISTEN_FDS=2", "LISTEN_PID=1"])"));
+  BOOST_TEST(guest["mounts"][0]["source"] == "/run/nacre/notify/one");
+  BOOST_TEST(planned->guest.notify);
+  BOOST_TEST(guest["hostname"] == "invented");
+  BOOST_TEST(guest["linux"]["namespaces"] == Json::parse(R"([{"type": "uts"}])"));
+}
+
+BOOST_AUTO_TEST_CASE(namespaces_by_a_path_are_joined_copied_or_refused) {
+  oci::Config config = config_with("{}");
+  auto set = [&](std::vector<oci::Namespace> namespaces) {
+    config.namespaces = namespaces;
+    Json& list = config.json["linux"]["namespaces"] = Json::array();
+    for (const auto& entry : namespaces) list.push_back({{"type", entry.type}, {"path", entry.path}});
+  };
+  runtime::HostFacts facts = invented_host();
+  const runtime::NamespaceOwner pod{.id = "pod", .vmm = {.pid = 5, .start_time = 6}};
+  const runtime::NamespaceOwner other{.id = "other", .vmm = {.pid = 7, .start_time = 8}};
+
+  set({{.type = "ipc", .path = "/i"}, {.type = "mount", .path = "/m"}, {.type = "network", .path = "/n"}});
+  facts.namespaces = {{"ipc", {.owner = pod}}, {"mount", {.owner = pod}}, {"network", {.owner = other}}};
+  auto planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->vm.vm_of == "pod");
+  BOOST_TEST(planned->guest.joins == Json::parse(R"({"ipc": "pod", "mount": "pod"})"));
+  BOOST_TEST(planned->warnings.size() == 1u);            // the network's
+  BOOST_TEST(planned->host.namespaces[0].path == "/i");  // the host's side of it
+  BOOST_TEST(planned->host.namespaces[1].path == "");    // where the other's files are
+  for (const Json& entry : planned->guest.config["linux"]["namespaces"]) BOOST_TEST(!entry.contains("path"));
+
+  facts.namespaces["mount"].owner = other;
+  BOOST_TEST(error_of(config, facts) ==
+             "config.json: linux.namespaces: those of pod and of other are in two different VMs");
+
+  set({{.type = "pid", .path = "/p"}});
+  facts.namespaces.clear();
+  BOOST_TEST(error_of(config, facts) ==
+             "config.json: linux.namespaces[0].path: /p: a pid namespace that is no "
+             "container's of ours cannot be joined");
+
+  set({{.type = "user", .path = "/u"}, {.type = "uts", .path = "/t"}});
+  facts.namespaces["user"].mappings = Json::parse(R"({"uidMappings": [{"containerID": 0, "hostID": 7, "size": 1}],
+                                                      "gidMappings": [{"containerID": 0, "hostID": 8, "size": 1}]})");
+  facts.namespaces["uts"].hostname = "theirs";
+  planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->guest.config["hostname"] == "theirs");
+  BOOST_TEST(planned->guest.config["linux"]["gidMappings"][0]["hostID"] == 8);
+  BOOST_TEST(planned->host.mappings == facts.namespaces["user"].mappings);
+}
+
+BOOST_AUTO_TEST_CASE(a_user_without_privilege_maps_his_own_ids) {
+  oci::Config config = config_with("{}");
+  runtime::HostFacts facts = invented_host();
+  facts.is_unprivileged = true;
+  facts.uid = facts.gid = 1000;
+  BOOST_TEST(error_of(config, facts) == "config.json: rootless container requires user namespaces");
+  config.namespaces = {{.type = "user", .path = ""}};
+  config.json["linux"].update(Json::parse(R"({"namespaces": [{"type": "user"}],
+                                              "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+                                              "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]})"));
+  BOOST_TEST(error_of(config, facts) == "");
+  facts.uid = 1001;
+  BOOST_TEST(error_of(config, facts).starts_with("config.json: linux.uidMappings: the only id that a user"));
+}
+
+BOOST_AUTO_TEST_CASE(intel_rdt_takes_a_host_that_has_it) {
+  oci::Config config = config_with("{}");
+  config.json["linux"]["intelRdt"] = {{"l3CacheSchema", "L3:0=f"}};
+  runtime::HostFacts facts = invented_host();
+  BOOST_TEST(error_of(config, facts) == "config.json: intelRdt is specified in config, but Intel RDT is not enabled");
+  facts.resctrl = {.root = "/r", .has_cache_allocation = true, .has_bandwidth_allocation = false};
+  auto planned = plan(config, false, facts);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->host.intel_rdt == config.json["linux"]["intelRdt"]);
+  BOOST_TEST(!planned->guest.config["linux"].contains("intelRdt"));
+}
+
+BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {
+  auto policy = [](const char* text) -> std::string {
+    auto made = runtime::memory_policy({{"memoryPolicy", Json::parse(text)}});
+    if (!made) return made.error().message();
+    return std::to_string((*made)->mode) + " " + std::to_string((*made)->nodes[0]);
+  };
+  BOOST_TEST(!*runtime::memory_policy(Json::object()));
+  // Modes and flags by their numbers in linux/mempolicy.h, nodes as a mask.
+  BOOST_TEST(policy(R"({"mode": "MPOL_DEFAULT"})") == "0 0");
+  BOOST_TEST(policy(R"({"mode": "MPOL_INTERLEAVE", "nodes": "0"})") == "3 1");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND", "nodes": "0,2-3", "flags": ["MPOL_F_STATIC_NODES"]})") == "32770 13");
+  BOOST_TEST(policy(R"({"mode": "MPOL_PREFERRED", "nodes": "", "flags": ["MPOL_F_RELATIVE_NODES"]})") == "16385 0");
+  BOOST_TEST(policy(R"({})") == "invalid memory policy mode \"\"");
+  BOOST_TEST(policy(R"({"mode": "BIND", "nodes": "0"})") == "invalid memory policy mode \"BIND\"");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND"})") == "memory policy mode requires at least one node but got 0");
+  BOOST_TEST(policy(R"({"mode": "MPOL_LOCAL", "nodes": "0-7"})") == "memory policy mode requires 0 nodes but got 8");
+  BOOST_TEST(policy(R"({"mode": "MPOL_BIND", "nodes": "0", "flags": ["x"]})") == "invalid memory policy flag \"x\"");
+  for (const char* nodes : {"0-9876543210", "1024", "2-1", "1,", ",1", "1-", "-1", "x", "1 2"}) {
+    std::string text = std::string(R"({"mode": "MPOL_BIND", "nodes": ")") + nodes + "\"}";
+    BOOST_TEST(policy(text.c_str()) == std::string("invalid memory policy nodes \"") + nodes + "\"");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_may_make_device_nodes) {
+  auto may = [](const char* bounding, const char* namespaces) {
+    oci::Config config = config_with("{}");
+    config.json["process"]["capabilities"] = Json::parse(bounding);
+    config.json["linux"]["namespaces"] = Json::parse(namespaces);
+    return vm_of(config)->jail.device_nodes;
+  };
+  BOOST_TEST(may(R"({"bounding": ["CAP_KILL", "CAP_MKNOD"]})", R"([{"type": "pid"}])"));
+  BOOST_TEST(!may(R"({"bounding": ["CAP_KILL"], "effective": ["CAP_MKNOD"]})", "[]"));
+  BOOST_TEST(!may("{}", "[]"));
+  BOOST_TEST(!may(R"({"bounding": ["CAP_MKNOD"]})", R"([{"type": "pid"}, {"type": "user"}])"));
+}
+
+BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {
+  oci::Config config = config_with("{}");
+  config.annotations = {{runtime::kMemoryAnnotation, "1G"}, {runtime::kCpusAnnotation, "4"}};
+  auto vm = vm_of(config, true);
+  BOOST_REQUIRE(vm);
+  BOOST_TEST(vm->memory == 1ull << 30);
+  BOOST_TEST(vm->cpus == 4u);
+  BOOST_TEST(vm->console);
+  BOOST_TEST(vm->cmdline.contains("console=ttyS0"));
+  config.annotations = {{runtime::kCpusAnnotation, "65"}};
+  vm = vm_of(config);
+  BOOST_REQUIRE(!vm);
+  BOOST_TEST(vm.error().message() == "annotations.nacre.vm.cpus: must be a number from 1 to 64");
+  config.annotations = {{runtime::kMemoryAnnotation, "much"}};
+  BOOST_TEST(!vm_of(config));
+}
+
+BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
+  namespace fs = std::filesystem;
+  char path[] = "/tmp/nacre-root-XXXXXX";
+  fs::path scratch = ::mkdtemp(path);
+  fs::create_directories(scratch / "root/real");
+  fs::create_directories(scratch / "outside");
+  fs::create_directory_symlink("../outside", scratch / "root/up");
+  fs::create_directory_symlink("/real", scratch / "root/absolute");
+  runtime::HostPlan plan;
+  plan.rootfs = scratch / "root";
+  plan.rootfs_readonly = true;
+  plan.cwd = "/srv/place";
+  plan.mounts = {{.name = "", .destination = "/a/b", .source = "proc"},
+                 {.name = "", .destination = "/a/b/c", .source = "tmpfs"},
+                 {.name = "", .destination = "/absolute/file", .source = "/etc/passwd", .bind = true},
+                 {.name = "", .destination = "/../../d", .source = "tmpfs"}};
+  auto made = runtime::make_mountpoints(plan);
+  BOOST_TEST(made.has_value(), (made ? "" : made.error().message()));
+  BOOST_TEST(fs::is_directory(scratch / "root/a/b"));
+  BOOST_TEST(fs::is_directory(scratch / "root/srv/place"));
+  BOOST_TEST(!fs::exists(scratch / "root/a/b/c"));  // in the file system that is mounted on b
+  BOOST_TEST(fs::is_regular_file(scratch / "root/real/file"));
+  BOOST_TEST(fs::is_directory(scratch / "root/d"));
+  plan.mounts = {{.name = "", .destination = "/up/x", .source = "tmpfs"}};
+  (void)runtime::make_mountpoints(plan);
+  BOOST_TEST(!fs::exists(scratch / "outside/x"));
+  fs::remove_all(scratch);
+}

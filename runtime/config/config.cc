@@ -23,7 +23,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kMaxConfig = 8 << 20;  // half of a protocol frame
 constexpr const char* kShareName = "mount-";
-constexpr size_t kMaxDepth = 48;          // the guest's limit is 64, and the configuration travels inside a message
+constexpr size_t kMaxDepth = 48;  // the guest's limit is 64, and the configuration travels inside a message
 
 std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
   return fail(path + ": " + what, EINVAL);

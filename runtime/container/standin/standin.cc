@@ -147,8 +147,8 @@ Result<void> start_when_told(Container& container, const StandinTask& task, int 
   char word;
   ssize_t n = ::recv(report, &word, 1, 0);
   if (n <= 0) return fail("given up by the caller", ECANCELED);
-  auto started = container.session.request(protocol::Start{.container = task.id},
-                                           start_timeout_ms(task.plan.host.hooks), report);
+  auto started =
+      container.session.request(protocol::Start{.container = task.id}, start_timeout_ms(task.plan.host.hooks), report);
   if (!started) return std::unexpected(explain(started.error(), container.vm));
   return {};
 }

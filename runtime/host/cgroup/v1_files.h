@@ -18,13 +18,12 @@ inline constexpr const char* kMemoryLimit = "memory.limit_in_bytes";
 
 // Those of linux.resources. `directories` decide which weights of I/O there are. The limit of memory is not among them.
 Result<std::vector<oci::CgroupFile>> v1_files(const nlohmann::json& resources, const Directories& directories,
-                                                   unsigned max_cpus);
+                                              unsigned max_cpus);
 
 // That is for the VM: so many bytes, and what the container may have of swap above them.
 std::vector<oci::CgroupFile> v1_backstop(const nlohmann::json& resources, std::optional<uint64_t> most);
 
 // With names that are paths from the root. Names that are paths already stay.
-Result<std::vector<oci::CgroupFile>> in_directories(const Directories& directories,
-                                                         std::vector<oci::CgroupFile> files);
+Result<std::vector<oci::CgroupFile>> in_directories(const Directories& directories, std::vector<oci::CgroupFile> files);
 
 }  // namespace nacre::runtime

@@ -16,7 +16,7 @@ namespace nacre::runtime {
 
 // Those of linux.resources that act on the host. `directory`, the cgroup's, decides which I/O weights there are.
 Result<std::vector<oci::CgroupFile>> v2_files(const nlohmann::json& resources, const std::string& directory,
-                                                   unsigned max_cpus);
+                                              unsigned max_cpus);
 
 // A number that is all of `text`; what else it may be is the kernel's to judge.
 std::optional<uint64_t> number_in(std::string_view text);

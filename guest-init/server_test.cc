@@ -140,6 +140,85 @@ BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
   BOOST_TEST(message_of(config) == "terminal: open /dev/pts/ptmx: no such file or directory");
 }
 
+// runc 1.5 refuses it (libcontainer/rootfs_linux.go, maskPaths and readonlyPaths); elsewhere links are followed.
+BOOST_AUTO_TEST_CASE(links_below_proc_and_sys_are_neither_masked_nor_made_read_only) {
+  for (const char* path : {"/proc/mounts", "/proc/net/dev", "/proc/./thread-self"}) {
+    Json config = machine.config({"true"});
+    config["linux"]["maskedPaths"] = {path};
+    BOOST_TEST(message_of(config) == "mask " + std::string(path) + ": a symbolic link is on the way");
+    config = machine.config({"true"});
+    config["linux"]["readonlyPaths"] = {path};
+    BOOST_TEST(message_of(config) == "make " + std::string(path) + " read-only: a symbolic link is on the way");
+  }
+  std::filesystem::create_symlink("etc/passwd", machine.rootfs() + "/users");
+  Json config = machine.config(shell("wc -c < /etc/passwd; wc -c < /proc/version"));
+  config["linux"]["maskedPaths"] = {"/users", "/proc//version"};
+  BOOST_TEST(client.run("masked", config).out == "0\n0\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_tmpfs_without_a_mode_has_that_of_what_it_covers_as_an_option) {
+  std::filesystem::create_directory(machine.rootfs() + "/private");
+  std::filesystem::permissions(machine.rootfs() + "/private", std::filesystem::perms(0710));
+  Json config = machine.config(
+      shell("stat -c %a /private /new; grep -E ' /(private|new) ' /proc/mounts | grep -o 'mode=[0-9]*'"));
+  config["mounts"].push_back({{"type", "tmpfs"}, {"destination", "/private"}});
+  config["mounts"].push_back({{"type", "tmpfs"}, {"destination", "/new"}, {"options", {"mode=2770"}}});
+  auto outcome = client.run("modes", config);
+  BOOST_TEST(outcome.out == "710\n2770\nmode=710\nmode=2770\n");
+  BOOST_TEST(outcome.err == "");
+}
+
+BOOST_AUTO_TEST_CASE(ids_of_what_lies_in_the_root_are_mapped) {
+  Json config = machine.config(shell("stat -c '%n %u %g' /etc/passwd /mapped/passwd"));
+  config["linux"]["readonlyPaths"] = Json::array();
+  config["mounts"].push_back({{"type", "tmpfs"}, {"destination", "/etc"}, {"options", {"tmpcopyup"}}});
+  config["mounts"].push_back({{"type", "bind"},
+                              {"source", "root:/etc"},
+                              {"destination", "/mapped"},
+                              {"options", {"bind"}},
+                              {"uidMappings", {{{"containerID", 0}, {"hostID", 1000}, {"size", 10}}}},
+                              {"gidMappings", {{{"containerID", 0}, {"hostID", 2000}, {"size", 10}}}}});
+  auto outcome = client.run("mapped", config);
+  BOOST_TEST(outcome.out == "/etc/passwd 0 0\n/mapped/passwd 1000 2000\n");
+  BOOST_TEST(outcome.err == "");
+}
+
+// runtime-spec 1.2, "Linux mount options": what begins with an "r" is for the mounts below too.
+BOOST_AUTO_TEST_CASE(options_of_the_whole_tree_hold_for_the_mounts_below) {
+  for (auto [options, shown] :
+       {std::pair("rnoatime", "rw,noatime"), std::pair("rstrictatime", "rw"),
+        std::pair("rnodiratime", "rw,nodiratime,relatime"), std::pair("rnosuid", "rw,nosuid,relatime"),
+        std::pair("rnoatime,rrelatime", "rw,relatime"), std::pair("rnoatime,rnostrictatime", "rw,relatime"),
+        std::pair("rnoatime,ratime,rro", "ro,relatime")}) {
+    Json config = machine.config(shell("grep -E '^[^ ]* /copy(/sub)? ' /proc/self/mounts"));
+    for (const char* path : {"/up", "/up/sub"}) {
+      config["mounts"].push_back({{"type", "tmpfs"}, {"source", "t"}, {"destination", path}, {"options", {"size=1m"}}});
+    }
+    Json list = {"rbind"};
+    std::string words = options;
+    for (size_t at = 0; at <= words.size();) {
+      size_t comma = std::min(words.find(',', at), words.size());
+      list.push_back(words.substr(at, comma - at));
+      at = comma + 1;
+    }
+    config["mounts"].push_back({{"type", "bind"}, {"source", "root:/up"}, {"destination", "/copy"}, {"options", list}});
+    auto outcome = client.run("deep", config);
+    for (const char* path : {"/copy", "/copy/sub"}) {
+      std::string expected = std::string("t ") + path + " tmpfs " + shown + ",";
+      BOOST_TEST(outcome.out.contains(expected), options << ": " << outcome.out);
+    }
+    BOOST_TEST(outcome.err == "");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_devices_path_may_end_in_a_slash) {
+  Json config = machine.config(shell("stat -c '%n %t %T' /dev/one /dev/deep/two"));
+  config["linux"]["devices"] = {{{"path", "/dev/one/"}, {"type", "c"}, {"major", 1}, {"minor", 3}},
+                                {{"path", "/dev//deep/./two//"}, {"type", "c"}, {"major", 1}, {"minor", 5}}};
+  auto outcome = client.run("slash", config);
+  BOOST_TEST(outcome.out == "/dev/one 1 3\n/dev/deep/two 1 5\n");
+}
+
 BOOST_AUTO_TEST_CASE(a_tmpfs_starts_with_what_it_covers) {
   Json config =
       machine.config(shell("ls /etc | grep passwd; stat -c %a /etc; echo new >> /etc/passwd; tail -n 1 /etc/passwd"));

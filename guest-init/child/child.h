@@ -57,7 +57,8 @@ Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const Chil
 // Copies the content of a directory into another one, with owners and modes, for tmpcopyup.
 Result<void> copy_directory(int from, int to);
 // Makes a detached mount whose files' ids are mapped. guest-init calls this: the child has no right to do so if it is
-// in a user namespace.
+// in a user namespace. If the source lies in the container's root, which the child alone sees, returns the user
+// namespace whose ids the child is to map.
 Result<Fd> make_mapped_tree(const MountSpec& mount);
 Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes);
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <set>
 #include <string_view>
 
@@ -68,13 +69,28 @@ Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
   return fail("filesystem \"" + mount.type + "\" must be mounted on ordinary directory", ENOTDIR);
 }
 
-// Mounts a bind mount. `tree` is used if guest-init has made its tree already.
-Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd tree) {
-  if (!tree && mount.in_root) {
-    Fd source = TRY_CONTEXT(root.open(mount.source, O_PATH), "source");
-    tree = TRY(clone_tree(source.get(), "", mount.recursive));
-  }
-  if (!tree) tree = TRY(clone_tree(AT_FDCWD, mount.source, mount.recursive));
+// Maps the ids of a detached tree's files as the user namespace `ids` does.
+Result<void> map_ids(const Fd& tree, const Fd& ids, const MountSpec& mount) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  attributes.userns_fd = static_cast<uint64_t>(ids.get());
+  unsigned flags = AT_EMPTY_PATH | (mount.map_below ? AT_RECURSIVE : 0);
+  if (::mount_setattr(tree.get(), "", flags, &attributes, sizeof(attributes)) < 0) return fail_errno("map ids");
+  return {};
+}
+
+// Makes what a bind mount shows, detached. `given` is what guest-init has made of it already (ChildPlan::trees).
+Result<Fd> bind_tree(const Rootfs& root, const MountSpec& mount, Fd given) {
+  if (!mount.in_root) return given ? std::move(given) : clone_tree(AT_FDCWD, mount.source, mount.recursive);
+  Fd source = TRY_CONTEXT(root.open(mount.source, O_PATH), "source");
+  Fd tree = TRY(clone_tree(source.get(), "", mount.recursive));
+  if (given) TRY(map_ids(tree, given, mount));
+  return tree;
+}
+
+// Mounts a bind mount. `given` is as for bind_tree().
+Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd given) {
+  Fd tree = TRY(bind_tree(root, mount, std::move(given)));
   struct stat status;
   if (::fstat(tree.get(), &status) < 0) return fail_errno("source " + mount.source);
   TRY(set_attributes(tree.get(), mount.set, mount.clear, false));
@@ -100,14 +116,17 @@ bool has_option(const MountSpec& mount, std::string_view prefix) {
   return false;
 }
 
-// Gives a new tmpfs the mode of the directory that it covers, and with tmpcopyup its content.
-Result<void> fill_tmpfs(const MountSpec& mount, int covered, int tmpfs) {
-  if (mount.copy_up) TRY_CONTEXT(copy_directory(covered, tmpfs), oci::kCopyUpOption);
+// Returns the options of a tmpfs. If they have no mode it is that of the directory which the tmpfs covers; as under
+// runc it is an option, which shows among those of the mount.
+Result<std::vector<std::string>> tmpfs_options(const MountSpec& mount, int covered) {
+  std::vector<std::string> options = mount.options;
   struct stat status;
-  if (has_option(mount, "mode=")) return {};
+  if (has_option(mount, "mode=")) return options;
   if (::fstat(covered, &status) < 0) return fail_errno("stat");
-  if (::fchmodat(tmpfs, ".", status.st_mode & 07777, 0) < 0) return fail_errno("chmod");
-  return {};
+  std::array<char, 16> mode;
+  std::snprintf(mode.data(), mode.size(), "mode=%o", status.st_mode & 07777);
+  options.emplace_back(mode.data());
+  return options;
 }
 
 // Clones the machine's mount of a file system that cannot be mounted anew; returns an invalid descriptor if there is
@@ -147,7 +166,8 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
     filesystem = std::move(shared);
     existed = false;  // its first user has decided how it looks
   } else {
-    filesystem = make_filesystem(mount.type, mount.source, mount.options, attributes);
+    auto options = mount.type == "tmpfs" && existed ? TRY(tmpfs_options(mount, target.get())) : mount.options;
+    filesystem = make_filesystem(mount.type, mount.source, options, attributes);
   }
   if (!filesystem && filesystem.error().code() == EPERM) {
     if (Fd tree = bind_of_machine(mount.type)) {
@@ -157,7 +177,7 @@ Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd share
     }
   }
   Fd made = TRY(std::move(filesystem));
-  if (mount.type == "tmpfs" && existed) TRY(fill_tmpfs(mount, target.get(), made.get()));
+  if (mount.copy_up && existed) TRY_CONTEXT(copy_directory(target.get(), made.get()), oci::kCopyUpOption);
   TRY(attach(made.get(), target.get()));
   if (covers_cgroups) TRY(cover_cgroups(made.get()));
   for (uint64_t propagation : mount.propagation) {
@@ -183,10 +203,19 @@ class DirectoryCover {
   Fd first_;
 };
 
+// As in runc 1.5: below /proc and /sys a path is the thing itself, not a link to it, which another process might turn.
+Result<void> check_not_through_link(const Rootfs& root, const std::string& path, int target) {
+  std::string written = clean_path(path);
+  if (!written.starts_with("/proc/") && !written.starts_with("/sys/")) return {};
+  if (TRY(root.path_of(target)) == written) return {};
+  return fail("a symbolic link is on the way", ELOOP);
+}
+
 Result<void> mask_path(const Rootfs& root, const std::string& path, DirectoryCover& directories) {
   auto target = root.open(path, O_PATH);
   if (!target && target.error().code() == ENOENT) return {};  // nothing there to be hidden
   if (!target) return std::unexpected(target.error());
+  TRY(check_not_through_link(root, path, target->get()));
   struct stat status;
   if (::fstat(target->get(), &status) < 0) return fail_errno("stat");
   Fd cover = S_ISDIR(status.st_mode) ? TRY(directories.another()) : TRY(clone_tree(AT_FDCWD, "/dev/null", false));
@@ -206,6 +235,7 @@ Result<void> make_path_readonly(const Rootfs& root, const std::string& path) {
   auto target = root.open(path, O_PATH);
   if (!target && target.error().code() == ENOENT) return {};
   if (!target) return std::unexpected(target.error());
+  TRY(check_not_through_link(root, path, target->get()));
   Fd tree = TRY(clone_tree(target->get(), "", true));
   // As under runc, what the configuration mounts below it stays as the configuration says.
   TRY(set_attributes(tree.get(), MOUNT_ATTR_RDONLY, 0, false));
@@ -252,13 +282,10 @@ Result<Rootfs> mount_root(const ContainerSpec& spec) {
 }  // namespace
 
 Result<Fd> make_mapped_tree(const MountSpec& mount) {
-  Fd tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
   Fd ids = TRY(make_user_namespace(*mount.ids));
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_IDMAP;
-  attributes.userns_fd = static_cast<uint64_t>(ids.get());
-  unsigned flags = AT_EMPTY_PATH | (mount.map_below ? AT_RECURSIVE : 0);
-  if (::mount_setattr(tree.get(), "", flags, &attributes, sizeof(attributes)) < 0) return fail_errno("map ids");
+  if (mount.in_root) return ids;
+  Fd tree = TRY(clone_tree(AT_FDCWD, mount.source.c_str(), mount.recursive));
+  TRY(map_ids(tree, ids, mount));
   return tree;
 }
 

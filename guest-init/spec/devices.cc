@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "base/rootfs.h"
 #include "guest-init/spec/spec.h"
 
 namespace nacre::guest {
@@ -71,7 +72,7 @@ Result<DeviceRule> parse_rule(const JsonField& field) {
 
 Result<DeviceSpec> parse_device(const JsonField& field) {
   DeviceSpec device{};
-  device.path = TRY(TRY(field.member("path")).string());
+  device.path = clean_path(TRY(TRY(field.member("path")).string()));  // "/dev/x/" is "/dev/x", as under runc
   std::string type = TRY(TRY(field.member("type")).string());
   if (type == "c" || type == "u") {
     device.type = S_IFCHR;

@@ -13,7 +13,7 @@
 
 using namespace nacre;
 using Json = nlohmann::json;
-using oci::Field;
+using oci::FieldRule;
 
 namespace {
 

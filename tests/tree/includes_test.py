@@ -25,16 +25,20 @@ def rooms(folder, names, needed):
     return {path: needed + paths[:place] for place, path in enumerate(paths)}
 
 
+GUEST_ROOMS = ["kernel", "spec", "child", "link", "containers"]
+
 # Each part, and the parts whose headers it may include beside its own. The same arrows are in ARCHITECTURE.md.
 RULES = {
     "base": [],
     "devices": ["base"],
     "vmm/api": ["base"],
     "vmm": ["base", "devices", "vmm/api"],
-    "guest-init/protocol": ["base"],
+    "oci": ["base"],
+    "guest-init/protocol": ["base", "oci"],
     **rooms("runtime", ["state", "host", "config", "guest", "vm", "plan", "container", "cmd"],
-            ["base", "guest-init/protocol", "vmm/api"]),
-    "guest-init": ["base", "guest-init/protocol"],
+            ["base", "oci", "guest-init/protocol", "vmm/api"]),
+    **rooms("guest-init", GUEST_ROOMS, ["base", "oci", "guest-init/protocol"]),
+    "guest-init": ["base", "oci", "guest-init/protocol", *(f"guest-init/{room}" for room in GUEST_ROOMS)],
 }
 
 

@@ -4,6 +4,7 @@
 
 #include <termios.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -37,7 +38,7 @@ Result<std::optional<Terminal>> open_terminal(const nlohmann::json& process, con
                                               bool foreground);
 
 struct WindowSize {
-  unsigned rows = 0, columns = 0;
+  uint16_t rows = 0, columns = 0;
 };
 WindowSize window_size(int terminal);
 

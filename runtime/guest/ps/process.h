@@ -30,7 +30,7 @@ struct Listing {
   int64_t uptime = 0;   // milliseconds
   int64_t memory = 0;   // bytes
   std::time_t now = 0;  // the host's time to which `uptime` belongs
-  std::vector<Process> processes;
+  std::vector<Process> processes = {};
 };
 
 // Checks and takes apart the texts of the reply.

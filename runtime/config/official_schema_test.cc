@@ -41,7 +41,7 @@ Json read_schema(const std::string& name) {
 class Walk {
  public:
   // Compares what the schema in `file` says of an object with the table of its fields.
-  void object(const std::string& file, const Json& schema, std::span<const Field> fields, const std::string& path) {
+  void object(const std::string& file, const Json& schema, std::span<const FieldRule> fields, const std::string& path) {
     std::string defined_in = file;
     const Json& said = follow(defined_in, schema);
     for (const char* combined : {"allOf", "anyOf", "oneOf"}) {
@@ -52,7 +52,7 @@ class Walk {
       std::string property_path = path.empty() ? name : path + "." + name;
       seen.insert(property_path);
       if (kLeftOut.contains(property_path)) continue;
-      auto field = std::ranges::find(fields, name, &Field::name);
+      auto field = std::ranges::find(fields, name, &FieldRule::name);
       if (field == fields.end()) {
         missing.push_back(property_path);
       } else if (!field->fields.empty()) {
@@ -66,7 +66,8 @@ class Walk {
 
  private:
   // An array, a map of objects, or the object itself: what they hold has the fields.
-  void element(const std::string& file, const Json& schema, std::span<const Field> fields, const std::string& path) {
+  void element(const std::string& file, const Json& schema, std::span<const FieldRule> fields,
+               const std::string& path) {
     std::string defined_in = file;
     const Json& said = follow(defined_in, schema);
     for (const char* holder : {"items", "additionalProperties"}) {

@@ -1,6 +1,9 @@
 #include "base/directory.h"
 
 #include <dirent.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 namespace nacre {
 
@@ -14,6 +17,14 @@ std::vector<std::string> directories_in(const std::string& path) {
   }
   ::closedir(directory);
   return names;
+}
+
+bool remove_directories(const std::string& path) {
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
+  for (const std::string& below : directories_in(path)) {
+    if (!remove_directories(below)) return false;
+  }
+  return ::rmdir(path.c_str()) == 0 || errno == ENOENT;
 }
 
 }  // namespace nacre

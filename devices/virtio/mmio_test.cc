@@ -18,7 +18,7 @@ namespace {
 
 using testing::EchoDevice;
 
-constexpr uint32_t kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8, kNeedsReset = 64, kFailed = 128;
+constexpr uint32_t kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8, kNeedsReset = 64;
 
 struct CountingIrq final : IrqLine {
   void trigger() override { count++; }

@@ -31,14 +31,6 @@ void for_each_process(const std::string& path, const std::function<void(pid_t)>&
   }
 }
 
-bool remove_tree(const std::string& path) {
-  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
-  for (const std::string& below : directories_in(path)) {
-    if (!remove_tree(below)) return false;
-  }
-  return ::rmdir(path.c_str()) == 0 || errno == ENOENT;
-}
-
 }  // namespace
 
 Result<Cgroup> Cgroup::create(const std::string& parent, const std::string& name,
@@ -106,7 +98,7 @@ Result<void> Cgroup::update(const std::vector<oci::CgroupFile>& files) const {
 }
 
 bool Cgroup::try_remove() const {
-  return remove_tree(path_);
+  return remove_directories(path_);
 }
 
 }  // namespace nacre::guest

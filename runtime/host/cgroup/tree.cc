@@ -28,14 +28,6 @@ long count_processes(const std::string& directory) {
   return count;
 }
 
-bool remove_tree(const std::string& path) {
-  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return true;
-  for (const std::string& below : directories_in(path)) {
-    if (!remove_tree(below)) return false;
-  }
-  return ::rmdir(path.c_str()) == 0 || errno == ENOENT;
-}
-
 }  // namespace
 
 std::string clean_path(const std::string& path) {
@@ -94,7 +86,7 @@ bool remove_patiently(const std::function<bool()>& remove) {
 }
 
 void remove_directory(const std::string& directory) {
-  if (remove_patiently([&directory] { return remove_tree(directory); }) || errno != EBUSY) return;
+  if (remove_patiently([&directory] { return remove_directories(directory); }) || errno != EBUSY) return;
   log_warn("cgroup " + directory + " is busy and stays");
 }
 

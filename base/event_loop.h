@@ -2,7 +2,7 @@
 //
 // Handlers run on the thread that calls run(). add(), modify() and remove() are for that thread only (or before run());
 // post(), post_and_wait() and stop() are for any thread. A handler may remove any descriptor, its own included, and
-// may add others: a removed handler is never called again, not even for an event that was already fetched.
+// may add others. A removed handler is never called again, not even for an event that was already fetched.
 #pragma once
 
 #include <sys/epoll.h>
@@ -31,21 +31,23 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // The loop does not own `fd`; remove() it before closing it. One handler per descriptor.
+  // Calls `handler` for events of `fd`. The loop does not own `fd`: call remove() before closing the descriptor. One
+  // handler per descriptor.
   Result<void> add(int fd, uint32_t events, Handler handler);
   Result<void> modify(int fd, uint32_t events);
   void remove(int fd);
 
-  // Runs until stop(). Then the loop may be run again.
+  // Runs until stop(). The loop may be run again after that.
   Result<void> run();
-  // Waits for at most `timeout_ms` (-1: no limit), runs what is ready, returns.
+  // Waits for at most `timeout_ms` (-1: no limit), runs the handlers that are ready, and returns.
   Result<void> run_once(int timeout_ms);
   void stop();
 
-  // Runs `task` on the loop's thread, soon.
+  // Runs `task` on the loop's thread, soon, without waiting.
   void post(Task task);
-  // The same, and returns when it has run. On the loop's own thread it runs at once: that is the thread that ran the
-  // loop last, also when it no longer does, or anybody before the first run. On others it waits for the loop to turn.
+  // Runs `task` on the loop's thread, and returns when the task has run. On the loop's own thread the task runs at
+  // once. The own thread is the thread that ran the loop last, even if it no longer does; before the first run, every
+  // thread is. On other threads the call waits for the loop to turn.
   void post_and_wait(Task task);
 
  private:
@@ -65,7 +67,7 @@ class EventLoop {
   std::mutex mutex_;  // guards posted_, stop_
   std::vector<Task> posted_;
   bool stop_ = false;
-  std::atomic<pid_t> thread_{0};  // tid of the thread that ran the loop last, 0: none yet
+  std::atomic<pid_t> thread_{0};  // tid of the thread that ran the loop last; 0 before the first run
 };
 
 }  // namespace nacre

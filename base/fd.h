@@ -1,4 +1,4 @@
-// Owning file descriptors, and the calls on them that everybody needs.
+// Owning file descriptors, and the calls on them that all parts of the tree need.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +15,7 @@
 
 namespace nacre {
 
-// Owns one descriptor and closes it. -1 is "none".
+// Owns one descriptor and closes it. -1 means no descriptor.
 class Fd {
  public:
   Fd() = default;
@@ -35,19 +35,19 @@ class Fd {
   int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1);
 
-  // A duplicate, close-on-exec.
+  // Returns a duplicate, close-on-exec.
   Result<Fd> dup() const;
 
  private:
   int fd_ = -1;
 };
 
-// open(2) and openat(2) with O_CLOEXEC added; the path stands in the error.
+// Call open(2) and openat(2) with O_CLOEXEC added. Errors name the path.
 Result<Fd> open_file(const std::string& path, int flags, mode_t mode = 0);
 Result<Fd> open_at(int directory, const std::string& path, int flags, mode_t mode = 0);
 
-// openat2(2) with O_CLOEXEC, where `root` is "/" for every link and "..": whatever the tree's owner has put there, the
-// way stays inside.
+// Calls openat2(2) with O_CLOEXEC and RESOLVE_IN_ROOT: `root` is "/" for every link and "..", so the lookup stays
+// inside, whatever the owner of the tree has put there.
 Result<Fd> open_in_root(int root, const std::string& path, int flags, mode_t mode = 0);
 
 struct Pipe {
@@ -64,22 +64,22 @@ uint64_t drain_eventfd(int fd);
 Result<void> set_nonblocking(int fd, bool on);
 Result<void> set_cloexec(int fd, bool on);
 
-// All of the bytes or an error; an end of file before that is an error too. EINTR is retried.
+// Read or write all of the bytes, or fail. An end of file before that is an error. EINTR is retried.
 Result<void> read_all(int fd, std::span<std::byte> out);
 Result<void> write_all(int fd, std::span<const std::byte> in);
 Result<void> write_all(int fd, std::string_view text);
 
-// A whole (small) file; an error past `limit` bytes.
+// Read a whole (small) file. A file longer than `limit` bytes is an error.
 Result<std::string> read_file(const std::string& path, size_t limit = 16 << 20);
 Result<std::string> read_fd(int fd, size_t limit = 16 << 20);
 
-// Writes a new file beside `path` and renames it over: readers see the old or the new one, never a part.
+// Writes a new file beside `path` and renames it over `path`: readers see the old file or the new one, never a part.
 Result<void> replace_file(const std::string& path, std::string_view content, mode_t mode = 0600);
 
-// One message with descriptors (SCM_RIGHTS) over an AF_UNIX socket. At most 16 descriptors.
+// Send and receive one message with at most 16 descriptors (SCM_RIGHTS) over an AF_UNIX socket.
 Result<void> send_with_fds(int socket, std::span<const std::byte> data, std::span<const int> fds);
 struct Received {
-  size_t size = 0;  // 0: the peer has closed
+  size_t size = 0;  // 0: the peer has closed the socket
   std::vector<Fd> fds;
 };
 Result<Received> receive_with_fds(int socket, std::span<std::byte> data, int flags = 0);

@@ -15,7 +15,7 @@ enum class LogLevel { debug, info, warn, error };
 
 using LogSink = std::function<void(LogLevel, std::string_view)>;
 
-// Call once, before threads exist. The sink is called from any thread and must lock for itself.
+// Installs the sink. Call once, before threads exist. The sink is called from any thread and must do its own locking.
 void set_log_sink(LogSink sink);
 
 void log(LogLevel level, std::string_view line);
@@ -32,8 +32,9 @@ inline void log_error(std::string_view line) {
   log(LogLevel::error, line);
 }
 
-// For lines that a guest can cause: at most `burst` lines per ten seconds pass, the rest are counted, so that no guest
-// can fill the host's disk (vmm rule: every log line rate-limited). One object per kind of line; any thread.
+// Limits lines that a guest can cause: at most `burst` lines per ten seconds pass, and the rest are counted, so that no
+// guest can fill the host's disk. Every such line must go through a LogLimiter (CONTRIBUTING.md, "Hostile input"). Use
+// one object per kind of line, from any thread.
 class LogLimiter {
  public:
   explicit LogLimiter(uint32_t burst = 10) : burst_(burst) {}

@@ -1,4 +1,4 @@
-// An owned mmap(2) range.
+// Owns an mmap(2) range.
 #pragma once
 
 #include <sys/types.h>
@@ -24,11 +24,11 @@ class Mapping {
   }
   ~Mapping() { unmap(); }
 
-  // Private anonymous zero pages, reserved but not populated (MAP_NORESERVE). `alignment` is a power of two.
+  // Maps private anonymous zero pages, reserved but not populated (MAP_NORESERVE). `alignment` is a power of two.
   static Result<Mapping> anonymous(size_t size, size_t alignment = 4096);
-  // Addresses and nothing else (PROT_NONE), for the owner to make accessible by mprotect(2).
+  // Reserves addresses without memory (PROT_NONE). The owner makes them accessible with mprotect(2).
   static Result<Mapping> reserve(size_t size, size_t alignment = 4096);
-  // `size` bytes of a file from `offset`, with mmap's PROT_* and MAP_* flags.
+  // Maps `size` bytes of a file from `offset`, with mmap's PROT_* and MAP_* flags.
   static Result<Mapping> file(int fd, size_t size, int protection, int flags, off_t offset = 0);
 
   std::byte* data() const { return data_.data(); }

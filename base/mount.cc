@@ -9,7 +9,7 @@ namespace nacre {
 
 namespace {
 
-// What the file system says about an option that it does not like, e.g. "tmpfs: Bad value for 'size'"; or errno.
+// Returns the error in the file system's words if it has any, such as "tmpfs: Bad value for 'size'"; otherwise errno's.
 std::unexpected<Error> context_error(int context, const std::string& step) {
   int code = errno;
   std::array<char, 512> text;

@@ -1,4 +1,4 @@
-// File systems by the calls that make them before they are attached anywhere: fsopen(2) and its like.
+// Makes detached mounts, with fsopen(2), open_tree(2) and the like.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,14 @@
 
 namespace nacre {
 
-// A detached mount for move_mount(2). `options` are the file system's own, "NAME" or "NAME=VALUE"; `attributes` are
-// MOUNT_ATTR_*. An error has the file system's words where it has any, such as "tmpfs: Bad value for 'size'".
+// Makes a file system and returns a detached mount for move_mount(2). `options` are the file system's own, "NAME" or
+// "NAME=VALUE"; `attributes` are MOUNT_ATTR_*. If the file system explains an error, such as "tmpfs: Bad value for
+// 'size'", the error has these words.
 Result<Fd> make_filesystem(const std::string& type, const std::string& source, const std::vector<std::string>& options,
                            uint64_t attributes);
 
-// A detached copy of the mount at `path`, from there down: nothing above can be reached through it. "" is `directory`
-// itself.
+// Returns a detached copy of the mount at `path`, from `path` down. Nothing above `path` can be reached through the
+// copy. An empty `path` means `directory` itself.
 Result<Fd> clone_tree(int directory, const std::string& path, bool recursive);
 
 }  // namespace nacre

@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kMaxMountInfo = 64 << 20;
 
-// "\040" for a space, and the like.
+// Decodes octal escapes, such as "\040" for a space.
 std::string unescape(std::string_view text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); i++) {

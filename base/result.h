@@ -11,21 +11,22 @@
 
 namespace nacre {
 
-// strerror(3) in lower case, as runc says it: its callers match words like "no such file or directory".
+// Returns strerror(3) in lower case. runc's errors are in lower case, and its callers match words such as "no such file
+// or directory".
 std::string describe_errno(int code);
 
-// One failure: a line for people, and the errno value behind it (0 where there is none).
+// One failure: a line for people, and the errno value behind it (0 if there is none).
 class Error {
  public:
   explicit Error(std::string message, int code = 0) : message_(std::move(message)), code_(code) {}
 
-  // "WHAT: describe_errno(CODE)".
+  // Makes the error "WHAT: describe_errno(CODE)".
   static Error from_errno(std::string_view what, int code);
 
   const std::string& message() const { return message_; }
   int code() const { return code_; }
 
-  // The same failure, said with the place where it happened: "CONTEXT: message".
+  // Returns the same failure with the place where it happened: "CONTEXT: message".
   Error with_context(std::string_view context) const;
 
  private:
@@ -36,19 +37,19 @@ class Error {
 template <typename T = void>
 using Result = std::expected<T, Error>;
 
-// return fail("no such queue");
+// Makes an error to return: return fail("no such queue");
 inline std::unexpected<Error> fail(std::string message, int code = 0) {
   return std::unexpected(Error(std::move(message), code));
 }
 
-// if (::open(...) < 0) return fail_errno("open /dev/kvm");   -- reads errno first of all
+// Makes an error from errno: if (::open(...) < 0) return fail_errno("open /dev/kvm");
 inline std::unexpected<Error> fail_errno(std::string_view what, int code = errno) {
   return std::unexpected(Error::from_errno(what, code));
 }
 
 }  // namespace nacre
 
-// The value of a Result, or return its error from the enclosing function (which returns a Result too).
+// Gives the value of a Result, or returns its error from the enclosing function, which returns a Result too.
 #define TRY(expression)                                                       \
   __extension__({                                                             \
     auto try_result_ = (expression);                                          \
@@ -56,7 +57,7 @@ inline std::unexpected<Error> fail_errno(std::string_view what, int code = errno
     *std::move(try_result_);                                                  \
   })
 
-// The same, with a place added to the error's message.
+// Like TRY, but adds a place to the error's message.
 #define TRY_CONTEXT(expression, context)                                                 \
   __extension__({                                                                        \
     auto try_result_ = (expression);                                                     \

@@ -89,7 +89,7 @@ Result<Fd> Rootfs::make_component(const std::string& parent, const std::string& 
   Fd directory = TRY(open(parent, O_PATH | O_DIRECTORY));
   if (::mkdirat(directory.get(), name.c_str(), 0755) == 0) return open(path, O_PATH | O_DIRECTORY);
   if (errno != EEXIST) return fail_errno("mkdir " + path);
-  // There, and yet not to be opened: a symbolic link to what does not exist (yet).
+  // The name exists and cannot be opened: a symbolic link to something that does not exist yet.
   std::array<char, PATH_MAX> target;
   ssize_t length = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
   if (length < 0) return open(path, O_PATH | O_DIRECTORY);
@@ -106,10 +106,10 @@ Result<Fd> Rootfs::make_file(const std::string& path, int links_left) const {
   auto found = open(path, O_PATH);
   if (found || found.error().code() != ENOENT) return found;
   Fd directory = TRY(make_directory(parent_path(path)));
-  // Without O_EXCL or O_NOFOLLOW: a dangling link is followed, inside the root, and its target made.
+  // Neither O_EXCL nor O_NOFOLLOW: a dangling link is followed, inside the root, and its target is made.
   auto made = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0755);
   if (made) return open(path, O_PATH);
-  // A link to where the directories are not there yet either.
+  // A link into directories that do not exist yet either.
   std::array<char, PATH_MAX> target;
   ssize_t length = ::readlinkat(directory.get(), base_name(path).c_str(), target.data(), target.size());
   if (made.error().code() != ENOENT || length < 0) return std::unexpected(made.error());

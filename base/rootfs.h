@@ -1,5 +1,5 @@
-// Paths inside a container's root file system, which may be hostile: its symbolic links are followed as the container
-// would follow them, and never lead out of it.
+// Opens paths inside a container's root file system, which may be hostile. Symbolic links are followed as the container
+// would follow them, and never lead out of the root.
 #pragma once
 
 #include <string>
@@ -11,16 +11,16 @@ namespace nacre {
 
 class Rootfs {
  public:
-  // Paths are resolved below `root`, a directory; "/" and ".." mean that directory.
+  // `root` is a directory. Paths are resolved below it: "/" and ".." do not lead above.
   explicit Rootfs(Fd root) : root_(std::move(root)) {}
 
   int fd() const { return root_.get(); }
   Result<Fd> open(const std::string& path, int flags, mode_t mode = 0) const;
-  // Where an open file is, as the container sees it. The root must be attached.
+  // Returns the path of an open file as the container sees it. The root must be attached.
   Result<std::string> path_of(int fd) const;
 
-  // Opens (O_PATH) what is there, or makes it with every missing parent. A dangling symbolic link on the way is
-  // completed: what it points to is made.
+  // Open (O_PATH) the directory or file at `path`, or make it with every missing parent. If a symbolic link on the way
+  // dangles, its target is made.
   Result<Fd> make_directory(const std::string& path) const;
   Result<Fd> make_file(const std::string& path) const;
 
@@ -32,9 +32,9 @@ class Rootfs {
   Fd root_;
 };
 
-// "/a/../b/" is "/b".
+// Returns the shortest equal path: "/b" for "/a/../b/".
 std::string clean_path(const std::string& path);
-// "/a/b" gives "/a" and "b".
+// Return "/a" and "b" for "/a/b".
 std::string parent_path(const std::string& path);
 std::string base_name(const std::string& path);
 

@@ -15,7 +15,7 @@ namespace nacre {
 
 namespace {
 
-// As Go has them, in whose words others read them: "bad system call".
+// Signals in Go's words, such as "bad system call", because callers of runc know these.
 std::string signal_name(int signal) {
   const char* known = ::sigdescr_np(signal);
   if (known == nullptr) return "signal " + std::to_string(signal);
@@ -26,7 +26,7 @@ std::string signal_name(int signal) {
 
 using Clock = std::chrono::steady_clock;
 
-// A pipe that holds `input` already, so that nobody has to feed it: its reading end.
+// Returns the reading end of a pipe that already holds all of `input`.
 Result<Fd> filled_pipe(const std::string& input) {
   Pipe pipe = TRY(make_pipe());
   int size = static_cast<int>(input.size());
@@ -38,7 +38,7 @@ Result<Fd> filled_pipe(const std::string& input) {
   return std::move(pipe.read);
 }
 
-// Reads what is there. Closes `fd` at the end of file.
+// Reads what is available. Closes `fd` at the end of file.
 void collect(Fd& fd, std::string& text) {
   std::array<char, 4096> chunk;
   while (fd) {

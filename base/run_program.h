@@ -1,5 +1,4 @@
-// Running another program to its end: what it reads is given, what it writes is collected, how long it may take is
-// limited.
+// Runs another program to its end, with given input, collected output and a time limit.
 #pragma once
 
 #include <optional>
@@ -14,9 +13,9 @@ namespace nacre {
 struct RunOptions {
   std::string path;
   std::vector<std::string> args;                        // args[0] included
-  std::optional<std::vector<std::string>> environment;  // none: the parent's
+  std::optional<std::vector<std::string>> environment;  // nullopt: the parent's
   std::string input;                                    // on standard input; at most what a pipe holds, 1 MiB
-  int timeout_ms = -1;                                  // then it is killed; -1: never
+  int timeout_ms = -1;                                  // the program is killed after this time; -1: never
 };
 
 struct RunOutcome {
@@ -28,10 +27,10 @@ struct RunOutcome {
 };
 inline constexpr size_t kMaxRunOutput = 1900;
 
-// What the caller of such a program is told where it failed: "exit status 1, stdout: , stderr: no such network".
+// Returns an error if the program failed, such as "exit status 1, stdout: , stderr: no such network".
 Result<void> check_outcome(const RunOutcome& outcome, const RunOptions& options);
 
-// An error is a program that could not be started. What the program leaves running in the background is not waited for.
+// Fails if the program cannot be started. Does not wait for what the program leaves running in the background.
 Result<RunOutcome> run_program(const RunOptions& options);
 
 }  // namespace nacre

@@ -14,7 +14,7 @@ namespace nacre {
 
 namespace {
 
-// What the child of vfork reads: it shares our memory and may call async-signal-safe functions only.
+// What the child of vfork reads. The child shares our memory and may call async-signal-safe functions only.
 struct ChildPlan {
   const char* path;
   char* const* args;
@@ -34,7 +34,7 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return result;
 }
 
-// Returns the errno of what failed; after success it does not return.
+// Returns the errno of the step that failed. Does not return after success.
 int become(const ChildPlan& plan) {
   if (plan.death_signal != 0) {
     if (::prctl(PR_SET_PDEATHSIG, plan.death_signal) < 0) return errno;
@@ -60,7 +60,7 @@ int become(const ChildPlan& plan) {
   return errno;
 }
 
-// In a frame of its own: nothing of the caller's may live in registers across vfork's second return.
+// Has a frame of its own, because no variable of the caller may live in registers across vfork's second return.
 [[gnu::noinline]] pid_t vfork_and_become(const ChildPlan& plan, int* error) {
   volatile int child_error = 0;
   pid_t pid = ::vfork();

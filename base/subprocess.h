@@ -1,4 +1,4 @@
-// Starting other programs, and learning how they ended.
+// Starts other programs, and tells how they ended.
 #pragma once
 
 #include <sys/types.h>
@@ -14,17 +14,17 @@
 namespace nacre {
 
 struct SpawnOptions {
-  std::string path;               // a path: nothing is searched in PATH
+  std::string path;               // PATH is not searched
   std::vector<std::string> args;  // args[0] included
-  // "NAME=value"; none: the parent's environment.
+  // "NAME=value"; nullopt: the parent's environment.
   std::optional<std::vector<std::string>> environment;
-  // The parent's descriptor and the number that the child knows it by. The child gets these and no others, whatever
-  // their close-on-exec flags say.
+  // Pairs of the parent's descriptor and its number in the child. The child gets these and no others, whatever their
+  // close-on-exec flags say.
   std::vector<std::pair<int, int>> fds;
-  // The signal that the child gets when the calling thread ends; 0: none. The kernel forgets it when the child changes
-  // its user.
+  // The signal that the child gets when the calling thread ends; 0: none. The kernel forgets the signal if the child
+  // changes its user.
   int death_signal = 0;
-  bool new_session = false;  // setsid(2): signals of the parent's terminal are not for the child
+  bool new_session = false;  // setsid(2): the child gets no signals of the parent's terminal
 };
 
 struct Child {
@@ -32,20 +32,20 @@ struct Child {
   Fd pidfd;
 };
 
-// The child runs with an empty signal mask and default handlers. The error is the child's own where execve failed.
+// Starts a program with an empty signal mask and default handlers. If execve fails, returns the child's error.
 Result<Child> spawn(const SpawnOptions& options);
 
-// How a process ended: by exit(2) with `status`, or by `signal` when that is not 0.
+// How a process ended: by `signal` if that is not 0, otherwise by exit(2) with `status`.
 struct ProcessExit {
   int status = 0;
   int signal = 0;
 };
 
-// Waits for a child's end and reaps it.
+// Wait for the end of a child and reap the child.
 Result<ProcessExit> wait_for(const Child& child);
 Result<ProcessExit> wait_for(pid_t pid);
 
-// pidfd_open(2), pidfd_send_signal(2): glibc 2.36 has them, the guest's C library may not.
+// Call pidfd_open(2) and pidfd_send_signal(2). glibc 2.36 has these, the guest's C library may not.
 Result<Fd> open_pidfd(pid_t pid);
 Result<void> signal_pidfd(int pidfd, int signal);
 

@@ -31,7 +31,7 @@ Result<Capabilities> read_capabilities() {
   return data;
 }
 
-// execve(2) takes them from everybody but uid 0, except for ambient ones (capabilities(7)).
+// Makes all capabilities ambient: execve(2) takes all others from everybody but uid 0 (capabilities(7)).
 Result<void> keep_capabilities_at_execve() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   Capabilities data = TRY(read_capabilities());

@@ -1,4 +1,4 @@
-// What we are, by our user namespace (user_namespaces(7)).
+// Tells which rights this process has in its user namespace, and makes user namespaces (user_namespaces(7)).
 #pragma once
 
 #include <string>
@@ -8,23 +8,24 @@
 
 namespace nacre {
 
-// Root, and of the host: with uid 0 in a user namespace that is not the host's one is some user.
+// Returns whether this process is the host's root. uid 0 in another user namespace than the host's does not count.
 bool is_host_root();
 
-// Without the capabilities that namespaces and mounts take (CAP_SYS_ADMIN).
+// Returns whether this process lacks CAP_SYS_ADMIN, which namespaces and mounts take.
 bool is_unprivileged();
 
-// For a user without privilege: into a user namespace of his own, where he keeps his ids and has every capability, as
-// have the programs that he executes. Single-threaded callers only.
+// Enters a new user namespace, in which a user without privilege keeps his ids and has every capability. Programs that
+// this process executes have them too. Single-threaded callers only.
 Result<void> enter_own_user_namespace();
 
-// The lines for /proc/PID/uid_map and gid_map of a user namespace below ours that has all of our ids, under the same
+// The lines for /proc/PID/uid_map and gid_map of a user namespace below ours that has all of our ids under the same
 // numbers.
 struct IdMaps {
   std::string uids, gids;
 };
-Result<IdMaps> identity_maps(const Fd& proc);  // an O_PATH directory of /proc, which need not be mounted for us
-// "INSIDE OUTSIDE COUNT" lines, as the kernel shows them, with INSIDE for both.
+// `proc` is an O_PATH directory of a /proc, which need not be mounted in our mount namespace.
+Result<IdMaps> identity_maps(const Fd& proc);
+// Takes "INSIDE OUTSIDE COUNT" lines, as the kernel shows them, and returns them with INSIDE for both.
 std::string to_identity(const std::string& map);
 
 }  // namespace nacre

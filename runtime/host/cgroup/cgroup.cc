@@ -15,8 +15,8 @@ namespace nacre::runtime {
 
 namespace {
 
-// The stand-in and its threads (the container's /proc, mounts of the host), vmm with its loop and its file server, the
-// maker of device nodes, and some room.
+// Room for the stand-in and its threads (for the container's /proc and the host's mounts), vmm with its loop and its
+// file server, the helper that makes device nodes, and some more.
 constexpr uint64_t kVmTasks = 10;
 
 bool host_has_version_2() {

@@ -11,8 +11,8 @@ namespace nacre::runtime {
 
 namespace {
 
-// What compares the container with others, or speaks of the host: in the guest alone it does nothing. Of either
-// version.
+// Returns true for a file, of either version, that compares the container with others or concerns the host. In the
+// guest alone such a limit has no effect.
 bool needs_host(std::string_view file) {
   constexpr std::string_view kBeginnings[] = {
       "memory.low", "memory.min", "memory.soft_limit", "memory.swappiness", "memory.oom_control",

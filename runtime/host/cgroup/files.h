@@ -13,22 +13,23 @@
 
 namespace nacre::runtime {
 
-// Those of linux.resources (checked) that act on the host, for a VM of up to so many CPUs: the number of tasks leaves
-// it its own threads, the quota of CPU time a twentieth of a CPU.
+// Returns the limits of linux.resources (checked) that act on the host, for a VM of up to `max_cpus` CPUs. The number
+// of tasks is raised by the VM's own threads. The quota of CPU time is at least a twentieth of a CPU.
 Result<std::vector<oci::CgroupFile>> host_files(const nlohmann::json& resources, const std::string& cgroup,
                                                 unsigned max_cpus);
 
-// Limits that would slow the VM's boot down, or stop it, and are no use before a program of the container runs.
+// Returns true for a limit that would slow the VM's boot down or stop it. Such a limit is set once the VM has booted,
+// before a program of the container runs.
 bool waits_for_boot(const oci::CgroupFile& file);
 
-// The limit of memory, in bytes, of a VM for linux.resources, with what has to follow it; none: it has no limit.
+// Returns the files that set the VM's memory limit, in bytes, and the limits that depend on it. nullopt: no limit.
 std::vector<oci::CgroupFile> backstop_files(const std::string& cgroup, const nlohmann::json& resources,
                                             std::optional<uint64_t> most);
-// What that is now, UINT64_MAX for no limit; none where there is no cgroup of memory.
+// Returns the memory limit in force: nullopt without a memory controller, UINT64_MAX if unlimited.
 std::optional<uint64_t> current_backstop(const std::string& cgroup);
 
-// Writes them into the cgroup of a container, and gives what undoes that; where it has none a warning names what is
-// lost.
+// Writes limits into the cgroup of a container, and returns the former values, which undo that. If the container has no
+// cgroup, a warning names the limits that have no effect.
 Result<std::vector<oci::CgroupFile>> set_host_files(const std::string& cgroup,
                                                     const std::vector<oci::CgroupFile>& files);
 

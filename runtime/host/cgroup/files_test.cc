@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-// A directory that stands for a cgroup.
+// A temporary directory with the files of a cgroup.
 class Directory {
  public:
   Directory() : path_("/tmp/nacre-cgroup-XXXXXX") { BOOST_REQUIRE(::mkdtemp(path_.data()) != nullptr); }
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(limits_of_the_host_become_files) {
              "memory.low=max;cpu.weight=100;cpu.idle=0;cpuset.cpus=0-1;");
   BOOST_TEST(text_of(R"({"cpu": {"shares": 1}})") == "cpu.weight=1;");
   BOOST_TEST(text_of(R"({"cpu": {"shares": 2000}})") == "cpu.weight=170;");
-  // The VM's size is what limits its memory; and it has threads of its own.
+  // The VM's size limits its memory, and the VM needs threads of its own.
   BOOST_TEST(text_of(R"({"memory": {"limit": 10, "swap": 30}, "pids": {"limit": 50},
                          "cpu": {"quota": 500, "period": 900, "burst": 7}})") ==
              "memory.swap.max=20;cpu.max=500 900;cpu.max.burst=7;pids.max=50;");
@@ -168,7 +168,7 @@ BOOST_AUTO_TEST_CASE(systemd_is_told_what_the_files_say) {
   auto unlimited = runtime::properties_of({{.name = "cpu.max", .value = "max 50000"}});
   BOOST_REQUIRE(unlimited.size() == 1);
   BOOST_TEST(std::get<uint64_t>(unlimited[0].value) == UINT64_MAX);
-  // Nothing that it would understand otherwise than the kernel.
+  // A list must not be passed on if systemd would read it in another way than the kernel.
   for (const char* list : {"9999999", "1-", "3-1", "0, 1", "x"}) {
     BOOST_TEST(runtime::properties_of({{.name = "cpuset.cpus", .value = list}}).empty(), list);
   }

@@ -8,8 +8,8 @@
 
 namespace nacre::runtime {
 
-// A unit of systemd's has to have a process from the first: this child of ours, which does nothing, until another has
-// come.
+// An idle child of this process. A unit of systemd needs a process from the start: this child is in the unit until the
+// container's own process has entered.
 class Holder {
  public:
   Holder() = default;

@@ -1,4 +1,4 @@
-// The guest's out-of-memory kills, shown where engines look for them.
+// Shows the guest's out-of-memory kills where engines look for them.
 #pragma once
 
 #include <sys/types.h>
@@ -11,7 +11,8 @@
 
 namespace nacre::runtime {
 
-// How a version of cgroups is made to show a kill: by a process that is there to be killed.
+// Makes the host's kernel count a kill in a cgroup, by a process that exists to be killed. One class for each version
+// of cgroups.
 class OomKill {
  public:
   virtual ~OomKill() = default;
@@ -20,15 +21,16 @@ class OomKill {
 
 // conmon, containerd and dockerd watch the host's cgroup of the container's pid: `oom_kill` in memory.events of version
 // 2, the events and the `oom_kill` of memory.oom_control of version 1. A kill by the guest's kernel does not touch
-// those. This adds one there. See oom_v2.cc and oom_v1.cc.
+// those, so this class adds a kill there. See oom_v2.cc and oom_v1.cc.
 class OomSign {
  public:
-  // For our own cgroup (runtime/host/cgroup/cgroup.h; empty: none), where vmm, our child, runs too; 0 where it does
-  // not. What it needs of the host's files it opens here: the stand-in leaves the host's mounts.
+  // `cgroup` is the cgroup of this process, by its name (cgroup.h). `vmm` is the child that runs vmm in the same
+  // cgroup, or 0 if vmm runs elsewhere. Opens all host files that show() needs, because the stand-in leaves the host's
+  // mounts.
   OomSign(const std::string& cgroup, pid_t vmm);
 
-  // Blocks for some milliseconds. Not more often than is good for the host, however often the guest says so. Where it
-  // does not work a debug line says why.
+  // Adds one kill, and blocks for some milliseconds. Calls in quick succession are dropped, because the guest decides
+  // how often there are any. On a failure a debug line says why.
   void show();
 
  private:

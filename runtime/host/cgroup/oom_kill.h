@@ -1,4 +1,4 @@
-// What both ways of showing an out-of-memory kill use (oom.h).
+// Helpers of both ways of showing an out-of-memory kill (oom.h).
 #pragma once
 
 #include <sys/types.h>
@@ -16,17 +16,17 @@ namespace nacre::runtime {
 std::unique_ptr<OomKill> oom_kill_v1(const std::string& cgroup, pid_t vmm);
 std::unique_ptr<OomKill> oom_kill_v2(const std::string& cgroup);
 
-// The victims do not outlive it.
+// Milliseconds after which the victims end, if the kernel has not killed them.
 inline constexpr int kOomPatienceMs = 2'000;
 
 Result<void> write_at(int directory, const std::string& name, std::string_view text);
-Fd open_directory(const std::string& path);  // O_PATH; none if it is not there
+Fd open_directory(const std::string& path);  // O_PATH; invalid if the directory does not exist
 
-// With vm.panic_on_oom=2 any such kill panics the host.
+// Fails if vm.panic_on_oom is 2, because any such kill would panic the host.
 Result<void> check_no_panic(int proc);
 
-// For the process that is to be killed: it goes with us, and has no protection of an engine's, inherited. False if it
-// cannot.
+// Prepares the calling process to be killed: it ends with its parent, and replaces an inherited protection
+// (oom_score_adj) that an engine may have set. Returns false on a failure.
 bool become_victim(int proc);
 
 }  // namespace nacre::runtime

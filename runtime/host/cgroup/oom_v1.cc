@@ -1,10 +1,10 @@
-// How a kill is shown to who has an eventfd on memory.oom_control.
+// Shows a kill to engines that have an eventfd on memory.oom_control.
 //
-// The kernel signals those of the cgroup that runs out and of the ones below it, not of those above, and counts the
-// kill in the victim's cgroup alone. So the container's own cgroup has to run out, for a moment and without danger for
-// the VM: with vmm stopped, the limit is lowered to a little above what is used, and a process that takes memory until
-// it is killed does the rest. It is the one that is killed, for its oom_score_adj of 1000 weighs more than all that a
-// cgroup can hold. As with any container that runs out, its cache of files goes first.
+// The kernel signals the eventfds of the cgroup that runs out of memory and of the cgroups below, not of those above.
+// It counts the kill in the victim's cgroup alone. So the container's own cgroup has to run out, for a moment and
+// without danger for the VM. vmm is stopped, and the limit is lowered to a little above the usage. Then a victim takes
+// memory until the kernel kills it. The kernel chooses the victim, because its oom_score_adj of 1000 outweighs all
+// memory that a cgroup can hold. The cgroup loses its page cache first, as any container does that runs out of memory.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ namespace nacre::runtime {
 
 namespace {
 
-// For what else runs in the cgroup meanwhile: the stand-ins.
+// Bytes left to the other processes of the cgroup meanwhile: the stand-ins.
 constexpr uint64_t kRoom = 8 << 20;
 constexpr int kStopAttempts = 1'000;
 constexpr useconds_t kStopPauseUs = 1'000;
@@ -37,7 +37,8 @@ Result<std::string> read_at(int directory, const std::string& name) {
   return TRY(read_fd(file.get()));
 }
 
-// A value of a file of the kernel's, until the end of the scope. If it has another by then, that stays.
+// Sets a value in a kernel file until the end of the scope. If somebody else has changed the value by then, the change
+// stays.
 class Setting {
  public:
   static Result<Setting> change(int directory, const std::string& name, const std::string& value) {
@@ -65,7 +66,7 @@ class Setting {
   std::string name_, before_, now_;
 };
 
-// A child of ours that stands still until the end of the scope.
+// Stops a child of this process (SIGSTOP) until the end of the scope.
 class Stopped {
  public:
   static Result<Stopped> stop(pid_t pid) {
@@ -119,7 +120,7 @@ class OomKillV1 : public OomKill {
     if (TRY(read_at(memory_.get(), "memory.oom_control")).starts_with("oom_kill_disable 1")) {
       return fail("the host's kernel is to kill nothing", EPERM);
     }
-    // Otherwise it would be vmm that goes out to the disk, and vmm that is killed.
+    // Otherwise the kernel could swap vmm out, or kill vmm.
     std::optional<Stopped> stopped;
     std::optional<Setting> score;
     if (vmm_ > 0) {

@@ -1,11 +1,11 @@
-// How a kill is counted in a cgroup whose limits nobody touches.
+// Makes the kernel count a kill in a cgroup without touching the limits of that cgroup.
 //
-// The kernel counts an out-of-memory kill in the cgroup of the victim's memory, which is that of the task for which the
-// memory was made (mm->owner), and not in the cgroup that ran out. So there are two processes that share memory: the
-// holder, a fork of ours in the container's cgroup, and the victim, which goes to a cgroup of its own beside it with
-// memory.max 0 and there asks the kernel for a page that is charged to the asking task (a pipe's buffer). Its cgroup is
-// out of memory at once, it is the only process in there that can be killed, and both die. The VM is never in that
-// cgroup, so it cannot be chosen.
+// The kernel counts an out-of-memory kill in the cgroup of the victim's memory, not in the cgroup that ran out. The
+// memory belongs to the task for which it was made (mm->owner). So two processes share memory. The holder is a fork of
+// this process in the container's cgroup. The victim moves to a cgroup of its own beside that one, with memory.max 0.
+// There the victim asks the kernel for a page that is charged to the asking task (a pipe's buffer). The victim's cgroup
+// is out of memory at once. The victim is the only process there that can be killed, and both processes die. The VM is
+// never in the victim's cgroup, so the kernel cannot choose the VM.
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -28,7 +28,7 @@ namespace {
 
 constexpr size_t kStack = 64 << 10;
 
-// A cgroup for a moment.
+// Makes a cgroup, and removes it at the end of the scope.
 class Scratch {
  public:
   static Result<Scratch> create(int parent, const std::string& name) {
@@ -53,7 +53,7 @@ struct Victim {
   pid_t holder;
 };
 
-// On the holder's memory: nothing here may allocate, or call what is not async-signal-safe.
+// Runs on the holder's memory, so it must not allocate, and may call async-signal-safe functions only.
 int run_victim(void* argument) {
   const auto& victim = *static_cast<const Victim*>(argument);
   if (::write(victim.cgroup_procs, "0", 1) == 1) [[maybe_unused]]
@@ -74,7 +74,7 @@ int run_victim(void* argument) {
   ::_exit(1);
 }
 
-// True if they were killed for want of memory, as far as can be seen.
+// Returns true if both processes were killed for want of memory, as far as can be seen.
 bool reap_both(pid_t group) {
   bool killed = false;
   for (;;) {

@@ -1,4 +1,4 @@
-// Directories of cgroups and the files in them, of either version.
+// Reads, writes, makes and removes directories of cgroups and their files, of either version.
 #pragma once
 
 #include <sys/types.h>
@@ -11,32 +11,33 @@
 
 namespace nacre::runtime {
 
-// "a/../../b" as seen from "/": "/b"; "" for the root.
+// Returns the absolute path that a path below "/" means: "/b" for "a/../../b", and "" for the root.
 std::string clean_path(const std::string& path);
 
-// A file's content without the line's end; "" if it cannot be read.
+// Returns a file's content without the final newline, or "" if the file cannot be read.
 std::string content_of(const std::string& path);
 
-// Errors have runc's words.
+// Writes `text` to a file. Errors use runc's words.
 Result<void> write_to(const std::string& path, const std::string& text);
 
-// mkdir(2), noted in `made`; one that is there already is as good.
+// Makes a directory with mkdir(2), and adds it to `made`. A directory that exists already is no error.
 Result<void> make_directory(const std::string& path, std::vector<std::string>& made);
 
-// In the reverse order.
+// Removes directories in the reverse order.
 void unmake(const std::vector<std::string>& made);
 
-// Pids, without those of cgroups below; none if there is no such cgroup.
+// Returns the pids in a cgroup, without those of cgroups below. Returns none if there is no such cgroup.
 std::vector<pid_t> pids_in(const std::string& directory);
 
-// An error, in runc's words, for a cgroup that others use; none if there is no such cgroup.
+// Fails, in runc's words, if others use the cgroup. Succeeds if there is no such cgroup.
 Result<void> check_empty(const std::string& directory);
 
-// Calls `remove`, which does as rmdir(2) does, while a cgroup is busy, for two seconds at most: a process leaves its
-// cgroup a moment after its end can be seen, and on a busy host a long one. False: it failed, as errno says.
+// Calls `remove`, which behaves like rmdir(2), again while the cgroup is busy, for two seconds at most. A process
+// leaves its cgroup a moment after its end can be seen, and later on a busy host. Returns false on a failure, with
+// errno set.
 bool remove_patiently(const std::function<bool()>& remove);
 
-// With what is below it, and with patience.
+// Removes a cgroup and the cgroups below it, each with remove_patiently().
 void remove_directory(const std::string& directory);
 
 }  // namespace nacre::runtime

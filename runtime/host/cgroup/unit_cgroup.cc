@@ -24,7 +24,7 @@ namespace {
 
 using Files = CgroupVersion::Files;
 
-// sd_booted(3).
+// Returns true if the host runs systemd (sd_booted(3)).
 bool runs_systemd() {
   struct stat info;
   return ::lstat("/run/systemd/system", &info) == 0 && S_ISDIR(info.st_mode);
@@ -42,8 +42,8 @@ UnitProperties first_properties(const std::string& slice, const std::string& des
   return properties;
 }
 
-// "systemd:INODE:DIRECTORY". A directory of the same name that is another one, by its inode's number, is somebody
-// else's, who has come after us.
+// The name of a cgroup is "systemd:INODE:DIRECTORY". If the directory has another inode number by now, it belongs to a
+// later unit and is left alone.
 constexpr std::string_view kMark = "systemd:";
 
 struct Unit {
@@ -60,7 +60,7 @@ std::string last_part(const std::string& directory) {
   return directory.substr(directory.rfind('/') + 1);
 }
 
-// systemd escapes what would be taken for one of the kernel's files (cg_escape() there).
+// Undoes systemd's escaping of names that could be taken for kernel files (cg_escape() in systemd).
 std::string unescaped(const std::string& part) {
   return part.starts_with('_') ? part.substr(1) : part;
 }
@@ -81,7 +81,7 @@ Result<std::string> name_of(const std::string& directory) {
   return std::string(kMark) + std::to_string(info.st_ino) + ":" + directory;
 }
 
-// Starts a unit around `pid`, and tells the directory that it has got.
+// Starts a unit around `pid`, and returns the unit's cgroup directory.
 Result<std::string> start_around(const UnitName& name, const UnitProperties& properties, pid_t pid) {
   TRY_CONTEXT(start_unit(name.unit, properties), "unable to apply cgroup configuration");
   auto directory = cgroup_of(std::to_string(pid));
@@ -92,7 +92,7 @@ Result<std::string> start_around(const UnitName& name, const UnitProperties& pro
   return fail("systemd has put the unit \"" + name.unit + "\" into " + *directory, EIO);
 }
 
-// Values now.
+// Reads the current values of files.
 Files read_files(const std::string& directory, auto names) {
   Files files;
   for (const auto& name : names) {
@@ -107,7 +107,7 @@ const oci::CgroupFile* find_file(const Files& files, std::string_view name) {
   return found == files.end() ? nullptr : &*found;
 }
 
-// What systemd writes when it is told of any limit, whether it knows a value or not.
+// The files that systemd writes when any limit of the unit changes, even if it has no value for them.
 constexpr std::array<std::string_view, 11> kWrittenBySystemd = {
     "memory.min", "memory.low", "memory.high", "memory.max",  "memory.swap.max", "cpu.weight",
     "cpu.idle",   "cpu.max",    "cpuset.cpus", "cpuset.mems", "pids.max"};
@@ -118,7 +118,7 @@ void restore(const std::string& directory, const Files& files) {
   }
 }
 
-// As without a unit, and systemd is told.
+// Does what version 2 does without a unit, and tells systemd.
 class WithUnit : public CgroupVersion {
  public:
   Result<void> enter(const std::string& cgroup) const override {
@@ -127,7 +127,7 @@ class WithUnit : public CgroupVersion {
     if (entered || (entered.error().code() != EACCES && entered.error().code() != EPERM)) return entered;
     return attach_process(unit.name, ::getpid());
   }
-  // It goes with its last process.
+  // systemd removes the cgroup after the last process.
   void leave_and_remove(const std::string&) const override {}
   std::vector<pid_t> processes(const std::string& cgroup) const override {
     return version_2().processes(unit_of(cgroup).directory);
@@ -161,7 +161,7 @@ class WithUnit : public CgroupVersion {
     }
     return files;
   }
-  // systemd first, whose writing would undo ours: of what it is not told it has ideas of its own.
+  // systemd first: it writes its own defaults for all limits that it is not told, which would undo ours.
   Result<Files> set(const std::string& cgroup, const Files& files) const override {
     Unit unit = unit_of(cgroup);
     Files before = read_files(unit.directory, kWrittenBySystemd);

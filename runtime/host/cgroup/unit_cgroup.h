@@ -1,4 +1,4 @@
-// The cgroup of --systemd-cgroup: a transient unit of systemd's, with version 2's directory.
+// The cgroup of --systemd-cgroup: a transient unit of systemd, with a directory of version 2.
 #pragma once
 
 #include <map>
@@ -13,12 +13,12 @@ namespace nacre::runtime {
 
 struct UnitCgroup {
   std::string name;  // as in cgroup.h
-  Holder holder;     // until a process has entered
+  Holder holder;     // keeps the unit alive until a process has entered
 };
 
-// For a linux.cgroupsPath in systemd's form, with the properties that annotations ask for. An error where the host does
-// not run systemd. On an error nothing is left. With cgroup version 1 there is the cgroup alone, where systemd would
-// have it.
+// Makes the unit and its cgroup for a linux.cgroupsPath in systemd's form, with the properties that annotations ask
+// for. With cgroup version 1 there is no unit: only the cgroup is made, at the path that systemd would use. Fails if
+// the host does not run systemd. On an error nothing is left.
 Result<UnitCgroup> make_unit_cgroup(const std::string& cgroups_path, const std::string& id,
                                     const nlohmann::json& resources,
                                     const std::map<std::string, std::string>& annotations);

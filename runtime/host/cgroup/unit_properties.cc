@@ -15,7 +15,7 @@ std::optional<PropertyValue> number(const std::string& text) {
   return number_in(text);
 }
 
-// "0-2,5" as a bit for each.
+// Converts a list like "0-2,5" to a bit mask. Returns nullopt if the text is not a list.
 std::optional<PropertyValue> bits(const std::string& list) {
   constexpr uint64_t kMost = 8192;
   constexpr size_t kMaxText = 4096;
@@ -52,7 +52,7 @@ constexpr Property kProperties[] = {
     {"cpuset.mems", "AllowedMemoryNodes", bits},
 };
 
-// Microseconds of a CPU in a second.
+// Microseconds of CPU time in a second, and a percent of these.
 constexpr uint64_t kSecond = 1'000'000, kPercent = kSecond / 100;
 
 uint64_t quota_in_a_second(const CpuMax& cpu_max) {

@@ -1,5 +1,5 @@
-// What systemd is told of the limits in a version 2 cgroup's files, so that what it writes there itself at times says
-// the same (systemd.resource-control(5)).
+// Translates the limits in a version 2 cgroup's files to properties of a systemd unit (systemd.resource-control(5)).
+// systemd writes these files at times: with the properties it writes the same values.
 #pragma once
 
 #include <string>
@@ -10,10 +10,10 @@
 
 namespace nacre::runtime {
 
-// A value that systemd has no words for is left out.
+// Returns the properties for `files`. Leaves out a value if systemd has no property for it.
 UnitProperties properties_of(const std::vector<oci::CgroupFile>& files);
 
-// cpu.max as systemd would write it: its quotas are whole percents of a CPU. Rounded up, as runc does.
+// Returns cpu.max as systemd would write it: its quotas are whole percents of a CPU. Rounds up, as runc does.
 std::string in_percents(const std::string& cpu_max);
 
 }  // namespace nacre::runtime

@@ -45,7 +45,7 @@ bool same_filesystem(const std::string& one, const std::string& other) {
   return ::stat(one.c_str(), &first) == 0 && ::stat(other.c_str(), &second) == 0 && first.st_dev == second.st_dev;
 }
 
-// The root of the hierarchy that a directory is in.
+// Returns the root of the hierarchy that a directory is in.
 std::string root_of(std::string directory) {
   while (same_filesystem(directory, parent_of(directory))) directory = parent_of(directory);
   return directory;
@@ -58,7 +58,7 @@ const MountInfo* mount_of(const std::vector<MountInfo>& mounts, const std::strin
   return found == mounts.end() ? nullptr : &*found;
 }
 
-// Paths of our own cgroups by controller, from lines such as "4:cpu,cpuacct:/a/b".
+// Returns the paths of our own cgroups by controller, from lines such as "4:cpu,cpuacct:/a/b".
 Result<std::map<std::string, std::string>> own_paths() {
   std::istringstream lines(TRY(read_file("/proc/self/cgroup")));
   std::map<std::string, std::string> paths;
@@ -71,15 +71,17 @@ Result<std::map<std::string, std::string>> own_paths() {
   return paths;
 }
 
-// A path of /proc/self/cgroup below the mount point: in a container, what is mounted need not be the hierarchy's root.
+// Converts a path of /proc/self/cgroup to a path below the mount point. In a container, the mount need not show the
+// hierarchy's root.
 std::string below_mount(const MountInfo& mount, const std::string& path) {
   std::string root = clean_path(mount.root);
   if (path != root && !path.starts_with(root + "/")) return "";
   return clean_path(path.substr(root.size()));
 }
 
-// An absolute path is below the mount points, a relative one (or the id, where there is none) below our own cgroups.
-// The latter is beside our own with version 2, for a reason that version 1 has not: processes and cgroups in one.
+// Returns the directories of a linux.cgroupsPath. An absolute path is below the mount points. A relative path is below
+// our own cgroups; so is the id, if the path is empty. In version 2 a relative path is beside our own cgroup, because
+// there a cgroup cannot hold both processes and limited cgroups. Version 1 has no such rule.
 Result<Directories> find_directories(const std::string& cgroups_path, const std::string& id) {
   auto mounts = TRY(read_mountinfo());
   auto own = TRY(own_paths());
@@ -97,7 +99,7 @@ Result<Directories> find_directories(const std::string& cgroups_path, const std:
   return directories;
 }
 
-// A cpuset takes no process before it has CPUs and memory nodes.
+// Gives a cpuset the CPUs and memory nodes of its parent if it has none: without them it takes no process.
 Result<void> inherit_cpuset(const std::string& directory) {
   for (const char* name : {"/cpuset.cpus", "/cpuset.mems"}) {
     if (!content_of(directory + name).empty()) continue;
@@ -106,7 +108,8 @@ Result<void> inherit_cpuset(const std::string& directory) {
   return {};
 }
 
-// The container's own has what it asks for from the first, since it may not overlap with an exclusive one beside it.
+// Gives the container's cpuset the CPUs that it asks for from the start, because it must not overlap with an exclusive
+// cpuset beside it.
 Result<void> fill_cpuset(const std::string& directory, const Json& resources) {
   auto cpu = resources.find("cpu");
   if (cpu != resources.end()) {
@@ -149,7 +152,7 @@ Result<void> make_all(const Directories& directories, const Json& resources, std
   return {};
 }
 
-// KVM moves a thread of its own, which the kernel runs, to where the VM is.
+// Returns true for a thread of the kernel. KVM moves a kernel thread to the VM's cgroup.
 bool is_kernel_thread(pid_t pid) {
   char program;
   return ::readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), &program, 1) < 0 && errno == ENOENT;
@@ -193,7 +196,7 @@ class Version1 : public CgroupVersion {
       return {};
     }();
     if (moved) return name_of(directories);
-    // What it has entered already stays until it ends.
+    // A directory that the process has entered already stays until the process ends.
     unmake(made);
     return std::unexpected(moved.error());
   }
@@ -234,7 +237,7 @@ class Version1 : public CgroupVersion {
     std::string now = content_of(directories["memory"] + "/" + kMemoryLimit);
     if (now.empty()) return std::nullopt;
     uint64_t limit = std::strtoull(now.c_str(), nullptr, 10);
-    constexpr uint64_t kNoLimit = INT64_MAX / 4096 * 4096;  // as the kernel shows it
+    constexpr uint64_t kNoLimit = INT64_MAX / 4096 * 4096;  // as the kernel shows an unlimited value
     return limit >= kNoLimit ? UINT64_MAX : limit;
   }
 };

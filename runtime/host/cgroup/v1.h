@@ -1,4 +1,4 @@
-// cgroup version 1: a directory in each hierarchy, as runc makes them.
+// Makes the directories of a cgroup of version 1, one in each hierarchy, as runc does.
 #pragma once
 
 #include <map>
@@ -6,11 +6,11 @@
 
 namespace nacre::runtime {
 
-// By controller; those that are mounted together share one. "name=systemd" is systemd's hierarchy without a controller,
-// "" that of version 2 beside them.
+// Directories by controller. Controllers that are mounted together share a directory. "name=systemd" is systemd's
+// hierarchy without a controller, and "" is the hierarchy of version 2 beside the others.
 using Directories = std::map<std::string, std::string>;
 
-// Those that a cgroup's name tells.
+// Returns the directories in a cgroup's name (cgroup.h).
 Directories directories_of(const std::string& cgroup);
 
 }  // namespace nacre::runtime

@@ -28,7 +28,7 @@ Result<uint64_t> unsigned_of(const JsonField& object, const char* name) {
   return TRY(object.member(name)).unsigned_integer(0);
 }
 
-// A figure that says nothing where it is 0.
+// Adds a file with a figure. A figure of 0 means not set, and adds nothing.
 template <typename Number>
 void add(Files& files, const char* name, Number value) {
   if (value != 0) files.push_back({.name = name, .value = std::to_string(value)});
@@ -45,7 +45,7 @@ Result<void> memory_files(const JsonField& memory, Files& files) {
   JsonField swappiness = TRY(memory.member("swappiness"));
   if (!swappiness.present()) return {};
   uint64_t value = TRY(swappiness.unsigned_integer(0));
-  if (value == std::numeric_limits<uint64_t>::max()) return {};  // -1 to some callers: the default
+  if (value == std::numeric_limits<uint64_t>::max()) return {};  // some callers write -1 for the default
   if (value > 100) {
     return fail("invalid memory swappiness value: " + std::to_string(value) + " (valid range is 0-100)", EINVAL);
   }
@@ -53,7 +53,7 @@ Result<void> memory_files(const JsonField& memory, Files& files) {
   return {};
 }
 
-// The kernel would take another figure and say nothing.
+// Fails for shares that the kernel would silently replace by another figure.
 Result<void> check_shares(uint64_t shares) {
   constexpr uint64_t kFewest = 2, kMost = 262144;
   if (shares != 0 && shares < kFewest) return fail("the minimum allowed cpu-shares is 2", EINVAL);
@@ -100,7 +100,7 @@ Result<std::string> device_of(const JsonField& entry) {
   return std::to_string(TRY(signed_of(entry, "major"))) + ":" + std::to_string(TRY(signed_of(entry, "minor")));
 }
 
-// Schedulers that have gone had "blkio.weight", BFQ has a name of its own.
+// Returns the name of the weight file: older schedulers have "blkio.weight", BFQ has a name of its own.
 std::string weight_file(const Directories& directories) {
   auto blkio = directories.find("blkio");
   bool plain = blkio != directories.end() && ::access((blkio->second + "/blkio.weight").c_str(), F_OK) == 0;

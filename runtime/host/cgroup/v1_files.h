@@ -1,5 +1,5 @@
-// Limits of the host's cgroup as version 1 takes them (Documentation/admin-guide/cgroup-v1). In the guest there is
-// version 2: this is for what acts on the host (ARCHITECTURE.md, "Limits").
+// Translates limits of the host's cgroup to files of version 1 (Documentation/admin-guide/cgroup-v1). The guest always
+// has version 2, so this is only for limits that act on the host.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,15 @@ namespace nacre::runtime {
 
 inline constexpr const char* kMemoryLimit = "memory.limit_in_bytes";
 
-// Those of linux.resources. `directories` decide which weights of I/O there are. The limit of memory is not among them.
+// Returns the files for linux.resources. `directories` decide which weights of I/O there are. The limit of memory is
+// not among the files: see v1_backstop().
 Result<std::vector<oci::CgroupFile>> v1_files(const nlohmann::json& resources, const Directories& directories,
                                               unsigned max_cpus);
 
-// That is for the VM: so many bytes, and what the container may have of swap above them.
+// Returns the files for the VM's memory limit: `most` bytes, and above these the swap that the container may use.
 std::vector<oci::CgroupFile> v1_backstop(const nlohmann::json& resources, std::optional<uint64_t> most);
 
-// With names that are paths from the root. Names that are paths already stay.
+// Replaces the names of files by absolute paths. Names that are paths already stay.
 Result<std::vector<oci::CgroupFile>> in_directories(const Directories& directories, std::vector<oci::CgroupFile> files);
 
 }  // namespace nacre::runtime

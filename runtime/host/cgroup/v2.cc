@@ -19,7 +19,7 @@ using Json = nlohmann::json;
 
 constexpr const char* kMountPoint = "/sys/fs/cgroup";
 
-// What a cgroup that is not a plain domain means for its limits: cgroup-v2.rst, "Threads".
+// Fails if the type of a cgroup does not allow the limits (cgroup-v2.rst, "Threads").
 Result<void> check_type(const std::string& directory, bool domain_limits) {
   std::string type = content_of(directory + "/cgroup.type");
   if (type.empty() || type == "domain") return {};
@@ -31,7 +31,8 @@ Result<void> check_type(const std::string& directory, bool domain_limits) {
   return {};
 }
 
-// One refused controller must not keep the others away. One that is missing shows when a limit of it is set.
+// Enables controllers one by one, so that a refused controller does not keep the others away. A missing controller is
+// an error once one of its limits is set.
 void enable_controllers(const std::string& directory, const std::string& controllers) {
   std::string all;
   std::vector<std::string> each;

@@ -1,4 +1,4 @@
-// cgroup version 2: one directory, whose name is the cgroup's.
+// Makes a cgroup of version 2: a directory, whose path is the cgroup's name.
 #pragma once
 
 #include <string>
@@ -9,17 +9,17 @@
 
 namespace nacre::runtime {
 
-// The directory that a linux.cgroupsPath in cgroupfs form stands for: an absolute path is below the mount point, a
-// relative one (or the id, where there is none) beside our own cgroup. ".." does not lead out.
+// Returns the directory of a linux.cgroupsPath in cgroupfs form. An absolute path is below the mount point. A relative
+// path is beside our own cgroup; so is the id, if the path is empty. ".." does not lead out.
 Result<std::string> cgroup_directory(const std::string& cgroups_path, const std::string& id);
 
-// The directory of a process, "self" or a pid.
+// Returns the cgroup directory of a process, "self" or a pid.
 Result<std::string> cgroup_of(const std::string& process);
 
-// An error, with runc's words, for one that is frozen, or that others use.
+// Fails, in runc's words, if the cgroup is frozen or if others use it.
 Result<void> check_existing(const std::string& directory);
 
-// With all controllers on the way to it. On an error nothing is left.
+// Makes the directory, and enables all controllers in its parents. On an error nothing is left.
 Result<void> make_directory_v2(const std::string& directory, const nlohmann::json& resources);
 
 }  // namespace nacre::runtime

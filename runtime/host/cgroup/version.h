@@ -1,4 +1,4 @@
-// What the two versions of cgroups do in ways of their own. cgroup.h and files.h are what others use.
+// The interface between cgroup.h and the versions of cgroups. Other folders use cgroup.h and files.h.
 #pragma once
 
 #include <sys/types.h>
@@ -17,50 +17,52 @@
 
 namespace nacre::runtime {
 
-// No state: any thread may call. `cgroup` is a name as in cgroup.h.
+// One version of cgroups. Has no state, so any thread may call. `cgroup` is a name as in cgroup.h.
 class CgroupVersion {
  public:
   using Files = std::vector<oci::CgroupFile>;
 
   virtual ~CgroupVersion() = default;
 
-  // Moves the calling process.
+  // Moves the calling process into the cgroup.
   virtual Result<void> enter(const std::string& cgroup) const = 0;
-  // Moves it to the root of the host, and removes the cgroup, whose last process it was.
+  // Moves the calling process, the last one in the cgroup, to the host's root cgroup, and removes the cgroup.
   virtual void leave_and_remove(const std::string& cgroup) const = 0;
-  // Makes one beside it, with a suffix to its name, and moves a process there.
+  // Makes a cgroup beside `cgroup`, with a suffix to its name, moves `pids` there, and returns the new cgroup's name.
   virtual Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix,
                                           const std::vector<pid_t>& pids) const = 0;
   virtual std::vector<pid_t> processes(const std::string& cgroup) const = 0;
   virtual void remove(const std::string& cgroup) const = 0;
-  // What shows a kill for want of memory there (oom.h), with the process of its VM; null where nothing can.
+  // Returns the object that shows out-of-memory kills in the cgroup (oom.h), or null if that is impossible. `vmm` is
+  // the process of the VM.
   virtual std::unique_ptr<OomKill> oom_kill(const std::string& cgroup, pid_t vmm) const = 0;
 
-  // The limits of linux.resources that act on the host.
+  // Returns the limits of linux.resources that act on the host.
   virtual Result<Files> files(const nlohmann::json& resources, const std::string& cgroup, unsigned max_cpus) const = 0;
-  // Writes them, and gives what undoes that; on an error it is undone.
+  // Writes limits, and returns the former values, which undo that. On an error nothing has changed.
   virtual Result<Files> set(const std::string& cgroup, const Files& files) const = 0;
-  // The backstop of memory, of so many bytes, with what has to follow it; none: no limit.
+  // Returns the files that set the memory backstop to `most` bytes, and the limits that depend on it. nullopt: no
+  // limit.
   virtual Files backstop(const nlohmann::json& resources, std::optional<uint64_t> most) const = 0;
-  // Now; none: there is no memory controller. UINT64_MAX: no limit.
+  // Returns the backstop in force: nullopt without a memory controller, UINT64_MAX if unlimited.
   virtual std::optional<uint64_t> current_backstop(const std::string& cgroup) const = 0;
 };
 
 const CgroupVersion& version_1();
 const CgroupVersion& version_2();
-// Version 2 with a unit of systemd.
+// Returns version 2 with a unit of systemd.
 const CgroupVersion& version_with_unit();
 bool has_unit(const std::string& cgroup);
 
-// Makes one of a linux.cgroupsPath in cgroupfs form, and returns its name. On an error nothing is left.
+// Make the cgroup of a linux.cgroupsPath in cgroupfs form, and return its name. On an error nothing is left.
 Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
 Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
 
-// That of a cgroup; of the host, where the container has none.
+// Returns the version of a cgroup, or the host's version if `cgroup` is empty.
 const CgroupVersion& version_of(const std::string& cgroup);
 
-// What the VM has to have for itself of a limit that is the container's: the number of tasks for a VM of up to so many
-// CPUs, and the microseconds of each period.
+// Return what the VM needs for itself of a limit on the container: the tasks of a VM of up to `max_cpus` CPUs, and the
+// microseconds of CPU time in each `period`.
 uint64_t least_tasks(unsigned max_cpus);
 uint64_t least_quota(uint64_t period);
 

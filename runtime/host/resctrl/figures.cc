@@ -33,13 +33,13 @@ Result<uint64_t> read_number(const std::string& path) {
   std::string text = trimmed(TRY(read_file(path)));
   uint64_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  // A counter may say "Unavailable".
+  // A counter may read "Unavailable".
   if (error != std::errc() || end != text.data() + text.size())
     return fail(path + ": \"" + text + "\" is no number", EINVAL);
   return number;
 }
 
-// The line about a resource, "L3" or "MB".
+// Adds the line about a resource, "L3" or "MB".
 void add_line(Json& data, const char* name, const std::vector<std::string>& lines, const char* resource) {
   for (const auto& line : lines) {
     if (line.contains(resource)) data[name] = trimmed(line);
@@ -61,7 +61,7 @@ Result<Json> bandwidth_info(const std::string& directory) {
   return info;
 }
 
-// An object for each cache, with those of the counters that the CPU has.
+// Returns an object for each cache, with the counters that the CPU has.
 Result<Json> counters(const std::string& group, const std::vector<std::string>& names) {
   Json all = Json::array();
   auto caches = directories_in(group + "/mon_data");

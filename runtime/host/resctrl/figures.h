@@ -1,4 +1,4 @@
-// What resctrl says of a container's group, as `events` prints it.
+// Reads the figures of a container's resctrl group, as `events` prints them.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace nacre::resctrl {
 
-// runc's "intel_rdt". Figures of a group that others are in too are theirs as well.
+// Returns runc's "intel_rdt" object. If others share the group, the figures include theirs.
 Result<nlohmann::ordered_json> figures(const std::string& root, const Group& group);
 
 }  // namespace nacre::resctrl

@@ -32,7 +32,7 @@ std::string text_of(const Json& object, const char* name) {
   return found == object.end() ? "" : found->get<std::string>();
 }
 
-// Its schemata as config.json has them; the specification's order.
+// Returns the schemata lines of config.json, in the specification's order.
 std::vector<std::string> lines_of(const Json& intel_rdt) {
   std::vector<std::string> lines;
   for (const char* name : {"l3CacheSchema", "memBwSchema"}) {
@@ -43,7 +43,7 @@ std::vector<std::string> lines_of(const Json& intel_rdt) {
   return lines;
 }
 
-// The kernel says in a file what was wrong.
+// Makes an error with the kernel's explanation, which is in a file.
 std::unexpected<Error> failed(const std::string& root, const Error& error) {
   auto status = read_file(root + "/info/last_cmd_status");
   if (!status) return std::unexpected(error);
@@ -57,7 +57,7 @@ Result<void> write(const std::string& path, const std::string& text) {
   return {};
 }
 
-// False: it was there.
+// Makes a directory. Returns false if it exists already.
 Result<bool> make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0755) == 0) return true;
   if (errno == EEXIST) return false;
@@ -72,7 +72,7 @@ void remove_directory(const std::string& path) {
 
 std::string mount_point() {
   struct statfs info;
-  if (::statfs(kUsualMountPoint, &info) < 0) return "";  // a kernel or a CPU without it
+  if (::statfs(kUsualMountPoint, &info) < 0) return "";  // the kernel or the CPU lacks resctrl
   if (info.f_type == RDTGROUP_SUPER_MAGIC) return kUsualMountPoint;
   auto mounts = read_mountinfo();
   if (!mounts) return "";
@@ -103,7 +103,7 @@ Support support(const std::string& root) {
 Result<void> check(const Support& host, const Json& intel_rdt) {
   if (host.root.empty()) return fail("intelRdt is specified in config, but Intel RDT is not enabled", ENOTSUP);
   std::string closid = text_of(intel_rdt, "closID");
-  // "/" is the file system's root, where all are that are nowhere else.
+  // "/" is the file system's root, the group of all threads that are in no other group.
   if (closid == "." || closid == ".." || (closid.size() > 1 && closid.contains('/'))) {
     return fail("invalid intelRdt.ClosID \"" + closid + "\"", EINVAL);
   }
@@ -129,7 +129,7 @@ Result<Group> make(const std::string& root, const Json& intel_rdt, const std::st
   }
   auto made = make_directory(group.path);
   if (!made) return failed(root, made.error());
-  // One that is named may be others' too, whoever made it.
+  // Others may use a group that has a name, even if this container made it.
   group.of_container = *made && closid.empty();
   auto filled = [&]() -> Result<void> {
     std::string text;

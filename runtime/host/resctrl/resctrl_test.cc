@@ -1,4 +1,4 @@
-// Against a directory that looks like the file system: no machine of ours has the hardware.
+// Tests against a directory that looks like resctrl, because the test machines lack the hardware.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -38,7 +38,7 @@ class FileSystem {
     text << std::ifstream(path_ + "/" + name).rdbuf();
     return text.str();
   }
-  // What mkdir(2) fills there.
+  // Makes the files that the kernel makes on mkdir(2).
   void group(const std::string& name) const {
     write(name + "/tasks", "");
     write(name + "/schemata", "L3:0=fff\n");
@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(a_group_of_others_is_entered_and_stays) {
   BOOST_REQUIRE(resctrl::enter(*group));
   BOOST_TEST(host.read("batch/tasks") == std::to_string(::getpid()));
   BOOST_TEST(host.read("batch/mon_groups/c/tasks") == std::to_string(::getpid()));
-  std::filesystem::remove(host.path() + "/batch/mon_groups/c/tasks");  // the kernel's go with their directory
+  std::filesystem::remove(host.path() + "/batch/mon_groups/c/tasks");  // the kernel removes these with their directory
   resctrl::remove(*group);
   BOOST_TEST((host.has("batch") && !host.has("batch/mon_groups/c")));
 }
@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(a_group_of_the_containers_own_goes_with_it) {
   BOOST_TEST(host.has("c"));
   resctrl::remove(*group);
   BOOST_TEST(!host.has("c"));
-  // A schema that the kernel refuses: here there is no file to write it to.
+  // A schema that the kernel refuses. This test has no file to write the schema to.
   host.write("info/last_cmd_status", "Mask out of range\n");
   auto wrong = resctrl::make(host.path(), Json::parse(R"({"l3CacheSchema": "L3:0=fffff"})"), "c");
   BOOST_REQUIRE(!wrong);

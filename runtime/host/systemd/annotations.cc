@@ -11,11 +11,12 @@
 
 namespace nacre::runtime {
 
-// Values are in GVariant's text form, of which this knows what properties of scopes are made of: booleans, numbers,
-// strings, and arrays of strings.
+// Parses values in GVariant's text form. Supports the types that properties of scopes have: booleans, numbers, strings,
+// and arrays of strings.
 namespace {
 
-// Beside all that end in "Action", such as SuccessAction=reboot-force.
+// Properties that reach beyond the unit. So does any property that ends in "Action", such as
+// SuccessAction=reboot-force.
 constexpr std::array<std::string_view, 19> kBeyondTheUnit = {"BindsTo",
                                                              "ConflictedBy",
                                                              "Conflicts",
@@ -49,7 +50,7 @@ std::optional<std::string> take_string(std::string_view& text) {
       text.remove_prefix(i + 1);
       return value;
     }
-    // Of the escapes those that stand for themselves.
+    // Only escapes of the backslash and of the quote are supported.
     if (text[i] == '\\' && (++i == text.size() || (text[i] != quote && text[i] != '\\'))) break;
     value += text[i];
   }
@@ -108,7 +109,7 @@ bool is_name(std::string_view name) {
   return name.size() >= 3 && std::ranges::all_of(name, [](unsigned char c) { return std::isalpha(c) != 0; });
 }
 
-// systemd's own interface knows times in microseconds alone: "TimeoutStopUSec" for "TimeoutStopSec".
+// Converts seconds to microseconds: systemd's D-Bus interface has "TimeoutStopUSec" for "TimeoutStopSec".
 Result<uint64_t> in_microseconds(const PropertyValue& value) {
   constexpr double kSecond = 1'000'000, kMost = 1e13;  // seconds; far more than systemd takes
   return std::visit(

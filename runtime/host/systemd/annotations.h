@@ -1,4 +1,4 @@
-// Properties of a container's unit that annotations ask for.
+// Reads properties of a container's unit from annotations.
 #pragma once
 
 #include <map>
@@ -11,8 +11,8 @@ namespace nacre::runtime {
 
 inline constexpr const char* kPropertyAnnotation = "org.systemd.property.";
 
-// Those of annotations such as "org.systemd.property.TimeoutStopSec": "uint64 5". An error for what would reach beyond
-// the unit: dependencies that start or stop others, and actions of the host.
+// Returns the properties of annotations such as "org.systemd.property.TimeoutStopSec": "uint64 5". Fails for properties
+// that would reach beyond the unit: dependencies that start or stop other units, and actions of the host.
 Result<UnitProperties> annotated_properties(const std::map<std::string, std::string>& annotations);
 
 }  // namespace nacre::runtime

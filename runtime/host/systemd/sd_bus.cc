@@ -25,7 +25,7 @@ Result<void> find(void* library, const char* name, Call& call) {
 }  // namespace
 
 Result<void> load_sd_bus() {
-  void* library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);  // for as long as we run
+  void* library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);  // never closed
   if (library == nullptr) return fail(std::string("systemd's library: ") + ::dlerror(), ENOENT);
 #define NACRE_FIND(name) TRY(find(library, "sd_bus_" #name, calls().name));
   NACRE_SD_BUS_CALLS(NACRE_FIND)

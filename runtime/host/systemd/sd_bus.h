@@ -1,5 +1,5 @@
-// sd-bus of libsystemd, loaded when there is a unit to be made: every command would otherwise start with its libraries,
-// and hosts without systemd would need them.
+// Loads sd-bus of libsystemd when a unit is to be made. If it were linked, every command would load its libraries, and
+// hosts without systemd would need them.
 #pragma once
 
 #include <systemd/sd-bus.h>
@@ -16,17 +16,17 @@ namespace nacre::runtime {
   X(open_user) X(process) X(set_address) X(start) X(wait)
 // clang-format on
 
-// sd_bus_open_system() is `open_system`, and so on.
+// The loaded functions: `open_system` is sd_bus_open_system(), and so on.
 struct SdBusCalls {
 #define NACRE_DECLARE(name) decltype(&::sd_bus_##name) name = nullptr;
   NACRE_SD_BUS_CALLS(NACRE_DECLARE)
-  decltype(&::sd_bus_new) make = nullptr;  // a keyword, otherwise
+  decltype(&::sd_bus_new) make = nullptr;  // `new` is a keyword
 #undef NACRE_DECLARE
 };
 
-// Once is enough. An error names what is missing.
+// Loads the library. Further calls do nothing. An error names the missing library or function.
 Result<void> load_sd_bus();
-// After that.
+// Returns the functions. Call load_sd_bus() first.
 const SdBusCalls& sd_bus_calls();
 
 }  // namespace nacre::runtime

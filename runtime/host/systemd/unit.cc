@@ -20,9 +20,9 @@ namespace {
 
 constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kPath = "/org/freedesktop/systemd1";
-constexpr const char* kPrivateSocket = "/systemd/private";  // of /run, or of XDG_RUNTIME_DIR
+constexpr const char* kPrivateSocket = "/systemd/private";  // below /run or XDG_RUNTIME_DIR
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
-constexpr std::chrono::seconds kJobTimeout{30};  // runc's
+constexpr std::chrono::seconds kJobTimeout{30};  // as in runc
 
 struct Release {
   void operator()(sd_bus* bus) const { sd_bus_calls().flush_close_unref(bus); }
@@ -44,7 +44,7 @@ std::unexpected<Error> failed(std::string_view what, int code) {
   return fail_errno(what, -code);
 }
 
-// A socket's queue may be full for a moment, where many containers start at once.
+// Opens a bus, and tries again for a while: the socket's queue may be full if many containers start at once.
 template <typename Open>
 int open_patiently(const Open& open) {
   constexpr int kAttempts = 7;
@@ -55,7 +55,7 @@ int open_patiently(const Open& open) {
   }
 }
 
-// Without a bus, as where dbus is not installed.
+// Connects to systemd without a bus, for hosts on which dbus is not installed.
 int open_private(sd_bus** bus, const std::string& socket) {
   int code = sd_bus_calls().make(bus);
   if (code >= 0) code = sd_bus_calls().set_address(*bus, ("unix:path=" + socket).c_str());
@@ -82,7 +82,7 @@ Result<Bus> connect() {
   return Bus(bus);
 }
 
-// A value as a variant, by its type.
+// Appends a value as a variant of its type.
 struct Appender {
   sd_bus_message* message;
   int operator()(bool v) const { return sd_bus_calls().message_append(message, "v", "b", static_cast<int>(v)); }
@@ -130,12 +130,12 @@ Result<Message> new_call(sd_bus* bus, const char* method) {
   return Message(message);
 }
 
-// The outcome of jobs, from systemd's signals: they may come before the answer that names ours.
+// Collects the outcomes of jobs from systemd's signals. A signal may come before the answer that names the job.
 class Jobs {
  public:
-  // Before the call that makes a job.
+  // Subscribes to the signals. Called before the call that makes a job.
   Result<void> listen(sd_bus* bus) {
-    // Without a bus nobody has a name, and nobody else is there.
+    // Without a bus there are no names, and systemd is the only peer.
     const char* sender = sd_bus_calls().is_bus_client(bus) > 0 ? kService : nullptr;
     int code = sd_bus_calls().match_signal(bus, nullptr, sender, kPath, kManager, "JobRemoved", &Jobs::removed, this);
     if (code < 0) return failed("JobRemoved", code);
@@ -145,7 +145,7 @@ class Jobs {
     return {};
   }
 
-  // "done", or how else it ended; "" if it has not in time.
+  // Returns "done" or another outcome of the job, or "" if the job has not ended in time.
   Result<std::string> wait(sd_bus* bus, const std::string& job) {
     auto deadline = std::chrono::steady_clock::now() + kJobTimeout;
     while (!results_.contains(job)) {
@@ -173,7 +173,7 @@ class Jobs {
   std::map<std::string, std::string> results_;
 };
 
-// The job's path.
+// Makes a call and returns the path of its job.
 Result<std::string> call_for_job(sd_bus* bus, sd_bus_message* message, CallError& error) {
   sd_bus_message* answer = nullptr;
   int code = sd_bus_calls().call(bus, message, 0, &error.error, &answer);
@@ -200,7 +200,7 @@ Result<std::string> start(sd_bus* bus, const std::string& unit, const UnitProper
   return call_for_job(bus, call.get(), error);
 }
 
-// What is left of one that did not come to be.
+// Cleans up after a unit that did not start.
 void give_up(sd_bus* bus, const std::string& unit) {
   CallError error;
   (void)sd_bus_calls().call_method(bus, kService, kPath, kManager, "StopUnit", &error.error, nullptr, "ss",
@@ -222,7 +222,7 @@ Result<void> start_unit(const std::string& unit, const UnitProperties& propertie
     CallError error;
     auto first = start(bus.get(), unit, properties, error);
     if (first || !error.is("org.freedesktop.systemd1.UnitExists")) return first;
-    // One that has failed before, perhaps.
+    // An earlier unit of this name may have failed: clear its state.
     reset_failed(bus.get(), unit);
     CallError again;
     return start(bus.get(), unit, properties, again);
@@ -241,7 +241,7 @@ Result<void> set_unit_properties(const std::string& unit, const UnitProperties& 
   if (properties.empty()) return {};
   Bus bus = TRY(connect());
   Message call = TRY(new_call(bus.get(), "SetUnitProperties"));
-  int code = sd_bus_calls().message_append(call.get(), "sb", unit.c_str(), 1);  // until the unit's end
+  int code = sd_bus_calls().message_append(call.get(), "sb", unit.c_str(), 1);  // true: until the unit's end
   if (code >= 0) code = append_properties(call.get(), properties);
   if (code < 0) return failed("SetUnitProperties", code);
   CallError error;

@@ -1,4 +1,4 @@
-// Transient units of systemd, over its D-Bus interface (org.freedesktop.systemd1(5)).
+// Starts and stops transient units of systemd, over its D-Bus interface (org.freedesktop.systemd1(5)).
 #pragma once
 
 #include <sys/types.h>
@@ -20,15 +20,17 @@ struct UnitProperty {
 };
 using UnitProperties = std::vector<UnitProperty>;
 
-// Whether ours is the systemd of a user, and not that of the host: no right over the host, no place in its tree.
+// Returns true if this process uses a user's systemd and not the host's. That instance has no rights over the host, and
+// its units are below the user's own.
 bool is_users_systemd();
 
-// All wait for what they have asked for, with runc's words where it fails. Systemd 244 or newer.
+// Starts a unit and waits for the job. All functions below wait for their jobs, and fail with runc's words. Needs
+// systemd 244 or newer.
 Result<void> start_unit(const std::string& unit, const UnitProperties& properties);
 Result<void> set_unit_properties(const std::string& unit, const UnitProperties& properties);
-// Nothing, where there is no such unit.
+// Stops a unit. Does nothing if there is no such unit.
 Result<void> stop_unit(const std::string& unit);
-// Moves a process there, where we have no right to it ourselves.
+// Moves a process into a unit, if this process has no right to do so itself.
 Result<void> attach_process(const std::string& unit, pid_t pid);
 
 }  // namespace nacre::runtime

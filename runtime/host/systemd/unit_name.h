@@ -1,4 +1,4 @@
-// Names of units: linux.cgroupsPath in systemd's form, and where in the tree systemd has a slice.
+// Translates linux.cgroupsPath in systemd's form to names of units, and slices to directories.
 #pragma once
 
 #include <string>
@@ -12,11 +12,11 @@ struct UnitName {
   std::string slice;  // "a-b.slice"; "-.slice" is the root
 };
 
-// "slice:prefix:name". Without a path, and where one has no slice, these are as runc has them, for root's systemd or a
-// user's. A name that is a slice's is refused: its end would be that of all that is in the slice.
+// Parses "slice:prefix:name". Missing parts get runc's defaults, which differ for root's systemd and a user's
+// (`of_user`). The name of a slice is refused, because stopping it would stop everything in the slice.
 Result<UnitName> parse_unit(const std::string& cgroups_path, const std::string& id, bool of_user);
 
-// systemd.slice(5): the path of "a-b.slice" is "/a.slice/a-b.slice", that of "-.slice" empty.
+// Returns the path of a slice (systemd.slice(5)): "/a.slice/a-b.slice" for "a-b.slice", "" for "-.slice".
 Result<std::string> expand_slice(const std::string& slice);
 
 }  // namespace nacre::runtime

@@ -51,14 +51,14 @@ Result<StandinTask> plan_container(const CreateRequest& request, PassedFds passe
                      .held = request.held};
 }
 
-// A container that is being made. What the steps have made is undone, the last first, when this goes before finish().
+// A container that is being made. If finish() is not reached, the destructor undoes the steps, the last one first.
 class Creation {
  public:
-  // `request` outlives this.
+  // `request` outlives this object.
   Creation(const CreateRequest& request, StandinTask task, NewDirectory dir)
       : request_(request), task_(std::move(task)), plan_(task_.plan), dir_(std::move(dir)) {}
 
-  // The steps of ARCHITECTURE.md, "Life of a container".
+  // Runs the steps of ARCHITECTURE.md, "Life of a container".
   Result<CreatedContainer> create() {
     TRY(make_mountpoints(plan_.host));
     TRY(open_terminals());
@@ -83,16 +83,16 @@ class Creation {
   CreatedContainer finish();
 
   const CreateRequest& request_;
-  StandinTask task_;  // the stand-in takes it, in its own copy of the memory
+  StandinTask task_;  // the stand-in uses its own copy, made by fork
   const ContainerPlan& plan_;
 
-  // What is undone, in the order in which it is made.
+  // The guards, in the order in which their things are made.
   PoststopHooks poststop_;
   NewDirectory dir_;
   HostCgroup cgroup_{dir_};
   ResctrlGroup resctrl_{dir_};
   StandinProcess standin_{dir_};
-  Fd own_terminal_;             // the caller's, if the container has that one
+  Fd own_terminal_;             // the caller's terminal, if the container uses it
   std::optional<RawMode> raw_;  // of own_terminal_
 };
 
@@ -103,8 +103,8 @@ Result<void> Creation::open_terminals() {
   return {};
 }
 
-// Makes the caller's terminal the container's before anybody reads from it: what is typed from then on is the
-// container's, a ^D too. While hooks run a ^C still ends this command.
+// Hands the caller's terminal to the container before anybody reads from it. Everything typed from then on goes to the
+// container, ^D included. While hooks run, ^C still ends this command.
 Result<void> Creation::take_terminal() {
   if (own_terminal_) raw_.emplace(TRY(RawMode::enter(own_terminal_.get())));
   return {};
@@ -118,14 +118,14 @@ Result<void> Creation::fork_standin() {
   TRY(standin_.fork(task_));
   poststop_.arm(task_.record);
   task_.terminal.reset();
-  close_passed_fds(task_.passed_fds);  // whoever waits for the end of one waits for the container alone
+  close_passed_fds(task_.passed_fds);  // so that their other ends close when the container closes them
   if (!waits) return {};
   TRY(run_runtime_hooks());
   TRY(take_terminal());
   return standin_.go_on();
 }
 
-// Runs hooks while the stand-in waits: its pid is known, and nothing is made yet.
+// Runs the runtime's hooks while the stand-in waits. The stand-in has a pid, and has made nothing yet.
 Result<void> Creation::run_runtime_hooks() {
   Report report = TRY(standin_.receive());
   std::string state = hook_state(task_.record, "creating", report.processes.standin.pid);
@@ -140,19 +140,19 @@ Result<void> Creation::wait_for_container() {
   return {};
 }
 
-// Keeps the resources for `update`, and makes room in a VM that other containers have too.
+// Keeps the resources for `update`, and adds to the size of a VM that other containers use too.
 Result<void> Creation::settle() {
   const auto& resources = plan_.host.resources;
   if (!resources.empty()) TRY(keep_resources(dir_.get(), resources));
   if (plan_.vm.vm_of.empty()) return {};
   auto other = view_container(request_.root, plan_.vm.vm_of);
-  // If that fails only the accounts are worse.
+  // A failure only makes the accounting less exact.
   auto separated = other ? separate_vm(dir_.get(), other->record) : Result<void>();
   if (!separated) log_warn("the VM stays in the cgroup of one container: " + separated.error().message());
   return add_to_shared_vm(dir_.get(), request_.id, resources);
 }
 
-// From here on other commands can find the container.
+// Writes state.json: from here on other commands can find the container.
 Result<void> Creation::publish() {
   TRY(dir_.get().write_record(task_.record));
   if (!request_.pid_file.empty()) TRY(write_pid_file(request_.pid_file, task_.record.standin.pid));
@@ -177,7 +177,7 @@ Result<CreatedContainer> create_container(const CreateRequest& request) {
 }
 
 Result<void> start_held(CreatedContainer& container) {
-  // Before the process runs, so that it never runs in a container that says "created".
+  // Marked before the process runs, so that the container's state is never "created" while it runs.
   TRY(container.dir.mark_started());
   TRY(write_all(container.report.get(), "s"));
   Report report = TRY(receive_report(container.report.get()));
@@ -186,7 +186,7 @@ Result<void> start_held(CreatedContainer& container) {
 }
 
 Result<void> write_pid_file(const std::string& path, pid_t pid) {
-  // Beside the file, under a hidden name: whoever watches the directory sees the final name only.
+  // Written under a hidden name first: programs that watch the directory see only the final name.
   size_t slash = path.rfind('/');
   std::string directory = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   std::string name = slash == std::string::npos ? path : path.substr(slash + 1);

@@ -1,4 +1,4 @@
-// From a bundle to a container that waits for its start.
+// Makes containers from bundles, up to the point where they wait for their start.
 #pragma once
 
 #include <optional>
@@ -21,7 +21,7 @@ struct CreateRequest {
   std::string pidfd_socket;     // empty: none
   bool debug = false;           // the guest's console is kept
   bool systemd_cgroup = false;  // linux.cgroupsPath is in systemd's form
-  bool foreground = false;      // a terminal of the container is the caller's
+  bool foreground = false;      // a terminal of the container is the caller's terminal
   int preserve_fds = 0;         // besides those of LISTEN_FDS (see passed_fds.h)
   bool held = false;            // `run`: the stand-in waits for start_held()
 };
@@ -29,12 +29,13 @@ struct CreateRequest {
 struct CreatedContainer {
   ContainerDir dir;  // locked
   Record record;
-  Fd report;                   // the stand-in's end of it tells how the start went
+  Fd report;                   // the stand-in reports here how the start went
   std::optional<RawMode> raw;  // of the caller's own terminal, in the foreground
 };
 
 // Makes a container whose first process waits for its start. On an error nothing is left: no process, directory or
-// cgroup. The stand-in is a child of this process; once this one ends it is a child of this one's parent or reaper.
+// cgroup. The stand-in is a child of this process. When this process ends, the stand-in passes to the parent or
+// subreaper.
 Result<CreatedContainer> create_container(const CreateRequest& request);
 
 // Releases the first process of a container made with `held`.

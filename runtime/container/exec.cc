@@ -33,7 +33,7 @@ struct Running {
   std::string cgroup;
 };
 
-// "cannot exec in a stopped container" before anything else is tried.
+// Finds the container. Reports "cannot exec in a stopped container" before anything else is tried.
 Result<Running> open_running(const ExecRequest& request) {
   ContainerDir dir = TRY(ContainerDir::open(request.root, request.id));
   Record record = TRY(dir.read_record());
@@ -45,7 +45,8 @@ Result<Running> open_running(const ExecRequest& request) {
   return Running{std::move(dir), std::move(record.cgroup)};
 }
 
-// Asks the guest for the process and gives it our stdio, or the terminal. It waits for release().
+// Asks the guest to make the process, and connects it to this program's stdio or to the terminal. The process waits for
+// release().
 Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
                         std::optional<Terminal> terminal) {
   Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
@@ -67,7 +68,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
   return {};
 }
 
-// In the forked child.
+// Runs the stand-in of a detached process, in the forked child.
 [[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container,
                                    std::optional<Terminal> terminal, Fd report) {
   ::setsid();

@@ -1,4 +1,4 @@
-// Another process in a running container.
+// Runs another process in a running container.
 #pragma once
 
 #include <optional>
@@ -22,17 +22,17 @@ struct ExecRequest {
   std::string console_socket;  // empty: none
   std::string pidfd_socket;    // empty: none
   bool ignore_paused = false;  // a paused container runs it once it is resumed
-  // The path of the cgroup below the container's own, which is "". Not given: the container's own, or the one of its
-  // first process.
+  // The path of a cgroup below the container's own; "" is the container's own. nullopt: the container's own, or the
+  // cgroup of its first process.
   std::optional<std::string> sub_cgroup;
   std::vector<PassedFd> passed_fds;
 };
 
-// Runs the process in the foreground: this process is the stand-in, and returns when the other has ended. An error
-// means that the process was not set up.
+// Runs the process in the foreground: this process is the stand-in, and returns when the process has ended. An
+// error means that the process was not set up.
 Result<ProcessExit> exec_foreground(const ExecRequest& request);
 
-// Starts the process and leaves a stand-in behind.
+// Starts the process, and leaves a stand-in behind that waits for its end.
 Result<void> exec_detached(const ExecRequest& request);
 
 }  // namespace nacre::runtime

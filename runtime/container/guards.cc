@@ -71,7 +71,7 @@ Result<void> HostCgroup::set_early_limits(const ContainerPlan& plan) {
     std::erase_if(files, waits_for_boot);
   }
   auto most = host_backstop(resources, vm.memory);
-  if (most && plan.vm.vm_of.empty()) {  // a VM that the container joins is not in its cgroup
+  if (most && plan.vm.vm_of.empty()) {  // a VM that the container joins is in another cgroup
     for (auto& file : backstop_files(name_, resources, most)) files.push_back(std::move(file));
   }
   TRY(set_host_files(name_, files));

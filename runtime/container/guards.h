@@ -1,5 +1,6 @@
-// What a creation makes, each as an object that takes it away again in its destructor, until release() hands it over to
-// the finished container. A creation holds them in the order in which they are made; so they go in the reverse order.
+// Guards for the things that the creation of a container makes. The destructor of a guard removes its thing, unless
+// release() has handed it over to the finished container. The guards are made in the order of the creation and
+// destroyed in the reverse order.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +24,7 @@ namespace nacre::runtime {
 // The directory of a new container, with its lock.
 class NewDirectory {
  public:
-  // "container with given ID already exists".
+  // Makes the directory. Fails with "container with given ID already exists".
   static Result<NewDirectory> make(const std::string& root, const std::string& id);
   NewDirectory(NewDirectory&& other) noexcept : dir_(std::exchange(other.dir_, std::nullopt)) {}
   NewDirectory& operator=(NewDirectory&&) = delete;
@@ -31,8 +32,8 @@ class NewDirectory {
 
   ContainerDir& get() { return *dir_; }
   const ContainerDir& get() const { return *dir_; }
-  // Leaves the directory, and with it whatever it tells of, to a later `delete`: a process of the container does not
-  // end.
+  // Leaves the directory, and everything that is recorded there, to a later `delete`. Called if a process of the
+  // container does not end.
   void keep() { is_kept_ = true; }
   bool is_kept() const { return is_kept_; }
   ContainerDir release();
@@ -46,13 +47,14 @@ class NewDirectory {
 // The host's cgroup of a container, with the limits that act there.
 class HostCgroup {
  public:
-  // `dir` outlives this.
+  // `dir` outlives this object.
   explicit HostCgroup(const NewDirectory& dir) : dir_(&dir) {}
   HostCgroup(HostCgroup&&) = delete;
   HostCgroup& operator=(HostCgroup&&) = delete;
   ~HostCgroup();
 
-  // Makes the cgroup and sets the limits that do not disturb a boot. With `systemd` it is a transient unit's.
+  // Makes the cgroup and sets the limits that do not disturb a boot. With `systemd` the cgroup belongs to a
+  // transient unit.
   Result<void> make(const ContainerPlan& plan, const std::string& id, bool systemd);
   // Sets the other limits, once the VM is up.
   Result<void> set_late_limits() const;
@@ -64,9 +66,9 @@ class HostCgroup {
   Result<void> set_early_limits(const ContainerPlan& plan);
 
   const NewDirectory* dir_;
-  std::string name_;  // empty: there is nothing to remove
+  std::string name_;  // empty: nothing to remove
   std::vector<oci::CgroupFile> late_;
-  Holder holder_;  // keeps a unit of systemd's alive until the stand-in is in it
+  Holder holder_;  // keeps a unit of systemd alive until the stand-in has entered
 };
 
 // The resctrl group of the VM's threads, if linux.intelRdt asks for one.
@@ -96,7 +98,7 @@ class PoststopHooks {
   PoststopHooks& operator=(PoststopHooks&&) = delete;
   ~PoststopHooks();
 
-  // From now on they are due.
+  // Makes the destructor run the hooks of `record`.
   void arm(const Record& record) { record_ = record; }
   void release() { record_.reset(); }
 
@@ -114,11 +116,11 @@ class StandinProcess {
 
   // Forks the stand-in, which takes `task` in its own copy of the memory.
   Result<void> fork(StandinTask& task);
-  // Waits for its next word; an error that it reports is returned.
+  // Waits for the stand-in's next report. Returns an error if the stand-in reports one.
   Result<Report> receive() const;
   // Tells a stand-in that waits for hooks to go on.
   Result<void> go_on() const;
-  // Leaves the stand-in alone and gives the socket of its reports.
+  // Leaves the stand-in running, and returns the socket of its reports.
   Fd release();
 
  private:

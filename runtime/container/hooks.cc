@@ -23,7 +23,7 @@ const Json& hooks_of(const Json& hooks, std::string_view kind) {
 Result<void> run_hook(const Json& hook, const std::string& state) {
   RunOptions options{.path = hook["path"], .args = {}, .environment = {}, .input = state};
   options.args = hook.value("args", std::vector<std::string>{});
-  // As under runc, in both: the path is the name where there is none, and a missing env is the runtime's own.
+  // As under runc: without args, the path is the program's name. Without env, the hook gets the runtime's environment.
   if (options.args.empty()) options.args = {options.path};
   if (hook.contains("env")) options.environment = hook["env"].get<std::vector<std::string>>();
   if (hook.contains("timeout")) {

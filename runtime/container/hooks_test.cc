@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(what_a_hook_is_given) {
   hook = shell("test -z \"$NACRE_TEST_HOOK\"");
   hook["env"] = Json::array();
   BOOST_TEST(run(hook, "") == "");
-  BOOST_TEST(run({{"path", "/bin/true"}}, "") == "");  // without args the path is the name
+  BOOST_TEST(run({{"path", "/bin/true"}}, "") == "");  // without args, the path is the program's name
 }
 
 BOOST_AUTO_TEST_CASE(late_hooks_all_run) {

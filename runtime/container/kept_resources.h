@@ -1,4 +1,4 @@
-// A container's linux.resources as they are now. They are kept in its directory, since each update changes a part.
+// Keeps a container's current linux.resources in its directory, because each update changes a part of them.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -8,9 +8,9 @@
 
 namespace nacre::runtime {
 
-// Writes them.
+// Writes the resources.
 Result<void> keep_resources(const ContainerDir& dir, const nlohmann::json& resources);
-// Reads them; returns {} if none were kept.
+// Reads the resources. Returns {} if none were kept.
 Result<nlohmann::json> kept_resources(const ContainerDir& dir);
 
 }  // namespace nacre::runtime

@@ -1,4 +1,4 @@
-// `--pidfd-socket`: the caller gets a pidfd of the process that stands for the container's, as runc 1.2 gives it.
+// Carries out --pidfd-socket: sends the caller a pidfd of the stand-in, as runc 1.2 does for the container's process.
 #pragma once
 
 #include <sys/types.h>
@@ -10,11 +10,11 @@
 
 namespace nacre::runtime {
 
-// runc's names for what the pidfd is of.
+// runc's names for the kinds of process that a pidfd is for.
 inline constexpr std::string_view kFirstProcess = "standard";
 inline constexpr std::string_view kExecProcess = "setns";
 
-// One message to the AF_UNIX socket at `path`: `name`, with the pidfd. No path: nothing.
+// Sends one message, `name` with the pidfd of `pid`, to the AF_UNIX socket at `path`. Does nothing if `path` is empty.
 Result<void> send_pidfd(const std::string& path, pid_t pid, std::string_view name);
 
 }  // namespace nacre::runtime

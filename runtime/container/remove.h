@@ -1,4 +1,4 @@
-// The end of a container: its processes, and what it leaves on the host.
+// Ends containers, and removes what they leave on the host.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace nacre::runtime {
 
-// Ends a container's stand-in and its VM. If other containers have the VM too, the container leaves it instead. An
-// error if a process does not end: what is left must then stay for a later `delete`.
+// Ends a container's stand-in and its VM. If other containers use the VM too, the container leaves the VM
+// running. Fails if a process does not end: everything must then stay for a later `delete`.
 Result<void> end_processes(const ContainerDir& dir, const Processes& processes);
 
 // Ends what is left of a container and removes it. Needs the lock.
@@ -18,9 +18,9 @@ Result<void> destroy(ContainerDir& dir, const Processes& processes);
 // Destroys a whole container and runs its poststop hooks. Needs the lock.
 Result<void> remove_container(ContainerDir& dir, const Record& record);
 
-// Runs the hooks that are due once the program runs. Called without the lock: a hook may do what it likes with the
-// container. A hook that fails stops the container (runtime-spec 1.3, runtime.md, "Lifecycle"; runc does so whatever
-// the version).
+// Runs the hooks that follow the start of the program. Called without the lock, because a hook may use any command on
+// the container. A hook that fails stops the container (runtime-spec 1.3, runtime.md, "Lifecycle"; runc does so
+// whatever the version).
 Result<void> run_poststart_hooks(const Record& record);
 
 }  // namespace nacre::runtime

@@ -1,4 +1,4 @@
-// Signals as callers name them.
+// Parses names of signals.
 #pragma once
 
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace nacre::runtime {
 
-// "KILL", "SIGKILL", "sigkill", "9"; 0 asks whether the process is there.
+// Accepts "KILL", "SIGKILL", "sigkill" and "9". Signal 0 only asks whether the process exists.
 Result<int> parse_signal(std::string_view text);
 
 }  // namespace nacre::runtime

@@ -19,20 +19,21 @@ namespace nacre::runtime {
 
 namespace {
 
-// A name that the guest has looked for in vain is not there for it for a second (FsOptions::negative_timeout).
+// The guest remembers for a second that a name does not exist (FsOptions::negative_timeout). This is a little longer.
 constexpr std::chrono::milliseconds kNegativeTimeout(1100);
 
-// The host waits for its device.
+// The guest has this long to unmount: the host waits for the device.
 constexpr int kUnmountTimeoutMs = 5'000;
-// What it mounts comes by itself; to copy it would make it do so.
+// Mounts of this type are not copied, since the copy would trigger them. The mounts that they make are seen as any
+// other.
 constexpr const char* kAutomount = "autofs";
 
 bool is_same(const MountInfo& one, const MountInfo& other) {
   return one.id == other.id && one.point == other.point && one.device == other.device && one.root == other.root;
 }
 
-// Of a mount of ours. The container may change the directories above at any moment: what is not the mount's root is not
-// copied.
+// Copies a mount of this process. The container may change the directories above at any moment, so anything but the
+// mount's root is refused.
 Result<Fd> copy_root(const MountInfo& mount, const std::string& name) {
   constexpr int kFlags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
   constexpr unsigned kMask = STATX_MNT_ID | STATX_INO;
@@ -91,7 +92,7 @@ Result<void> FollowedMounts::bring(std::vector<protocol::HostMount>& host_mounts
                                    .readonly = served.readonly_below,
                                    .recursive = false,
                                    .readonly_below = false});
-      if (!tree) {  // unbindable, or gone: a recursive bind is without it too
+      if (!tree) {  // unbindable or gone: a recursive bind leaves such a mount out too
         log_debug("the host's mount on " + mount.point + ": " + tree.error().message());
         continue;
       }
@@ -110,7 +111,7 @@ Result<void> FollowedMounts::watch(const HostNamespaces& host, const Fd& proc) {
   Fd root = TRY(open_file("/", O_PATH | O_DIRECTORY));
   auto mounts = TRY(read_mountinfo(mountinfo_.get()));
   for (const oci::Mount& served : served_) {
-    // Not where it lies below a tmpfs of the container's: then it is not among ours.
+    // A place below a tmpfs of the container does not exist on the host.
     auto place = open_in_root(root.get(), served.destination, O_PATH);
     auto mount = std::ranges::find(mounts, place ? mount_at(place->get(), "") : 0, &MountInfo::id);
     if (mount != mounts.end() && mount->point != "/") places_.insert_or_assign(mount->point, &served);
@@ -137,7 +138,7 @@ void FollowedMounts::follow(const std::function<void()>& begun) {
   }
 }
 
-// Errors are those after which nothing can work any more.
+// Fails only if the mounts cannot be followed any more.
 Result<void> FollowedMounts::update() {
   auto mounts = TRY(read_mountinfo(mountinfo_.get()));
   for (size_t i = followed_.size(); i-- > 0;) {
@@ -155,7 +156,7 @@ Result<void> FollowedMounts::update() {
     bool is_followed = std::ranges::any_of(followed_, [&](const Followed& f) { return is_same(f.mount, mount); });
     if (!is_followed && !seen_.contains({mount.id, mount.point})) TRY(look_at(mount));
   }
-  // What the host has unmounted since it was brought.
+  // Mounts that the host has unmounted since bring().
   for (auto brought = std::exchange(brought_, {}); const auto& [path, tree] : brought) {
     bool is_ours = std::ranges::any_of(places_, [&](const auto& place) { return place.second == tree.served; });
     if (is_ours) TRY(take_back(path, tree.name));
@@ -163,14 +164,15 @@ Result<void> FollowedMounts::update() {
   return {};
 }
 
-// A mount that is new to us.
+// Handles a mount that update() sees for the first time.
 Result<void> FollowedMounts::look_at(const MountInfo& mount) {
   auto above = place_above(mount.point);
   if (above == places_.end() || !above->second->follows || mount.type == kAutomount) {
     seen_.emplace(mount.id, mount.point);
     return {};
   }
-  // Another mount hides it, or it is gone again. It is none of seen_: when the other goes it is new once more.
+  // Another mount hides this mount, or it is gone again. It is not added to seen_: if the other mount goes, it is new
+  // once more.
   if (mount_at(AT_FDCWD, mount.point) != mount.id) return {};
   Followed followed{.mount = mount,
                     .unique_id = unique_mount_at(AT_FDCWD, mount.point),
@@ -192,7 +194,7 @@ Result<void> FollowedMounts::look_at(const MountInfo& mount) {
   return {};
 }
 
-// The innermost.
+// Returns the innermost of the served mounts that contain `point`, or end().
 FollowedMounts::Places::const_iterator FollowedMounts::place_above(const std::string& point) const {
   for (std::string path = point; !path.empty(); path.resize(path.rfind('/'))) {
     if (auto found = places_.find(path); found != places_.end()) return found;
@@ -229,7 +231,7 @@ Result<void> FollowedMounts::pass_on(const Followed& followed) {
       told = tell_to_mount(followed);
     }
     if (told) return {};
-    if (told.error().code() == ETIMEDOUT || told.error().code() == EAGAIN) {  // it may still have come
+    if (told.error().code() == ETIMEDOUT || told.error().code() == EAGAIN) {  // the guest may still have mounted it
       (void)tell_to_unmount(followed.path);
     }
     unshare(followed.name);

@@ -1,12 +1,14 @@
-// The host's mounts below the sources of bind mounts that follow the host: those that are there, and what the host
-// mounts and unmounts while the container runs.
+// Follows the host's mounts below the sources of bind mounts that propagate from the host: the mounts that exist, and
+// those that the host makes and removes while the container runs.
 //
-// Each is a tree of its own in vmm's share, so that it can be taken back: a copy that is attached nowhere, of which the
-// host's umount(2) knows nothing, and a moment later the copy is gone too. The stand-in's own mounts are slaves of the
-// host's: what comes there comes to it, and the kernel tells. It then asks guest-init to mount it; from there it goes
-// to those mounts of the container that follow, by the same rules as on the host.
+// Each followed mount is a tree of its own in vmm's share, so that it can be taken back. The tree is a detached copy,
+// which does not keep the host's umount(2) from working; the copy is dropped a moment after the host's mount.
 //
-// Nothing here opens a file below such a mount, or stays in it: the host could not unmount it then.
+// The stand-in's own mounts are slaves of the host's. A mount of the host appears among them, and the kernel notifies
+// the stand-in. The stand-in then asks guest-init to mount the tree. In the guest it propagates to the container's
+// mounts by the same rules as on the host.
+//
+// Nothing here keeps a file below such a mount open, or has a working directory there: the host could not unmount.
 #pragma once
 
 #include <functional>
@@ -30,32 +32,33 @@ namespace nacre::runtime {
 
 class FollowedMounts {
  public:
-  // `dir`, the container's, outlives this.
+  // `dir` is the container's directory, and outlives this object.
   FollowedMounts(std::string container, const ContainerDir& dir, std::vector<oci::Mount> served);
 
   bool empty() const { return served_.empty(); }
 
-  // First: `share` leaves to us what is mounted below.
+  // Makes `share` leave out the mounts that this object follows. Called first.
   void leave_out(vmm::Fs& share) const;
-  // With the VM there, and the mounts still the host's: hands it what is mounted below, and adds that to "hostMounts"
-  // of the create request. ESRCH: the VM has ended.
+  // Hands the present mounts to the VM, and adds them to "hostMounts" of the create request. Called when the VM runs,
+  // while this process still has the host's mounts. Fails with ESRCH if the VM has ended.
   Result<void> bring(std::vector<protocol::HostMount>& host_mounts);
-  // When the container's mounts have become ours. `proc`: the host's /proc, an O_PATH directory. `host` outlives this.
+  // Starts to watch the mounts. Called when the container's mounts have become those of this process. `proc` is an
+  // O_PATH directory of the host's /proc. `host` outlives this object.
   Result<void> watch(const HostNamespaces& host, const Fd& proc);
-  // On a thread of its own, which goes back and forth between the container's mounts and the host's. Returns only where
-  // it cannot go on. `begun` is called when its working directory is its own.
+  // Follows the host's mounts. Needs a thread of its own, which switches between the container's mounts and the host's.
+  // Returns only if it cannot go on. Calls `begun` once the thread has its own working directory.
   void follow(const std::function<void()>& begun);
 
  private:
-  // One that the guest has.
+  // A mount that the guest has.
   struct Followed {
     MountInfo mount;
-    uint64_t unique_id;  // 0: the kernel has none
+    uint64_t unique_id;  // 0: the kernel has no unique ids
     std::string path;    // in the guest's share
-    std::string name;    // of the tree that vmm serves
+    std::string name;    // name of the tree that vmm serves
   };
 
-  // What the guest had from the start.
+  // A mount that the guest has had from the start.
   struct Brought {
     std::string name;
     const oci::Mount* served;
@@ -76,18 +79,18 @@ class FollowedMounts {
 
   const std::string container_;
   const ContainerDir* const dir_;
-  std::vector<oci::Mount> served_;          // empty where none follows
-  std::map<std::string, Brought> brought_;  // by their paths, until they are found among our mounts
+  std::vector<oci::Mount> served_;          // empty if no mount follows the host
+  std::map<std::string, Brought> brought_;  // by path, until found among this process's mounts
   std::optional<MachineControl> control_;   // vmm serves the trees for as long as this is connected
   unsigned count_ = 0;
 
   const HostNamespaces* host_ = nullptr;
-  Fd mountinfo_;                                     // of the namespace with the container's mounts
-  Fd namespace_;                                     // that one
-  Places places_;                                    // where served_ are for us
-  std::set<std::pair<uint64_t, std::string>> seen_;  // ids and points of all that are none of followed_
-  std::vector<Followed> followed_;                   // the upper before the lower
-  bool is_lost_ = false;                             // the thread is where it should not be
+  Fd mountinfo_;                                     // lists the namespace with the container's mounts
+  Fd namespace_;                                     // the namespace with the container's mounts
+  Places places_;                                    // mount points of served_ in this process's mounts
+  std::set<std::pair<uint64_t, std::string>> seen_;  // ids and points of all mounts that are not in followed_
+  std::vector<Followed> followed_;                   // parents before children
+  bool is_lost_ = false;                             // the thread is stuck in the wrong mount namespace
 };
 
 }  // namespace nacre::runtime

@@ -1,18 +1,18 @@
-// What this program has from its caller, and what a process that outlives the command must not hold: the caller waits
-// for the end of its pipes.
+// Closes what this program has inherited from its caller. A process that outlives the command must not hold these
+// descriptors, because the caller waits for the end of its pipes.
 #pragma once
 
 namespace nacre::runtime {
 
 // Notes the descriptors above stderr that this program was started with. Called before anything else is opened.
 void note_inherited_fds();
-// Closes them, in the stand-in.
+// Closes these descriptors, in the stand-in.
 void close_inherited_fds();
-// Takes a descriptor out of them, so that it stays open. Returns false if it is none of them.
+// Keeps an inherited descriptor open. Returns false if `fd` is not one of the inherited descriptors.
 bool keep_inherited_fd(int fd);
 
-// Leaves what the caller must get back when the container closes it or ends: its stdio, which vmm holds by now, and its
-// working directory.
+// Lets go of the caller's stdio, which vmm holds by now, and of the caller's working directory. The caller sees an end
+// of file as soon as the container closes its side.
 void detach_from_caller();
 
 }  // namespace nacre::runtime

@@ -47,7 +47,7 @@ void NotifyForwarder::tell_ready() {
   if (::send(socket_.get(), ready.data(), ready.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
     log_warn("NOTIFY_SOCKET: " + describe_errno(errno));
   }
-  socket_.reset();  // a guest may say it as often as it likes
+  socket_.reset();  // passes READY on once, however often the guest reports it
 }
 
 }  // namespace nacre::runtime

@@ -1,4 +1,4 @@
-// That a container is ready (sd_notify(3)), passed on to whoever started it.
+// Tells the service manager that a container is ready (sd_notify(3)).
 #pragma once
 
 #include "base/fd.h"
@@ -8,11 +8,12 @@ namespace nacre::runtime {
 
 class NotifyForwarder {
  public:
-  // Connects to the socket that NOTIFY_SOCKET names, a path or "@" and an abstract name. Without one, or where nobody
-  // listens, nothing is forwarded.
+  // Connects to the socket that NOTIFY_SOCKET names, a path or "@" and an abstract name. If the variable is not set, or
+  // if nobody listens, nothing is forwarded.
   static NotifyForwarder from_environment();
 
-  // As under runc it is "READY=1" alone that is passed on, with our own pid for the main one. Once.
+  // Sends "READY=1", and this process's pid as the main pid, once. Other notifications are not passed on, as under
+  // runc.
   void tell_ready();
 
  private:

@@ -52,7 +52,7 @@ Result<PassedFd> inspect(int fd) {
   if (flags & O_PATH || !(S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
     return fail(name + ": only files, pipes, terminals and stream sockets can be passed into the VM", ENOTSUP);
   }
-  // Its position is one for both ways, and two streams have none.
+  // Reads and writes of a file share a position, which two separate streams cannot carry.
   if (S_ISREG(status.st_mode) && passed.readable && passed.writable) {
     return fail(name + ": a file that is open for reading and writing cannot be passed into the VM", ENOTSUP);
   }

@@ -12,7 +12,7 @@ namespace nacre::runtime {
 
 struct PassedFd {
   int fd = -1;
-  bool readable = false, writable = false;  // by the process
+  bool readable = false, writable = false;  // from the process's side
 };
 
 // Takes the descriptors of LISTEN_FDS, if that is meant for this process, and `preserve` more, from 3 on. They are no

@@ -22,11 +22,11 @@ namespace {
 using Json = protocol::Json;
 using Clock = std::chrono::steady_clock;
 
-// After the control connection's end, vmm's own end is given this long before it counts as ended anyway.
+// Milliseconds from the control connection's end after which vmm counts as ended, even if its process still exists.
 constexpr int kVmEndMs = 2'000;
 
-// How often vmm is asked about output that is not written yet, and after how many questions in a row without a sign
-// that it writes it is given up.
+// How often vmm is asked about output that is not written yet. vmm is given up after this many questions in a row
+// without a sign of progress.
 constexpr std::chrono::milliseconds kQuestionInterval{2'000};
 constexpr int kMaxUnanswered = 5;
 
@@ -38,7 +38,7 @@ bool leads_anywhere(int fd) {
 
 constexpr size_t kFirstPassed = 3;
 
-// Returns how many bytes the guest has sent of an output of the process.
+// Returns how many bytes the guest has sent from an output of the process.
 uint64_t sent_of(const protocol::Sent& sent, size_t number) {
   if (number == STDOUT_FILENO) return sent.out;
   if (number == STDERR_FILENO) return sent.err;
@@ -117,7 +117,7 @@ Result<std::optional<Json>> Session::next_reply() {
     } else if (type == protocol::Exited::kType) {
       auto told = TRY(protocol::decode<protocol::Exited>(std::move(message)));
       ProcessExit exit{.status = told.exit.status, .signal = told.exit.signal};
-      // No process ends by a signal that stops it, or does nothing; the stand-in would not either.
+      // The guest may name a signal that ends no process. The stand-in could not end by that signal either.
       if (exit.signal != 0 && !ends_process(exit.signal)) exit.signal = SIGKILL;
       exited_ = Exited{.exit = exit, .sent = std::move(told.sent)};
     } else {
@@ -128,7 +128,7 @@ Result<std::optional<Json>> Session::next_reply() {
 
 Result<Json> Session::request_json(const Json& message, int timeout_ms, int hangup_fd) {
   auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
-  // A VM that ended has closed its end: the wait below tells why better than EPIPE does.
+  // EPIPE means that the VM has ended. The wait below explains why.
   if (auto sent = protocol::send(control_.get(), message); !sent && sent.error().code() != EPIPE) {
     return std::unexpected(sent.error().with_context("request to the guest"));
   }
@@ -212,21 +212,21 @@ void Session::request_flush() {
   }
 }
 
-// Asks about the outputs that are still being written. Returns whether vmm has written since it was asked last, or had
-// to wait for a reader.
+// Asks vmm about the outputs that are still being written. Returns true if vmm has written since the last question, or
+// has to wait for a reader.
 bool Session::ask_progress() {
   bool moved = false;
   for (Output& output : outputs_) {
     if (output.ended) continue;
     moved = output.stream.take_progress() || moved;
-    (void)output.stream.request_progress();  // a channel that has ended is readable
+    (void)output.stream.request_progress();  // an error shows below: a channel that has ended is readable
   }
   return moved;
 }
 
-// Waits until all output that the guest sent is in the caller's descriptors, however slowly the caller reads. A vmm
-// that says nothing, though it could write, is not waited for: it may hang. That is counted in questions and not by the
-// clock: while a host's cgroup is frozen nobody answers.
+// Waits until all output that the guest sent is in the caller's descriptors, however slowly the caller reads. Gives up
+// if vmm makes no progress though it could write, because vmm may hang. Progress is counted in questions and not by the
+// clock, because nothing moves while the host's cgroup is frozen.
 void Session::flush(int signal_fd) {
   request_flush();
   int unanswered = 0;
@@ -242,7 +242,7 @@ void Session::flush(int signal_fd) {
       outputs_[i].ended = outputs_[i].stream.is_flushed();
     }
     if (fds[0].revents != 0) return;
-    if (fds[1].revents != 0) (void)read_signal(signal_fd);  // the process has ended: as for a zombie
+    if (fds[1].revents != 0) (void)read_signal(signal_fd);  // dropped: the process has ended, like a zombie
     if (remaining_ms(next_question) > 0) continue;
     unanswered = ask_progress() ? 0 : unanswered + 1;
     if (unanswered > kMaxUnanswered) return log_warn("the VM does not write out what the container has sent");
@@ -262,7 +262,7 @@ ProcessExit Session::run(int signal_fd) {
       flush(signal_fd);
       return exited_->exit;
     }
-    if (*reply) {  // to a forwarded signal, whose sender does not wait for one
+    if (*reply) {  // the reply to a forwarded signal; the sender does not wait for it
       auto done = protocol::decode_reply<protocol::Ok>(std::move(**reply));
       if (!done) log_debug("forwarded: " + done.error().message());
       continue;

@@ -1,4 +1,5 @@
-// The stand-in's side of one process in a guest: its control connection, its stdio, its signals and its end.
+// Represents one process in a guest to its stand-in: the control connection, the stdio, the signals and the end of the
+// process.
 #pragma once
 
 #include <functional>
@@ -16,20 +17,21 @@
 
 namespace nacre::runtime {
 
-// The descriptors that the process's streams are joined to; -1: none.
+// The descriptors that the process's streams are connected to; -1: none.
 struct Stdio {
   int in = -1, out = -1, err = -1;
   std::vector<PassedFd> passed;
 };
-// Our descriptors 0, 1 and 2 as far as they lead anywhere: /dev/null and closed ones need no stream. With a terminal it
-// is all three.
+// Returns the descriptors of the process's stdio: this process's 0, 1 and 2, or the terminal and its redirections.
+// /dev/null and closed descriptors need no stream: -1.
 Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
-// Returns what a Create or Exec request says of these descriptors.
+// Returns what a Create or Exec request says about these descriptors.
 protocol::StdioWanted wanted_stdio(const Stdio& stdio);
 
 class Session {
  public:
-  // `exec` is empty for the container's first process. `vmm_pidfd` (-1: none) is watched: its end is the session's.
+  // `exec` is empty for the container's first process. The session ends if the process of `vmm_pidfd`
+  // (-1: none) ends.
   Session(Fd control, std::string container, std::string exec, int vmm_pidfd);
 
   // Sends a request and waits for its reply; an error reply is an Error. Gives up with ECANCELED when the other end of
@@ -40,38 +42,38 @@ class Session {
         TRY(request_json(protocol::encode(request), timeout_ms, hangup_fd)));
   }
 
-  // Changes of this terminal's window are passed on. A signal that the kernel sends because the terminal hung up is
-  // not: the guest's terminal hangs up too.
+  // Passes changes of this terminal's window on. A signal that the kernel sends because the terminal hung up is not
+  // passed on, since the guest's terminal hangs up too.
   void watch_terminal(Fd terminal) { terminal_ = std::move(terminal); }
 
-  // Sets what is called for each Oom event.
+  // Sets the handler of Oom events.
   void on_oom(std::function<void()> handler) { on_oom_ = std::move(handler); }
 
-  // Sets what is called for each Ready event.
+  // Sets the handler of Ready events.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
 
-  // Sets what is called once, when `fd` has something to read while run() waits.
+  // Sets a handler that is called once, when `fd` becomes readable while run() waits.
   void on_readable(int fd, std::function<void()> handler) {
     other_fd_ = fd;
     on_readable_ = std::move(handler);
   }
 
-  // Gives our stdio to vmm, for the ports of a Created reply. `directory` is the container's.
+  // Gives the stdio descriptors to vmm, for the ports of a Created reply. `directory` is the container's directory.
   Result<void> attach_stdio(int directory, const protocol::StreamPorts& ports, const Stdio& stdio);
 
-  // Forwards the signals that `signal_fd` gives until the process has ended, and waits until its output is written out.
-  // The VM's end before that is the process's death by SIGKILL, as it would be under a container whose init dies.
+  // Forwards signals from `signal_fd` until the process has ended, and waits until its output is written. If the VM
+  // ends before, the process counts as killed by SIGKILL, like a process of a container whose init has died.
   ProcessExit run(int signal_fd);
-  // Whether it was the guest that said how the process ended.
+  // Returns true if the guest has reported how the process ended.
   bool was_told_of_exit() const { return exited_.has_value(); }
 
  private:
   enum class Wake { message, signal, vm_ended, hangup, other, timeout };
 
   Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
-  Result<bool> read_control();  // false: the connection has ended
+  Result<bool> read_control();  // false at the end of the connection
   Result<protocol::Json> request_json(const protocol::Json& message, int timeout_ms, int hangup_fd);
-  // Returns the next reply; nothing if more bytes are needed. Takes events on the way.
+  // Returns the next reply, or nothing if more bytes are needed. Handles events that come before the reply.
   Result<std::optional<protocol::Json>> next_reply();
   Result<void> attach_output(int directory, int fd, uint32_t port, size_t number);
   Result<void> attach_input(int directory, int fd, uint32_t port);
@@ -87,11 +89,11 @@ class Session {
     ProcessExit exit;
     protocol::Sent sent;
   };
-  // Something of ours that vmm writes to.
+  // A descriptor of this process that vmm writes to.
   struct Output {
     Stream stream;
-    size_t number = 0;   // of the process's descriptor
-    bool ended = false;  // all is written, or nothing more will be
+    size_t number = 0;   // number of the process's descriptor
+    bool ended = false;  // everything is written, or nothing more can be
   };
 
   Fd control_;
@@ -109,16 +111,17 @@ class Session {
   std::vector<Output> outputs_;
 };
 
-// All signals that can be caught, blocked and as a descriptor. SIGCHLD of our own children is filtered out by readers.
+// Blocks all signals that can be caught, and returns a descriptor that reads them. read_signal() filters SIGCHLD of
+// this process's own children.
 Result<Fd> take_signals();
 struct Signal {
   int number = 0;
-  bool from_kernel = false;  // not by kill(2) or its like
+  bool from_kernel = false;  // not sent by kill(2) or a similar call
 };
-// The next signal that somebody sent us; none if it was only a child's end.
+// Returns the next signal that was sent to this process, or nothing for the SIGCHLD of a child of its own.
 std::optional<Signal> read_signal(int signal_fd);
 
-// Returns whether the default action of a signal is to end the process (signal(7)).
+// Returns true if the default action of a signal ends the process (signal(7)).
 bool ends_process(int signal);
 
 // Ends this process as the container's process ended: with its status, or by its signal.

@@ -21,7 +21,7 @@ std::optional<Signal> read_signal(int signal_fd) {
   signalfd_siginfo info;
   if (::read(signal_fd, &info, sizeof(info)) != sizeof(info)) return std::nullopt;
   Signal signal{.number = static_cast<int>(info.ssi_signo), .from_kernel = info.ssi_code > 0};
-  if (signal.number == SIGCHLD && signal.from_kernel) return std::nullopt;  // a child of ours
+  if (signal.number == SIGCHLD && signal.from_kernel) return std::nullopt;  // from a child of this process
   return signal;
 }
 
@@ -43,7 +43,7 @@ bool ends_process(int signal) {
 
 void end_like(const ProcessExit& exit) {
   if (exit.signal != 0) {
-    // The core that the signal may ask for would be the stand-in's, not the container's.
+    // No core dump: it would show the stand-in, not the container's process.
     rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     ::prctl(PR_SET_DUMPABLE, 0);
@@ -53,7 +53,7 @@ void end_like(const ProcessExit& exit) {
     ::sigemptyset(&only);
     ::sigaddset(&only, exit.signal);
     ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
-    ::_exit(128 + exit.signal);  // the C library keeps two signals for itself
+    ::_exit(128 + exit.signal);  // still here: the C library reserves two signals
   }
   ::_exit(exit.status);
 }

@@ -39,10 +39,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-// From vmm's start to the guest's answer. A VM inside an emulated VM needs tens of seconds.
+// Milliseconds from vmm's start to the guest's answer. A VM inside an emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
-// A program of the host waits in the kernel for this long.
+// A host program that looks into the container's /proc waits in the kernel for at most this long.
 constexpr int kProcTimeoutMs = 10'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
@@ -58,14 +58,14 @@ Result<Vm> make_vm(StandinTask& task, const ContainerDir& dir) {
   return TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), dir), "the VM of container " + task.plan.vm.vm_of);
 }
 
-// Waits until the runtime's hooks have run and runs those of createContainer, all before the VM starts: vmm is to serve
-// a root filesystem that hooks have finished.
+// Waits until the runtime's hooks have run and runs those of createContainer, all before the VM starts: vmm must
+// serve a root filesystem that the hooks have finished.
 Result<void> let_hooks_run(const StandinTask& task, const ContainerDir& dir, int report, const Processes& processes) {
   TRY(dir.write_processes(processes));
   bool sent = send_report(report, {.ok = true, .processes = processes, .error = "", .code = 0}).has_value();
   char word;
   if (!sent || ::recv(report, &word, 1, 0) <= 0) return fail("given up by the caller", ECANCELED);
-  // As under runc they begin in the root filesystem.
+  // As under runc, these hooks start in the root filesystem.
   Fd before = TRY(open_file(".", O_PATH | O_DIRECTORY));
   if (::chdir(task.plan.host.rootfs.c_str()) < 0) return fail_errno("chdir " + task.plan.host.rootfs);
   auto run = run_hooks(task.plan.host.hooks, "createContainer", hook_state(task.record, "creating", ::getpid()));
@@ -88,7 +88,7 @@ std::optional<protocol::SeccompProgram> seccomp_of(const Json& filter) {
 struct Container {
   HostNamespaces host;
   Vm vm;
-  std::unique_ptr<FollowedMounts> followed;  // null: there is nothing to follow
+  std::unique_ptr<FollowedMounts> followed;  // null: no mount follows the host
   Session session;
 };
 
@@ -107,9 +107,10 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   // In a user namespace mounts cannot be taken one by one (mount_namespaces(7), "locked").
   if (followed->empty() || !host.shows_root(task.plan.host) || !is_host_root()) followed.reset();
   if (followed) followed->leave_out(task.plan.vm.config.fs.at(0));
-  std::vector<protocol::HostMount> host_mounts = TRY(to_host_mounts(task.plan.vm.config));  // hooks may have made some
+  std::vector<protocol::HostMount> host_mounts =
+      TRY(to_host_mounts(task.plan.vm.config));  // after the hooks, which may have made mounts
   Vm vm = TRY(make_vm(task, dir));
-  // The VM boots meanwhile.
+  // The VM boots while this process goes on.
   processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
   if (followed) {
@@ -118,7 +119,7 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
     TRY(std::move(brought));
   }
   Session session(vm.take_control(), task.id, "", vm.pidfd());
-  // A VM that the container has joined is no child of this process, and not in its cgroup.
+  // If the container has joined a VM, vmm is neither a child of this process nor in its cgroup.
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(task.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
@@ -157,9 +158,9 @@ Result<void> start_when_told(Container& container, const StandinTask& task, int 
 void serve_proc(Container& container, const std::string& id, const ContainerDir& dir, procfs::Mounted mounted) {
   auto source = [&dir, request = protocol::Procfs{.container = id}] { return ask(dir.fd(), request, kProcTimeoutMs); };
   auto files = std::make_shared<procfs::FileSystem>(std::move(mounted.device), source);
-  files->serve_one();  // the kernel's greeting
+  files->serve_one();  // FUSE_INIT, the kernel's first request
   auto serve = [files, &host = container.host] {
-    // The guest is reached by a path of the host.
+    // The connection to the guest is made through a path of the host.
     if (::unshare(CLONE_FS) == 0 && host.leave_mounts()) {
       while (files->serve_one()) {
       }
@@ -204,7 +205,7 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
   if (!task.held) return {};
   TRY(start_when_told(container, task, report));
-  (void)send_report(report, made);  // the process runs already: a caller that is gone hears of its end
+  (void)send_report(report, made);  // a failure is ignored: the process runs already
   return {};
 }
 
@@ -271,7 +272,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
   ::setsid();
   close_inherited_fds();
   dir.forget_lock();
-  // As the controlling terminal it tells of changes of its window.
+  // A controlling terminal signals changes of its window (SIGWINCH).
   if (task.terminal && task.terminal->is_pseudo) ::ioctl(task.terminal->fd.get(), TIOCSCTTY, 0);
   auto signals = take_signals();
   if (!signals) give_up(signals.error(), task, dir, report.get());
@@ -285,7 +286,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
   auto reported = report_made(*container, task, dir, report.get(), processes);
   if (!reported) {
     container->vm.kill();
-    // Paths of the host mean something else where the container's files are the root.
+    // Host paths mean something else while the container's files are the root.
     if (auto left = container->host.leave_mounts(); !left) {
       log_warn("nothing is cleaned up: " + left.error().message());
       ::_exit(EXIT_FAILURE);

@@ -25,7 +25,8 @@ Result<void> make_raw(int terminal) {
   return {};
 }
 
-// A description of our own: O_NONBLOCK on the caller's would be felt by everybody who shares it.
+// Opens the terminal again, because O_NONBLOCK on the caller's open file description would affect everybody who shares
+// it.
 Result<Fd> reopen(int terminal) {
   return open_file("/proc/self/fd/" + std::to_string(terminal), O_RDWR | O_NOCTTY | O_NONBLOCK);
 }
@@ -102,7 +103,7 @@ Result<RawMode> RawMode::enter(int terminal) {
   if (::tcgetattr(fd.get(), &before) < 0) return fail_errno("tcgetattr");
   RawMode mode(std::move(fd), before);
   TRY(make_raw(terminal));
-  // "\n" is left to the user's terminal, as runc does: it is there that messages of ours appear too.
+  // The user's terminal translates "\n", as under runc, because this program's messages appear there too.
   termios settings;
   if (::tcgetattr(terminal, &settings) < 0) return fail_errno("tcgetattr");
   settings.c_oflag |= OPOST;

@@ -1,5 +1,5 @@
 // The host's end of a process's terminal. The terminal proper, with its line discipline and its job control, is in the
-// guest; the one on the host carries bytes, and knows the size of the window.
+// guest. The terminal on the host carries bytes and knows the size of the window.
 #pragma once
 
 #include <termios.h>
@@ -18,22 +18,22 @@ namespace nacre::runtime {
 
 struct Terminal {
   Fd fd;                   // non-blocking
-  bool newlines;           // whether the guest's turns "\n" into "\r\n"
-  bool is_pseudo = false;  // a pseudo-terminal of our own making
-  // The caller's stdin and stdout, where they are not terminals: then its bytes come from and go to these.
+  bool newlines;           // true: the guest's terminal turns "\n" into "\r\n"
+  bool is_pseudo = false;  // a pseudo-terminal that this program has made
+  // The caller's stdin and stdout if they are not terminals. Input is then read from here, and output written here.
   Fd redirected_in, redirected_out;
 
-  // A new pseudo-terminal, whose master goes to whoever listens on an AF_UNIX socket: runc's --console-socket.
+  // Makes a pseudo-terminal, and sends its master to the listener on an AF_UNIX socket (runc's --console-socket).
   static Result<Terminal> for_socket(const std::string& path);
-  // The one that this command was called from.
+  // Opens the terminal that this command was called from.
   static Result<Terminal> of_caller();
 
-  // Tells the guest of it in a create or exec request. `process` is the OCI process in there.
+  // Describes the terminal to the guest in a create or exec request. `process` is the OCI process of the request.
   void describe(protocol::StdioWanted& wanted, nlohmann::json& process) const;
 };
 
-// What a command was asked for must fit together, as with runc: a socket exactly where there is a terminal and nobody
-// in the foreground. None where the process has no terminal.
+// Opens the terminal of a process, or returns nothing if the process has none. As under runc, a console socket is
+// needed if the process has a terminal and does not run in the foreground, and refused in all other cases.
 Result<std::optional<Terminal>> open_terminal(const nlohmann::json& process, const std::string& console_socket,
                                               bool foreground);
 
@@ -42,7 +42,7 @@ struct WindowSize {
 };
 WindowSize window_size(int terminal);
 
-// The user's terminal passes everything on as it is typed, until this goes away.
+// Keeps the user's terminal in raw mode for the lifetime of the object: everything typed is passed on at once.
 class RawMode {
  public:
   static Result<RawMode> enter(int terminal);

@@ -17,15 +17,15 @@ void set_bound(int which, const char* address) {
 }  // namespace
 
 void show_command_line(const nlohmann::json& args) {
-  // The kernel reads it whenever somebody asks.
+  // Static, because the kernel reads the text whenever somebody looks.
   static std::string title;
   title.clear();
   for (const nlohmann::json& argument : args) title += argument.get<std::string>() + '\0';
   if (title.size() > kMaxTitle) title.resize(kMaxTitle);
   const char* begin = title.data();
   const char* end = begin + title.size();
-  // At every moment the kernel wants the start below the end. The heap, where the title is, lies below the stack, where
-  // the arguments of execve are.
+  // The order matters, because the kernel wants the start below the end at every moment. The title is in the heap,
+  // below the stack with the arguments of execve.
   set_bound(PR_SET_MM_ARG_START, begin);
   set_bound(PR_SET_MM_ARG_END, end);
 }

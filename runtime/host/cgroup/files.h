@@ -14,7 +14,7 @@
 namespace nacre::runtime {
 
 // Returns the limits of linux.resources (checked) that act on the host, for a VM of up to `max_cpus` CPUs. The number
-// of tasks is raised by the VM's own threads. The quota of CPU time is at least a twentieth of a CPU.
+// of tasks is at least what the VM's own threads need. The quota of CPU time is at least a twentieth of a CPU.
 Result<std::vector<oci::CgroupFile>> host_files(const nlohmann::json& resources, const std::string& cgroup,
                                                 unsigned max_cpus);
 

@@ -1,4 +1,4 @@
-// A container's vmm, asked through its control socket (vmm/api/control.h).
+// Talks to a container's vmm through its control socket (vmm/api/control.h).
 #pragma once
 
 #include "base/fd.h"
@@ -9,10 +9,11 @@ namespace nacre::runtime {
 
 class MachineControl {
  public:
-  // `directory` is the container's. Where there is no vmm any more the error is kNotRunning.
+  // Connects to vmm. `directory` is the container's. Fails with kNotRunning if vmm has ended.
   static Result<MachineControl> connect(int directory);
 
-  // An empty Resize changes nothing. Errors are vmm's own words. `descriptor` (-1: none) goes with the packet.
+  // Sends a request, with `descriptor` (-1: none), and returns the machine's size. An empty Resize changes nothing.
+  // Errors have vmm's words.
   Result<vmm::MachineSize> ask(const vmm::ControlRequest& request, int descriptor = -1);
 
  private:

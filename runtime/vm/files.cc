@@ -10,9 +10,9 @@ namespace nacre::runtime {
 
 namespace {
 
-// Made when they are needed: by the first who looks, here.
+// Files that are made only when they are needed. Linking makes them, since they must exist to be shared.
 constexpr std::array kMadeLater = {kUpdateLockName, kVmCgroupName};
-// The sockets last: where they are, all is.
+// The sockets come last: if a directory has them, it has all files.
 constexpr std::array kFiles = {kUpdateLockName, kVmCgroupName,      kVmmConfigName, kVmmLogName,
                                kConsoleLogName, kControlSocketName, kSocketName};
 
@@ -21,9 +21,9 @@ constexpr std::array kFiles = {kUpdateLockName, kVmCgroupName,      kVmmConfigNa
 Result<void> link_vm_files(const ContainerDir& other, const ContainerDir& dir) {
   for (const char* name : kMadeLater) TRY(open_at(other.fd(), name, O_RDWR | O_CREAT, 0600));
   for (const char* name : kFiles) {
-    // By path: our descriptors may be of two mount namespaces, and links do not lead from one mount to another.
+    // By path: the descriptors may be of two mount namespaces, and a link cannot lead from one mount to another.
     if (::link(other.file(name).c_str(), dir.file(name).c_str()) == 0) continue;
-    if (errno == ENOENT && name == kConsoleLogName) continue;  // without --debug there is none
+    if (errno == ENOENT && name == kConsoleLogName) continue;  // exists with --debug only
     return fail_errno("link " + dir.file(name));
   }
   return {};

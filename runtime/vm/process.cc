@@ -15,7 +15,7 @@ namespace nacre::runtime {
 
 namespace {
 
-// Descriptors as vmm knows them.
+// The numbers of descriptors in vmm.
 constexpr int kControlFd = 3;
 constexpr int kListenFd = 4;
 constexpr int kLifelineFd = 5;
@@ -23,13 +23,14 @@ constexpr int kMachineControlFd = 6;
 
 constexpr size_t kMaxLog = 1 << 20;
 constexpr size_t kMaxLine = 1000;
-constexpr int kEndMs = 2'000;  // after that, "near" is over
+constexpr int kEndMs = 2'000;  // explain_end() waits for vmm's end this long
 
 Result<Fd> open_log(const ContainerDir& dir, const char* name) {
   return open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600);
 }
 
-// Not by its path: the container's mounts may be ours by then.
+// Reads a log through the directory's descriptor. Its path may be hidden: the container's mounts may be those of this
+// process by then.
 Result<std::string> read_log(const ContainerDir& dir, const char* name) {
   Fd log = TRY(open_at(dir.fd(), name, O_RDONLY));
   return read_fd(log.get(), kMaxLog);
@@ -96,7 +97,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                                {lifeline.read.get(), kLifelineFd},
                                {machine_control.get(), kMachineControlFd}},
                        .death_signal = SIGKILL,
-                       // A terminal that hangs up is the container's affair.
+                       // vmm must not get signals of the caller's terminal.
                        .new_session = true};
   Child child = TRY(spawn(options));
   Vm vm(dir);
@@ -112,7 +113,7 @@ Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const Conta
   ProcessId process = TRY(other.read_record()).vmm;
   Fd pidfd = TRY(open_process(process));
   TRY(link_vm_files(other, dir));
-  Vm vm(dir);  // from here on it is shared, and not ours alone to kill
+  Vm vm(dir);  // from here on the VM is shared, so failures must not kill it
   vm.process_ = process;
   vm.pidfd_ = std::move(pidfd);
   vm.hold_ = TRY(MachineControl::connect(dir.fd()));
@@ -132,7 +133,7 @@ Vm::~Vm() {
 Result<ProcessExit> Vm::wait_for_exit() {
   ended_ = true;
   if (is_child_) return wait_for(Child{.pid = process_.pid, .pidfd = TRY(pidfd_.dup())});
-  // How another's child ended is not ours to know.
+  // The exit status of another process's child cannot be read: wait for its end only.
   pollfd end{pidfd_.get(), POLLIN, 0};
   while (::poll(&end, 1, -1) < 0 && errno == EINTR) {
   }

@@ -19,7 +19,7 @@ class Vm {
   // Writes the configuration to the container's directory and starts vmm there. `config` is completed with the
   // descriptors: the control connection, the listening socket and the lifeline. `dir` outlives this.
   static Result<Vm> start(const std::string& program, vmm::Config config, const ContainerDir& dir);
-  // That of another container, whose files become `dir`'s too. It serves what `share` has from then on.
+  // Joins the VM of another container: links its files into `dir`, and makes vmm serve `share` too.
   static Result<Vm> join(const ContainerDir& other, const vmm::Fs& share, const ContainerDir& dir);
   ~Vm();
   Vm(Vm&&) = default;
@@ -27,13 +27,13 @@ class Vm {
 
   const ProcessId& process() const { return process_; }
   int pidfd() const { return pidfd_.get(); }
-  // The connection to guest-init that creates the container: of a VM that we have started the primary one, which vmm
-  // joins to this descriptor. Once.
+  // Gives the connection to guest-init that creates the container. In a VM that start() has started it is the primary
+  // connection, which vmm connects to this descriptor. Called once.
   Fd take_control() { return std::move(control_); }
 
-  // Ends the VM at once, or leaves it where others have it too.
+  // Ends the VM at once, unless other containers use it too.
   void kill();
-  // Waits for vmm's end, which must be near, and says in a line why it ended.
+  // Waits a moment for vmm to end, and returns a line that says why it ended.
   std::string explain_end();
 
  private:
@@ -45,8 +45,8 @@ class Vm {
   Fd pidfd_;
   bool is_child_ = false;
   Fd control_;
-  Fd lifeline_;                         // vmm that we have started ends when this closes,
-  std::optional<MachineControl> hold_;  // and one that we have joined holds out until this does
+  Fd lifeline_;                         // when this closes, a vmm that we have started ends;
+  std::optional<MachineControl> hold_;  // a vmm that we have joined runs at least until this closes
   bool ended_ = false;
 };
 

@@ -12,8 +12,8 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-// A guest takes 128 MiB in milliseconds, and gives them back in as many, or has to move what is in use first. One that
-// does nothing for this long is at its end.
+// A guest takes 128 MiB in milliseconds. Giving memory back is as fast, unless pages in use have to be moved first. A
+// guest that changes nothing for this long is given up.
 constexpr std::chrono::seconds kGrowPatience{20};
 constexpr std::chrono::seconds kShrinkPatience{2};
 constexpr useconds_t kFirstPauseUs = 1'000, kLongestPauseUs = 50'000;
@@ -23,7 +23,7 @@ bool changes_any(const Json& changes, const char* group, std::initializer_list<c
   return found != changes.end() && std::ranges::any_of(names, [&](const char* name) { return found->contains(name); });
 }
 
-// Until the guest has come to `memory`, or does not move any more.
+// Waits until the guest has reached `memory`, or makes no more progress.
 Result<vmm::MachineSize> follow(const ResizeCall& resize, uint64_t memory, Clock::duration patience) {
   vmm::MachineSize size = TRY(resize({.memory = memory}));
   Clock::time_point moved = Clock::now();
@@ -37,7 +37,7 @@ Result<vmm::MachineSize> follow(const ResizeCall& resize, uint64_t memory, Clock
   return size;
 }
 
-// What the machine has to have where this container's part of it becomes another.
+// Returns the machine's new size if this container's part of it changes.
 template <typename T>
 T exchange_part(T whole, T old_part, T new_part) {
   return whole - std::min(whole, old_part) + new_part;
@@ -52,7 +52,7 @@ std::string mib(uint64_t bytes) {
 WantedSize wanted_size(const Json& resources, const Json& changes, const VmState& machine, const HostSize& host) {
   WantedSize wanted;
   const vmm::MachineSize& now = machine.size;
-  // What the machine was made for counts as the host's, where a person said so.
+  // A number of CPUs that a person asked for may be above the host's.
   VmSize size = size_for(resources, {.memory = host.memory, .cpus = std::max(host.cpus, now.max_cpus)});
   if (machine.part) {
     size.memory = exchange_part(now.memory, machine.part->memory, size.memory);

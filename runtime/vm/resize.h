@@ -1,4 +1,4 @@
-// How large a container's VM is to be after an update, and how it gets there.
+// Decides how large a container's VM is after an update, and resizes it.
 #pragma once
 
 #include <functional>
@@ -17,13 +17,13 @@ namespace nacre::runtime {
 // A VM before the update.
 struct VmState {
   vmm::MachineSize size;
-  uint64_t least_memory = 0;  // what the VM booted with: it does not shrink below
+  uint64_t least_memory = 0;  // what the VM booted with, below which it does not shrink
   unsigned least_cpus = 1;
   // Shared VM only: the size that a VM for this container alone would have had before the update.
   std::optional<VmSize> part = std::nullopt;
 };
 
-// A size that is not given stays as it is.
+// The new size. A value that is not given does not change.
 struct WantedSize {
   std::optional<uint64_t> memory;
   std::optional<unsigned> cpus;
@@ -38,7 +38,7 @@ WantedSize wanted_size(const nlohmann::json& resources, const nlohmann::json& ch
 // Asks vmm to resize, like MachineControl; tests have one of their own.
 using ResizeCall = std::function<Result<vmm::MachineSize>(const vmm::Resize&)>;
 
-// Grows the VM to `memory` and waits until the guest has taken it. On an error the VM is asked to be as it was.
+// Grows the VM to `memory` and waits until the guest has taken it. On an error vmm is asked for the former size.
 Result<void> grow_memory(const ResizeCall& resize, uint64_t memory);
 // Shrinks the VM to `memory` and waits while the guest gives memory back. Returns what the VM then has.
 Result<uint64_t> shrink_memory(const ResizeCall& resize, uint64_t memory);

@@ -21,7 +21,7 @@ runtime::WantedSize wanted(const char* changes, const char* kept = "{}", const r
   return runtime::wanted_size(all, Json::parse(changes), machine, kHost);
 }
 
-// A guest that goes to what it is asked for by steps, as far as `most` and `least`.
+// A guest that moves to the requested size in steps, not above `most` and not below `least`.
 struct Guest {
   Result<vmm::MachineSize> operator()(const vmm::Resize& request) {
     if (request.memory) {
@@ -64,7 +64,7 @@ BOOST_AUTO_TEST_CASE(cpus_follow_quota_and_set) {
   BOOST_TEST(*wanted(R"({"cpu": {"period": 50000}})", R"({"cpu": {"quota": 200000}})").cpus == 4u);
   BOOST_TEST(*wanted(R"({"cpu": {"quota": 1000}})").cpus == 1u);
   BOOST_TEST(*wanted(R"({"cpu": {"cpus": "0"}})", R"({"cpu": {"quota": 200000}})").cpus == 1u);
-  BOOST_TEST(!wanted(R"({"cpu": {"quota": -1}})").cpus);  // no limit any more: they stay
+  BOOST_TEST(!wanted(R"({"cpu": {"quota": -1}})").cpus);  // without a limit the CPUs stay
   auto pinned = kMachine;
   pinned.least_cpus = 2;
   BOOST_TEST(*wanted(R"({"cpu": {"quota": 1000}})", "{}", pinned).cpus == 2u);

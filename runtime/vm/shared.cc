@@ -68,13 +68,13 @@ Result<void> separate_vm(const ContainerDir& dir, const Record& first) {
   std::vector<pid_t> vm = children_among(processes_in(first.cgroup), first.vmm.pid);
   vm.insert(vm.begin(), first.vmm.pid);
   std::string cgroup = TRY(move_beside(first.cgroup, kCgroupSuffix, vm));
-  // In place: the file is in other directories too.
+  // Written in place, because the file is linked into other directories.
   Fd file = TRY(open_at(dir.fd(), kVmCgroupName, O_WRONLY | O_TRUNC));
   return write_all(file.get(), cgroup);
 }
 
 void leave_shared_vm(const ContainerDir& dir, const std::string& id) {
-  // Its processes are gone soon after the stand-in: the guest has seen the connection end.
+  // The guest has seen the connection end, so the container's processes end soon after the stand-in.
   auto left = ask(dir.fd(), protocol::Delete{.container = id}, kDeleteTimeoutMs);
   if (!left) log_debug("the guest does not delete " + id + ": " + left.error().message());
   auto lock = dir.lock_named(kUpdateLockName);

@@ -1,5 +1,5 @@
-// A VM that containers share: each adds to its size and takes that away again, and the VM's cost is charged to none of
-// them alone.
+// Manages a VM that containers share. Each container adds to the VM's size, and takes its part away again. The VM's
+// cost is charged to a cgroup of its own.
 #pragma once
 
 #include <string>

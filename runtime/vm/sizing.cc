@@ -14,8 +14,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr uint64_t kMemoryUnit = 2ull << 20;  // vmm's
-constexpr uint64_t kDefaultPeriod = 100'000;  // microseconds, as the kernel's
+constexpr uint64_t kMemoryUnit = 2ull << 20;  // as in vmm
+constexpr uint64_t kDefaultPeriod = 100'000;  // microseconds, the kernel's default
 
 const Json& member(const Json& object, const char* name) {
   static const Json kNothing = Json::object();
@@ -43,7 +43,7 @@ std::optional<uint64_t> parse_size(std::string_view text) {
 
 // Returns the container's memory limit, if it has one.
 std::optional<uint64_t> memory_limit(const Json& resources) {
-  if (auto limit = parse_size(unified(resources, "memory.max"))) return limit;  // written last of all
+  if (auto limit = parse_size(unified(resources, "memory.max"))) return limit;  // wins, since it is written last
   auto limit = member(resources, "memory").value("limit", int64_t{0});
   if (limit <= 0) return std::nullopt;
   return static_cast<uint64_t>(limit);

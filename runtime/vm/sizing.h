@@ -1,4 +1,4 @@
-// How large a container's VM is, and how much memory the host lets it cost.
+// Decides how large a container's VM is, and how much of the host's memory it may use.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct HostSize {
   uint64_t memory = 0;  // bytes, with swap; 0: unknown
   unsigned cpus = 1;
 };
-// Asks the host.
+// Returns the host's size.
 HostSize host_size();
 
 struct VmSize {

@@ -31,7 +31,7 @@ BOOST_AUTO_TEST_CASE(memory_of_the_vm) {
   BOOST_TEST(size(R"({"memory": {"limit": 1073741825}})").memory == with_overhead(1024 * kMiB + 1));
   BOOST_TEST(size(R"({"unified": {"memory.max": "64M"}, "memory": {"limit": 5}})").memory == with_overhead(64 * kMiB));
   BOOST_TEST(size(R"({"unified": {"memory.max": "max"}})").memory == kDefaultMemory);
-  // Never more than the host has: such a limit does not act.
+  // A VM is never larger than the host, so a limit above that has no effect.
   BOOST_TEST(size(R"({"memory": {"limit": 8589934592}})").memory == 8192 * kMiB);
   BOOST_TEST(size(R"({"memory": {"limit": 9223372036854771712}})").memory == 8192 * kMiB);
   BOOST_TEST(size(R"({"unified": {"memory.max": "99999999999E"}})").memory == 8192 * kMiB);
@@ -45,7 +45,7 @@ BOOST_AUTO_TEST_CASE(cpus_of_the_vm) {
   BOOST_TEST(size(R"({"cpu": {"quota": 9223372036854775807, "period": 1}})").cpus == 4u);
   BOOST_TEST(size(R"({"unified": {"cpu.max": "200000 100000"}})").cpus == 2u);
   BOOST_TEST(size(R"({"unified": {"cpu.max": "max 100000"}, "cpu": {"quota": 400000}})").cpus == 1u);
-  // The set's count, whatever the host calls them.
+  // The number of CPUs in the set counts, not which they are.
   BOOST_TEST(size(R"({"cpu": {"cpus": "2-3"}})").cpus == 2u);
   BOOST_TEST(size(R"({"cpu": {"cpus": "0,2,5-6"}})").cpus == 4u);
   BOOST_TEST(size(R"({"cpu": {"cpus": "0-3", "quota": 50000}})").cpus == 1u);

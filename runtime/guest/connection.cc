@@ -69,8 +69,8 @@ Result<Fd> connect_port(int directory, const std::string& line, std::span<const 
   return socket;
 }
 
-// Receives one message. protocol::receive() would not do: its patience begins anew with each byte, so that a guest
-// could keep us waiting for days.
+// Receives one message. protocol::receive() would not do: its timeout begins again with each byte, so a guest
+// could keep the caller waiting for days.
 Result<protocol::Json> receive_within(int socket, protocol::Limits limits, int timeout_ms) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   protocol::Decoder decoder(limits);
@@ -188,7 +188,7 @@ void Stream::read_answers() {
       line_.clear();
     }
   }
-  if (line_.size() > kMaxLine) flushed_ = true;  // not vmm's words
+  if (line_.size() > kMaxLine) flushed_ = true;  // vmm's answers are shorter
 }
 
 void Stream::take_answer(std::string_view line) {

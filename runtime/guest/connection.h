@@ -1,4 +1,5 @@
-// Connections of the host to guest-init, through the listening socket that vmm serves in the container's directory.
+// Connects to guest-init, through the listening socket that vmm serves in the container's directory, and sends
+// requests.
 #pragma once
 
 #include <sys/socket.h>
@@ -15,8 +16,8 @@
 
 namespace nacre::runtime {
 
-// How long the guest may take to answer a request. Generous: it may be starved of CPU, and nothing waits on this that
-// is not itself waiting for the answer.
+// How long the guest may take to answer a request. The time is long, because the guest may be starved of CPU, and only
+// the caller waits for the answer.
 inline constexpr int kRequestTimeoutMs = 60'000;
 
 // Returns the time until `deadline`; 0 once it has passed.
@@ -35,9 +36,9 @@ Result<void> set_timeouts(int socket, int timeout_ms);
 // ECONNREFUSED or ENOENT if the VM has ended.
 Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 
-// Send a request and wait for its reply, which may have no more bytes and values than `limits`: the reply as it is, on
-// a connection that is there; on a connection of its own; and the same with kNotRunning if the VM has ended. Callers
-// use the typed functions below.
+// Send a request and wait for its reply, which must be within `limits` of bytes and values. exchange_json() uses an
+// open connection and returns the reply as it is. ask_json() makes a connection of its own. ask_running_json() also
+// reports kNotRunning if the VM has ended. Callers use the typed functions below.
 Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,
                                      int timeout_ms);
 Result<protocol::Json> ask_json(int directory, const protocol::Json& request, protocol::Limits limits, int timeout_ms);
@@ -73,7 +74,7 @@ Result<typename Request::Reply> ask_running(int directory, const Request& reques
       TRY(ask_running_json(directory, protocol::encode(request), Reply::kLimits, timeout_ms)));
 }
 
-// One stdio descriptor, handed to vmm, which moves its bytes itself. The connection stays as the status channel.
+// A stdio descriptor that vmm has been given. vmm moves its bytes. The connection stays open as the status channel.
 class Stream {
  public:
   enum class Direction { to_guest, from_guest };
@@ -82,16 +83,17 @@ class Stream {
 
   int fd() const { return channel_.get(); }
 
-  // Asks vmm to tell when `bytes` from the guest's port have been written to the descriptor. vmm closes the channel if
-  // that can never be.
+  // Asks vmm to report when `bytes` from the guest's port have been written to the descriptor. vmm closes the channel
+  // if that can never be.
   Result<void> request_flush(uint64_t bytes);
-  // Asks vmm how far the writing has come.
+  // Asks vmm how many bytes are written.
   Result<void> request_progress();
-  // Takes the answers that have come, without blocking.
+  // Reads vmm's answers without blocking.
   void read_answers();
-  // Returns whether the answer to request_flush() has come, or the channel has ended.
+  // Returns true once request_flush() is answered, or the channel has ended.
   bool is_flushed() const { return flushed_; }
-  // Returns whether vmm has said, since the last call, that it has written bytes, or that the descriptor takes none.
+  // Returns true if vmm has reported, since the last call, that it has written bytes or that the descriptor accepts
+  // none.
   bool take_progress() { return std::exchange(progressed_, false); }
 
  private:
@@ -99,7 +101,7 @@ class Stream {
   void take_answer(std::string_view line);
 
   Fd channel_;
-  std::string line_;  // of vmm's answer, so far
+  std::string line_;  // what has been read of vmm's answer
   uint64_t written_ = 0;
   bool flushed_ = false;
   bool progressed_ = false;

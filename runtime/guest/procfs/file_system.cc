@@ -24,7 +24,7 @@ namespace {
 
 // linux/fuse.h: FUSE_MIN_READ_BUFFER is the least that a read from the device may ask for.
 constexpr size_t kMaxRequest = FUSE_MIN_READ_BUFFER;
-// A `ps` is one look at all processes, so it is answered from one snapshot; the next one sees news.
+// How long a snapshot is used. One run of `ps` is answered from one snapshot, and the next run gets a new one.
 constexpr std::chrono::milliseconds kFresh{500};
 
 std::span<const std::byte> bytes_of(std::string_view text) {
@@ -52,7 +52,7 @@ struct FileSystem::Request {
     std::memcpy(&value, body.data(), std::min(body.size(), sizeof(value)));
     return value;
   }
-  // Up to its NUL.
+  // Returns the request's text up to the NUL.
   std::string_view name() const {
     std::string_view text(reinterpret_cast<const char*>(body.data()), body.size());
     return text.substr(0, text.find('\0'));
@@ -72,7 +72,7 @@ Result<Mounted> mount() {
 bool FileSystem::serve_one() {
   std::array<std::byte, kMaxRequest> buffer;
   ssize_t got = ::read(device_.get(), buffer.data(), buffer.size());
-  // ENOENT: the request was withdrawn while it was read.
+  // ENOENT: the kernel withdrew the request while it was read.
   if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) return true;
   if (got < static_cast<ssize_t>(sizeof(fuse_in_header))) return false;
   Request request;
@@ -137,7 +137,7 @@ void FileSystem::lookup(const Request& request) {
   if (request.header.nodeid == kRoot) refresh();
   auto entry = snapshot_.lookup(request.header.nodeid, request.name());
   if (!entry) return refuse(request, ENOENT);
-  fuse_entry_out out{};  // with times of 0: nothing is kept in the kernel's caches
+  fuse_entry_out out{};  // timeouts of 0: the kernel caches nothing
   out.nodeid = entry->node;
   out.attr = attributes_of(entry->node, entry->kind);
   reply_with(request, out);
@@ -161,7 +161,7 @@ void FileSystem::read_directory(const Request& request) {
   auto in = request.as<fuse_read_in>();
   std::vector<Entry> entries = snapshot_.list(request.header.nodeid);
   std::string listing;
-  // The offset of an entry is the number of those up to it.
+  // The offset of an entry is the number of entries up to and including this one.
   for (uint64_t i = in.offset; i < entries.size(); i++) {
     const Entry& entry = entries[i];
     fuse_dirent head{};
@@ -188,7 +188,7 @@ void FileSystem::open(const Request& request) {
 void FileSystem::read(const Request& request) {
   auto in = request.as<fuse_read_in>();
   const std::string* text = snapshot_.content(request.header.nodeid);
-  if (!text) return refuse(request, ESRCH);  // as when a process has ended
+  if (!text) return refuse(request, ESRCH);  // like the kernel's /proc if the process has ended
   std::string_view rest = *text;
   rest.remove_prefix(std::min<size_t>(in.offset, rest.size()));
   reply(request, bytes_of(rest.substr(0, in.size)));
@@ -213,7 +213,7 @@ void FileSystem::reply(const Request& request, std::span<const std::byte> body) 
   head.len = static_cast<uint32_t>(sizeof(head) + body.size());
   head.unique = request.header.unique;
   std::array<iovec, 2> parts{{{&head, sizeof(head)}, {const_cast<std::byte*>(body.data()), body.size()}}};
-  // ENOENT: whoever asked does not wait any more.
+  // ENOENT: the asking program does not wait any more.
   [[maybe_unused]] ssize_t written = ::writev(device_.get(), parts.data(), parts.size());
 }
 

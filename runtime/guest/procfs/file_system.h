@@ -1,7 +1,7 @@
 // A read-only file system of the host (FUSE, linux/fuse.h) that shows a container's /proc, where programs look for it
 // that enter the mount namespace of the container's pid: `podman top` finds its processes there.
 //
-// Every reader gets the guest's words, so this is for those who asked for the container's own view.
+// The content comes from the guest, so the file system is only mounted where programs expect the container's own view.
 #pragma once
 
 #include <chrono>
@@ -18,10 +18,10 @@
 namespace nacre::procfs {
 
 struct Mounted {
-  Fd device;  // where the kernel's requests come from
+  Fd device;  // delivers the kernel's requests
   Fd tree;    // the file system, detached, for move_mount(2)
 };
-// An error where the host has no FUSE.
+// Makes the file system. Fails if the host has no FUSE.
 Result<Mounted> mount();
 
 class FileSystem {
@@ -34,10 +34,10 @@ class FileSystem {
 
   int fd() const { return device_.get(); }
 
-  // Who looks into it from now on, or waits for an answer, gets an error (ENOTCONN).
+  // Ends the file system. Programs that wait for an answer, or look into it later, get ENOTCONN.
   void close() { device_.reset(); }
 
-  // Reads one request and answers it. False: the file system is no more.
+  // Reads one request and answers it. Returns false if the file system has ended.
   bool serve_one();
 
  private:
@@ -59,7 +59,7 @@ class FileSystem {
   template <typename Body>
   void reply_with(const Request& request, const Body& body);
   void refuse(const Request& request, int error);
-  // Asks the guest again if what it said is old.
+  // Asks the guest again if the snapshot is old.
   void refresh();
 
   Fd device_;

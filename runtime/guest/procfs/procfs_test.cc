@@ -34,7 +34,7 @@ std::vector<std::string> names(const std::vector<Entry>& entries) {
   return all;
 }
 
-// The kernel's side of a file system.
+// Plays the kernel's side of a file system.
 class Kernel {
  public:
   Kernel() {
@@ -47,7 +47,7 @@ class Kernel {
     });
   }
 
-  // The reply's body; the error, negative, is in last_error().
+  // Returns the reply's body. The error, negative, is in last_error().
   template <typename Body>
   std::string request(uint32_t opcode, Node node, const Body& body) {
     return request(opcode, node, std::string(reinterpret_cast<const char*>(&body), sizeof(body)));
@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(what_the_guest_says_is_not_believed) {
   BOOST_TEST(!with("/processes/0", Json::object()));
   BOOST_TEST(!with("/processes/99999999999", Json::object()));
   BOOST_TEST(!with("/processes/1/files", "x"));
-  // Left out: unknown names, texts that are none, links that lead somewhere.
+  // Unknown names, values that are not text, and links that lead somewhere are left out.
   auto parsed = with("/processes/1/files", {{"../../etc/passwd", "x"}, {"stat", 7}, {"comm", "sh"}});
   BOOST_REQUIRE(parsed);
   BOOST_TEST((names(parsed->list(parsed->lookup(kRoot, "1")->node)) == std::vector<std::string>{"comm", "ns"}));

@@ -13,7 +13,7 @@ namespace {
 // proc(5): pids are below 2^22.
 constexpr uint32_t kMaxPid = 1u << 22;
 
-// A node is the pid above these bits. The entries of a process and of the machine have numbers from the tables' order.
+// A node has the pid above these bits, and below the number of the entry, which is its position in the table.
 constexpr int kEntryBits = 8;
 constexpr Node kEntryMask = (1u << kEntryBits) - 1;
 constexpr Node kDirectoryEntry = 1;  // so that the machine's directory is the root

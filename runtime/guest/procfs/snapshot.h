@@ -1,6 +1,6 @@
-// A container's /proc as the guest told it, as a tree of files that have numbers.
+// Holds a container's /proc, as the guest has reported it, as a tree of numbered files.
 //
-// A file's number says which one it is, whatever snapshot one looks into: the process (0: the machine) and the entry.
+// A file's number consists of the process (0: the machine) and the entry. So it means the same file in every snapshot.
 #pragma once
 
 #include <cstdint>
@@ -33,15 +33,15 @@ class Snapshot {
   // only in the kernel's form "NAME:[NUMBER]".
   static Result<Snapshot> parse(const protocol::ProcfsReply& reply);
 
-  // None: no such entry, or not now.
+  // Returns the entry of a name, or nullopt if there is none at present.
   std::optional<Entry> lookup(Node directory, std::string_view name) const;
   std::vector<Entry> list(Node directory) const;
-  // Of a file its text, of a link its target. None: neither.
+  // Returns a file's text or a link's target. Returns null for anything else.
   const std::string* content(Node node) const;
   std::optional<Kind> kind(Node node) const;
 
  private:
-  // By node; of a directory empty.
+  // The content of each node; empty for a directory.
   std::map<Node, std::string> nodes_;
 };
 

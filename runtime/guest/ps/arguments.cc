@@ -10,7 +10,7 @@ namespace {
 
 struct Shown {
   std::string_view name;
-  std::string_view header;  // empty: the column's own
+  std::string_view header;  // empty: the column's default
 };
 
 constexpr Shown kShort[] = {{"pid", ""}, {"tname", ""}, {"time", ""}, {"ucmd", ""}};
@@ -28,7 +28,7 @@ struct Parsed {
   std::vector<Column> columns;
 };
 
-// "pid,user,args=WHAT": a header of its own takes all that follows.
+// Parses "pid,user,args=WHAT". A header after "=" extends to the end of the text.
 Result<void> add_columns(std::string_view list, std::vector<Column>& columns) {
   while (!list.empty()) {
     size_t end = std::min(list.find_first_of(", ="), list.size());
@@ -50,11 +50,11 @@ Result<void> add_columns(std::string_view list, std::vector<Column>& columns) {
   return {};
 }
 
-// One word: letters, of which o takes the rest of it or the next word. `next` is moved on in that case.
+// Parses one word of option letters. "o" takes the rest of the word, or else the next word, and then advances `next`.
 Result<void> parse_word(std::string_view word, std::span<const std::string>& next, Parsed& parsed) {
   bool dash = word.starts_with('-');
   std::string_view letters = word.substr(dash ? 1 : 0);
-  // Everybody writes -aux and means aux.
+  // As in ps(1), "-aux" means "aux".
   if (dash && letters.find('x') != std::string_view::npos) dash = false;
   parsed.bsd = parsed.bsd || !dash;
   bool known = !letters.empty();

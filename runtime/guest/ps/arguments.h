@@ -1,4 +1,4 @@
-// The arguments of ps(1) that `nacre ps` knows: which columns to show. Which processes, is clear.
+// Parses the arguments of ps(1) that `nacre ps` knows: which columns to show. The processes are always the container's.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace nacre::ps {
 
-// None is as -ef. Like runc, wants the PID to be among the columns.
+// Without arguments the columns are those of -ef. As under runc, a column with the PID is required.
 Result<std::vector<Column>> parse_arguments(const std::vector<std::string>& arguments);
 
 }  // namespace nacre::ps

@@ -12,7 +12,7 @@ constexpr size_t kMaxText = 16384;
 constexpr int64_t kMax = protocol::ProcessesReply::kMax;
 
 struct StatField {
-  size_t number;  // proc(5)'s
+  size_t number;  // field number in proc(5)
   int64_t Process::* member;
 };
 
@@ -29,7 +29,7 @@ std::unexpected<Error> not_understood(const char* what) {
   return fail(std::string("the guest's answer is not understood: ") + what, EPROTO);
 }
 
-// "PID (NAME) STATE NUMBER...": the name may hold anything, so what follows the last ')' counts.
+// Parses "PID (NAME) STATE NUMBER...". The name may contain anything, so it ends at the last ')'.
 Result<void> parse_stat(std::string_view stat, Process& process) {
   size_t open = stat.find(" ("), close = stat.rfind(") ");
   if (open == std::string_view::npos || close == std::string_view::npos || close < open || close + 2 >= stat.size()) {
@@ -46,7 +46,7 @@ Result<void> parse_stat(std::string_view stat, Process& process) {
   for (size_t i = kFirstNumber; i <= kLastNumber; i++) {
     while (at < last && *at == ' ') at++;
     auto [next, failed] = std::from_chars(at, last, numbers[i]);
-    if (failed == std::errc::result_out_of_range) {  // unsigned ones, that nobody shows (rsslim)
+    if (failed == std::errc::result_out_of_range) {  // unsigned fields, such as rsslim, which no column shows
       numbers[i] = 0;
     } else if (failed != std::errc()) {
       return not_understood("stat");
@@ -68,14 +68,15 @@ Result<Process> parse_process(const protocol::ProcessEntry& entry) {
   return process;
 }
 
-// Returns the code point that `text` begins with, and its length. One that is cut off is one byte of nothing.
+// Returns the code point that `text` begins with, and its length. Bytes that are not
+// UTF-8 give code point 0 and length 1.
 std::pair<uint32_t, size_t> code_point(std::string_view text) {
   auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   size_t length = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
   if ((byte(0) >= 0x80 && byte(0) < 0xc0) || length > text.size()) return {0, 1};
   uint32_t value = length == 1 ? byte(0) : byte(0) & (0x7fu >> length);
   for (size_t i = 1; i < length; i++) {
-    // Texts of errors need not be UTF-8: what follows may be a control character.
+    // An error's text need not be UTF-8, and the next byte may be a control character.
     if ((byte(i) & 0xc0) != 0x80) return {0, 1};
     value = value << 6 | (byte(i) & 0x3f);
   }

@@ -1,4 +1,4 @@
-// What ps knows of processes, from the guest's answer, which nobody trusts.
+// Checks and parses what the guest reports about processes. The guest is not trusted.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace nacre::ps {
 
-// proc(5), /proc/PID/stat. Times are in clock ticks.
+// The fields of /proc/PID/stat (proc(5)). Times are in clock ticks.
 struct Process {
   int64_t pid = 0, ppid = 0, pgrp = 0, session = 0, tty = 0, tpgid = 0;
   char state = '?';
@@ -29,14 +29,14 @@ struct Listing {
   int64_t page = 4096;  // bytes
   int64_t uptime = 0;   // milliseconds
   int64_t memory = 0;   // bytes
-  std::time_t now = 0;  // the host's time to which `uptime` belongs
+  std::time_t now = 0;  // the host's time at `uptime`
   std::vector<Process> processes = {};
 };
 
-// Checks and takes apart the texts of the reply.
+// Checks and parses the texts of the reply.
 Result<Listing> parse_listing(const protocol::ProcessesReply& reply);
 
-// Makes text fit for a terminal: control characters, and what reorders text, become '?'. `text` is UTF-8.
+// Makes text fit for a terminal: control characters, and characters that reorder text, become '?'. `text` is UTF-8.
 std::string printable(std::string_view text);
 
 }  // namespace nacre::ps

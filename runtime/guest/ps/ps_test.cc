@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-// The state and field 4 to 39 of /proc/PID/stat.
+// Returns a line of /proc/PID/stat with fields 1 to 39.
 std::string stat(int pid, const std::string& name, const std::string& state_to_tpgid = "S 1 7 7 34816 7") {
   return std::to_string(pid) + " (" + name + ") " + state_to_tpgid +
          " 4194560 100 0 0 0 6150 50 0 0 20 0 2 0 12000 4202496 256 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 "
@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(ps_arguments_that_are_not_known) {
 }
 
 BOOST_AUTO_TEST_CASE(ps_of_a_guest_that_lies) {
-  // A name and arguments that would move a terminal's cursor, or make a line.
+  // A name and arguments that would move a terminal's cursor or break the line.
   Json odd = reply({process(stat(2, "a) R\n\x1b[2J\u009b("), "x\ny \u202e\xc3\xa4")});
   BOOST_TEST(table(odd, {"-o", "pid,comm", "-o", "args"}) ==
              "    PID COMMAND         COMMAND\n      2 a) R??[2J?(     x?y ?\u00e4\n");

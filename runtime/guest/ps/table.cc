@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
 
-// In characters, of UTF-8.
+// Returns the length of UTF-8 text in characters.
 size_t length(std::string_view text) {
   return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -32,7 +32,7 @@ std::string one_decimal(double number) {
   return buffer.data();
 }
 
-// As under runc, whose ps is the host's: by the host's names.
+// Returns the user's name on the host: under runc, ps is the host's program.
 std::string user(uint32_t uid) {
   const passwd* entry = ::getpwuid(uid);
   return entry != nullptr ? entry->pw_name : std::to_string(uid);
@@ -43,7 +43,7 @@ std::string group(uint32_t gid) {
   return entry != nullptr ? entry->gr_name : std::to_string(gid);
 }
 
-// Seconds.
+// Returns the CPU time in seconds.
 int64_t cpu_time(const Process& p, const Listing& l) {
   return (p.user_time + p.system_time) / l.hertz;
 }
@@ -82,7 +82,7 @@ std::string time_text(std::time_t time, const char* format) {
   return buffer.data();
 }
 
-// The hour, or the day where it is another one, or the year.
+// Returns the hour of the start; the day, if it was another day; or the year, if it was another year.
 std::string start(const Process& p, const Listing& l) {
   std::time_t started = l.now - elapsed(p, l);
   std::tm then{}, now{};
@@ -92,7 +92,7 @@ std::string start(const Process& p, const Listing& l) {
   return time_text(started, then.tm_yday == now.tm_yday ? "%H:%M" : "%b%d");
 }
 
-// The device number as proc(5) has it, by the kernel's names (devices.txt).
+// Returns the kernel's name (devices.txt) of a terminal's device number (proc(5)).
 std::string tty(const Process& p) {
   int64_t major = p.tty >> 8 & 0xff, minor = (p.tty & 0xff) | (p.tty >> 12 & 0xfff00);
   constexpr int64_t kFirstPty = 136, kLastPty = 143, kVirtual = 4, kFirstSerial = 64, kOwn = 5, kHvc = 229;
@@ -124,7 +124,7 @@ std::string args(const Process& p) {
 using P = const Process&;
 using L = const Listing&;
 
-// ps(1), "standard format specifiers".
+// The columns, as in ps(1), "standard format specifiers".
 constexpr ColumnKind kColumns[] = {
     {"%cpu", "%CPU", true, 4, [](P p, L l) { return one_decimal(cpu_percent(p, l)); }},
     {"%mem", "%MEM", true, 4, [](P p, L l) { return one_decimal(memory_percent(p, l)); }},

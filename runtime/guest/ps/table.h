@@ -1,4 +1,4 @@
-// What ps(1) shows: columns by its names, and the table.
+// Shows processes in a table, with the columns of ps(1).
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 namespace nacre::ps {
 
 struct ColumnKind {
-  std::string_view name;  // as for ps -o
+  std::string_view name;  // as in ps -o
   std::string_view header;
   bool right;    // aligned to
   size_t width;  // at least
@@ -22,10 +22,10 @@ struct Column {
   std::string header;
 };
 
-// nullptr where there is none of the name.
+// Returns nullptr if there is no column of this name.
 const ColumnKind* find_column(std::string_view name);
 
-// A line of headers, and one for each process.
+// Returns a line of headers, and a line for each process.
 std::string to_table(const std::vector<Column>& columns, const Listing& listing);
 
 }  // namespace nacre::ps

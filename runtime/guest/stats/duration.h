@@ -1,4 +1,4 @@
-// Durations as Go writes them.
+// Parses durations in Go's form.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,7 @@
 
 namespace nacre::stats {
 
-// "5s", "1m30s", "1.5h", "200ms": time.ParseDuration.
+// Parses "5s", "1m30s", "1.5h" or "200ms", like Go's time.ParseDuration.
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text);
 
 }  // namespace nacre::stats

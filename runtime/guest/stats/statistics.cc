@@ -14,10 +14,10 @@ using Json = nlohmann::ordered_json;
 using Figures = std::map<std::string, uint64_t, std::less<>>;
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
-constexpr size_t kMaxEntries = 1024;  // of one file
+constexpr size_t kMaxEntries = 1024;  // at most, of one file
 constexpr size_t kMaxName = 64;
 
-// The files by name; text of other types than a string is none.
+// Finds files by name. A file whose content is not a string counts as empty.
 class Files {
  public:
   explicit Files(const protocol::Texts& files) : files_(files) {}
@@ -32,7 +32,7 @@ class Files {
   const protocol::Texts& files_;
 };
 
-// The part before `separator`; `text` becomes what is behind it.
+// Returns the part before `separator`, and leaves the rest in `text`.
 std::string_view take(std::string_view& text, char separator) {
   size_t end = std::min(text.find(separator), text.size());
   std::string_view part = text.substr(0, end);
@@ -51,7 +51,7 @@ bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxName && name.find_first_not_of(kGood) == std::string_view::npos;
 }
 
-// "NAME NUMBER" lines.
+// Parses lines of the form "NAME NUMBER".
 Figures flat_keyed(std::string_view text) {
   Figures figures;
   while (!text.empty() && figures.size() < kMaxEntries) {
@@ -68,7 +68,7 @@ uint64_t get(const Figures& figures, std::string_view name) {
   return found == figures.end() ? 0 : found->second;
 }
 
-// A file of one number; "max" is `unlimited`.
+// Parses a file with one number. "max" gives `unlimited`.
 uint64_t single(std::string_view text, uint64_t unlimited = kUnlimited) {
   std::string_view line = take(text, '\n');
   uint64_t value = 0;
@@ -84,12 +84,12 @@ uint64_t sum(uint64_t a, uint64_t b) {
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-// Go's omitempty.
+// Adds a value unless it is 0, like Go's omitempty.
 void put_nonzero(Json& object, const char* name, uint64_t value) {
   if (value != 0) object[name] = value;
 }
 
-// "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", and the same for "full".
+// Parses "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", and a line for "full" in the same form.
 void put_pressure(Json& object, std::string_view text) {
   Json pressure;
   while (!text.empty()) {
@@ -126,7 +126,7 @@ Json cpu(const Files& files) {
   return result;
 }
 
-// cgroup v1's, of which v2 has none.
+// Returns the figures of cgroup v1, empty: cgroup v2 has none of them.
 Json cpuset() {
   Json result = Json::object();
   for (const char* name : {"cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page",
@@ -169,7 +169,7 @@ Json pids(const Files& files) {
   return result;
 }
 
-// "MAJOR:MINOR rbytes=N wbytes=N rios=N wios=N ..."
+// Parses io.stat: "MAJOR:MINOR rbytes=N wbytes=N rios=N wios=N ...".
 Json blkio(const Files& files) {
   Json bytes = Json::array(), operations = Json::array();
   std::string_view text = files.text("io.stat");
@@ -199,7 +199,7 @@ Json blkio(const Files& files) {
   return result;
 }
 
-// hugetlb.SIZE.current and hugetlb.SIZE.events
+// Reads hugetlb.SIZE.current and hugetlb.SIZE.events.
 Json hugetlb(const Files& files) {
   Json result = Json::object();
   for (const auto& [name, value] : files.all()) {
@@ -227,7 +227,7 @@ Json from_guest(const protocol::StatisticsReply& reply) {
   data["pids"] = pids(files);
   data["blkio"] = blkio(files);
   data["hugetlb"] = hugetlb(files);
-  data["intel_rdt"] = Json::object();  // of the host: the caller's to fill in
+  data["intel_rdt"] = Json::object();  // the caller fills in the host's figures
   data["network_interfaces"] = nullptr;
   return data;
 }

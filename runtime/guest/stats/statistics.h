@@ -1,5 +1,5 @@
-// A container's figures as `events` prints them: runc's structure, which has cgroup v1's names, filled from the guest's
-// cgroup v2 files the way runc maps them.
+// Returns a container's figures as `events` prints them. The structure is runc's, with the names of cgroup v1. It is
+// filled from the guest's cgroup v2 files, which are mapped as in runc.
 #pragma once
 
 #include <string>
@@ -10,11 +10,11 @@
 
 namespace nacre::stats {
 
-// Takes the figures from the guest's answer, which nobody trusts: lines that are not understood count as absent, and
-// only numbers and short names come out.
+// Reads the figures from the guest's answer. The answer is not trusted: invalid lines count as absent, and only numbers
+// and short names are taken over.
 nlohmann::ordered_json from_guest(const protocol::StatisticsReply& reply);
 
-// {"type": ..., "id": ... [, "data": ...]}, a line.
+// Returns a line of JSON: {"type": ..., "id": ... [, "data": ...]}.
 std::string event_line(const std::string& type, const std::string& id, const nlohmann::ordered_json* data);
 
 }  // namespace nacre::stats

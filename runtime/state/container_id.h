@@ -1,4 +1,4 @@
-// Names of containers.
+// Checks container ids.
 #pragma once
 
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace nacre::runtime {
 
-// What runc allows: letters, digits, '_', '+', '-' and '.', but not "." and "..": the id is a file name.
+// Allows what runc allows: letters, digits, '_', '+', '-' and '.', but not "." and "..": the id is a file name.
 Result<void> check_container_id(std::string_view id);
 
 }  // namespace nacre::runtime

@@ -19,7 +19,8 @@ struct Stat {
   uint64_t start_time;
 };
 
-// The command's name, field 2, is in parentheses and may hold anything: what follows the last ')' counts.
+// Reads /proc/PID/stat. Field 2, the command's name, is in parentheses and may contain anything, so it ends at the last
+// ')'.
 Result<Stat> read_stat(pid_t pid) {
   std::string path = "/proc/" + std::to_string(pid) + "/stat";
   std::string text = TRY(read_file(path, 4096));
@@ -70,7 +71,7 @@ bool is_alive(const ProcessId& process) {
 Result<Fd> open_process(const ProcessId& process) {
   if (process.pid <= 0) return fail("no such process", ESRCH);
   Fd pidfd = TRY(open_pidfd(process.pid));
-  // The descriptor is of whoever has the pid now; that it is the right one shows after it was opened.
+  // The pid may have passed to another process before the descriptor was opened: check afterwards.
   if (!is_alive(process)) return fail("no such process", ESRCH);
   return pidfd;
 }

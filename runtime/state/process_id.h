@@ -1,4 +1,4 @@
-// A process named so that a later process with the same pid is not taken for it.
+// Identifies processes by pid and start time, so that a later process with the same pid is told apart.
 #pragma once
 
 #include <sys/types.h>
@@ -20,19 +20,20 @@ struct ProcessId {
 
 Result<ProcessId> identify(pid_t pid);
 
-// Whether the process exists and has not ended: a zombie has.
+// Returns true if the process exists and has not ended. A zombie has ended.
 bool is_alive(const ProcessId& process);
 
-// A descriptor of the process for waiting and signals; ESRCH where it has ended.
+// Opens a pidfd for waiting and signals. Fails with ESRCH if the process has ended.
 Result<Fd> open_process(const ProcessId& process);
 
-// Those of `pids` that are its children.
+// Returns those of `pids` that are children of `parent`.
 std::vector<pid_t> children_among(const std::vector<pid_t>& pids, pid_t parent);
 
-// Sends SIGKILL and waits until the process has ended (a zombie has), at most `timeout_ms`. Fine if there is none.
+// Sends SIGKILL and waits until the process has ended (a zombie has), at most `timeout_ms`. Succeeds if there is no
+// such process.
 Result<void> kill_and_wait(const ProcessId& process, int timeout_ms);
 
-// Waits for the end, at most `timeout_ms`; false when time ran out.
+// Waits for the end of the process, at most `timeout_ms`. Returns false if the time has run out.
 bool wait_for_end(const ProcessId& process, int timeout_ms);
 
 }  // namespace nacre::runtime

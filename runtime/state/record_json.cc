@@ -6,10 +6,10 @@ namespace nacre::runtime {
 
 namespace {
 
-// Keeps the fields in the order in which they are put: people read these.
+// Keeps the fields in the order of insertion, because people read the output.
 using Json = nlohmann::ordered_json;
 
-// A bundle's path may be no UTF-8: it is shown with replacement characters then.
+// Converts to text. A bundle's path need not be UTF-8: it is shown with replacement characters then.
 std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
@@ -72,7 +72,7 @@ Result<Record> record_from_json(std::string_view text) {
     record.standin = process_from_json(json.at("standin"));
     record.vmm = process_from_json(json.at("vmm"));
     json.at("cgroup").get_to(record.cgroup);
-    record.hooks = dump(json.value("hooks", Json()));  // absent in those of earlier versions
+    record.hooks = dump(json.value("hooks", Json()));  // earlier versions did not write this field
     if (json.contains("mappings")) record.mappings = dump(json["mappings"]);
     return record;
   } catch (const Json::exception& error) {
@@ -82,7 +82,7 @@ Result<Record> record_from_json(std::string_view text) {
 
 std::string view_to_json(const View& view) {
   Json json = view_json(view);
-  json["owner"] = "";  // runc tells it in `list` alone
+  json["owner"] = "";  // runc shows the owner in `list` only
   return dump(json, 2);
 }
 

@@ -1,4 +1,4 @@
-// state.json, and the JSON that `state` and `list` print.
+// Converts records to and from state.json, and to the JSON that `state` and `list` print.
 #pragma once
 
 #include <string>
@@ -13,9 +13,9 @@ namespace nacre::runtime {
 std::string record_to_json(const Record& record);
 Result<Record> record_from_json(std::string_view text);
 
-// The OCI state with what runc adds, as `state` prints it: indented.
+// Returns the OCI state with runc's additions, indented, as `state` prints it.
 std::string view_to_json(const View& view);
-// As `list --format json` prints them: one line; "null" for none, like runc.
+// Returns one line, as `list --format json` prints it: "null" if there are no containers, as in runc.
 std::string views_to_json(const std::vector<View>& views);
 
 }  // namespace nacre::runtime

@@ -29,7 +29,7 @@ constexpr const char* kProcessesName = "processes";
 constexpr const char* kStartedName = "started";
 constexpr const char* kPausedName = "paused";
 constexpr int kRemovalTries = 10;
-constexpr size_t kMaxProcesses = 8192;  // a path and four numbers
+constexpr size_t kMaxProcesses = 8192;  // bytes: a path and four numbers fit
 
 std::unexpected<Error> does_not_exist(const std::string& id) {
   return fail("container does not exist: " + id, ENOENT);
@@ -42,14 +42,14 @@ bool honours_runtime_dir() {
   return ::geteuid() != 0 || user == nullptr || std::string_view(user) != "root";
 }
 
-// mkdir -p.
+// Makes the directory and its parents.
 Result<void> make_root(const std::string& root) {
   if (root == "/") return fail("the root directory cannot be /");
   for (size_t slash = root.find('/', 1); slash != std::string::npos; slash = root.find('/', slash + 1)) {
     if (::mkdir(root.substr(0, slash).c_str(), 0711) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
   }
   if (::mkdir(root.c_str(), 0700) < 0 && errno != EEXIST) return fail_errno("mkdir " + root);
-  // As runc: the sticky bit tells cleaners of XDG_RUNTIME_DIR to leave it alone.
+  // As in runc: the sticky bit tells cleaners of XDG_RUNTIME_DIR to leave the directory alone.
   if (honours_runtime_dir() && root == default_root()) (void)::chmod(root.c_str(), 01700);
   return {};
 }
@@ -67,7 +67,7 @@ Result<bool> is_removed(int fd) {
   return info.st_nlink == 0;
 }
 
-// Names in a directory, without "." and "..".
+// Returns the names in a directory, without "." and "..".
 Result<std::vector<std::string>> entries(int directory) {
   Fd copy = TRY(open_at(directory, ".", O_RDONLY | O_DIRECTORY));
   std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), ::closedir);
@@ -101,7 +101,7 @@ Result<ContainerDir> ContainerDir::create(const std::string& root, const std::st
   TRY(check_container_id(id));
   TRY(make_root(root));
   std::string path = root + "/" + id;
-  // mkdir decides between two that create the same id.
+  // If two commands create the same id, mkdir decides which one succeeds.
   if (::mkdir(path.c_str(), 0700) < 0) {
     if (errno == EEXIST) return fail("container with given ID already exists: " + id, EEXIST);
     return fail_errno("mkdir " + path);
@@ -141,7 +141,7 @@ Result<ContainerDir> ContainerDir::lock(const std::string& root, const std::stri
   }
   dir.lock_ = std::move(*lock);
   TRY(take_lock(dir.lock_.get()));
-  if (TRY(is_removed(dir.lock_.get()))) return does_not_exist(id);  // while we waited
+  if (TRY(is_removed(dir.lock_.get()))) return does_not_exist(id);  // deleted while this process waited
   return dir;
 }
 
@@ -175,7 +175,7 @@ Processes ContainerDir::read_processes() const {
   Processes read;
   input >> read.standin.pid >> read.standin.start_time >> read.vmm.pid >> read.vmm.start_time;
   input.ignore();
-  if (!std::getline(input, read.cgroup)) return {};  // cut short: nothing of it can be relied on
+  if (!std::getline(input, read.cgroup)) return {};  // cut short: nothing in the file can be relied on
   return read;
 }
 

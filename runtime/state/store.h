@@ -1,4 +1,4 @@
-// The directory <root>/<id> of each container, and what is written there.
+// Manages the directory <root>/<id> of each container, with these files:
 //
 //   lock        flock(2)ed by commands that change the container: create, start, delete
 //   processes   "PID START" of the stand-in, then of vmm: enough to clean up after a create that was killed
@@ -8,8 +8,8 @@
 //   mount-N     where the stand-in mounts a file system, in a mount namespace of its own
 //   control.sock  vmm's control socket
 //   vmm.toml, vmm.log, console.log   configuration and output of vmm
-//   vm.cgroup   of a VM that containers share: its host cgroup
-// (What belongs to the VM may be in the directories of several containers: vm_files.h.)
+//   vm.cgroup   the host cgroup of a VM that containers share
+// (If containers share a VM, its files are in the directory of each: runtime/vm/files.h.)
 //
 // Files appear and change whole (written aside and renamed), so readers take no lock. The directory goes last of all.
 #pragma once
@@ -37,15 +37,15 @@ inline constexpr const char* kVmCgroupName = "vm.cgroup";
 enum class Status { created, running, paused, stopped };
 std::string_view to_string(Status status);
 
-// state.json.
+// The content of state.json.
 struct Record {
   std::string oci_version;
   std::string id;
   std::string bundle;
-  std::string config;  // the file that it was made by
+  std::string config;  // the config.json that it was made from
   std::string rootfs;
   std::string created;  // RFC 3339, UTC, nanoseconds
-  std::string owner;    // name of the user that made it
+  std::string owner;    // name of the user who made it
   std::map<std::string, std::string> annotations;
   ProcessId standin;
   ProcessId vmm;
@@ -55,7 +55,7 @@ struct Record {
   std::string mappings;
 };
 
-// What is to be cleared away where there is no record, or none that can be read.
+// What has to be cleaned up if there is no record, or if the record cannot be read.
 struct Processes {
   ProcessId standin;
   ProcessId vmm;
@@ -65,11 +65,11 @@ struct Processes {
 // A container's directory.
 class ContainerDir {
  public:
-  // Makes the directory and takes its lock; "container with given ID already exists".
+  // Makes the directory and takes its lock. Fails with "container with given ID already exists".
   static Result<ContainerDir> create(const std::string& root, const std::string& id);
-  // Without the lock, for commands that change nothing; "container does not exist".
+  // Opens the directory without the lock, for commands that change nothing. Fails with "container does not exist".
   static Result<ContainerDir> open(const std::string& root, const std::string& id);
-  // With the lock; waits for whoever has it.
+  // Opens the directory, and waits for its lock.
   static Result<ContainerDir> lock(const std::string& root, const std::string& id);
 
   const std::string& path() const { return path_; }
@@ -79,21 +79,21 @@ class ContainerDir {
   Result<void> write_record(const Record& record) const;
   Result<Record> read_record() const;
   Result<void> write_processes(const Processes& processes) const;
-  Processes read_processes() const;  // zeros where there is nothing to read
+  Processes read_processes() const;  // zeros if there is nothing to read
   Result<void> mark_started(bool started = true) const;
   bool is_started() const;
   Result<void> mark_paused(bool paused) const;
 
   Status status(const Record& record) const;
 
-  // A lock of its own for one kind of change, held while the descriptor is open; waits for whoever has it.
+  // Waits for a separate lock for one kind of change. The lock is held while the returned descriptor is open.
   Result<Fd> lock_named(const char* name) const;
 
-  // Removes the directory with all that is in it. Needs the lock.
+  // Removes the directory and everything in it. Needs the lock.
   Result<void> remove();
-  // Takes the lock later; false if the directory is gone.
+  // Waits for the lock again. Returns false if the directory is gone.
   Result<bool> relock();
-  // Gives the lock up. A forked child must, or it holds its parent's.
+  // Gives the lock up. A forked child must call this, or it holds its parent's lock.
   void forget_lock() { lock_.reset(); }
 
  private:
@@ -107,13 +107,13 @@ class ContainerDir {
   Fd lock_;
 };
 
-// The default: /run/nacre, or $XDG_RUNTIME_DIR/nacre for others than root.
+// Returns the default root: /run/nacre, or $XDG_RUNTIME_DIR/nacre for users other than root.
 std::string default_root();
 
-// Ids of all containers under `root`, sorted; none where there is no such directory.
+// Returns the ids of all containers under `root`, sorted. Returns none if there is no such directory.
 Result<std::vector<std::string>> list_ids(const std::string& root);
 
-// A container as `state` and `list` show it.
+// A container, as `state` and `list` show it.
 struct View {
   Record record;
   Status status;

@@ -50,7 +50,7 @@ Record make_record(ProcessId standin) {
           .mappings = R"({"gidMappings":[],"uidMappings":[]})"};
 }
 
-// A child that waits to be killed.
+// Makes a child that waits to be killed.
 pid_t make_child() {
   pid_t pid = ::fork();
   if (pid == 0) {
@@ -75,7 +75,8 @@ BOOST_AUTO_TEST_CASE(process_ids_tell_the_dead_from_the_living) {
   auto self = runtime::identify(::getpid());
   BOOST_REQUIRE(self);
   BOOST_TEST(runtime::is_alive(*self));
-  BOOST_TEST(!runtime::is_alive({.pid = self->pid, .start_time = self->start_time + 1}));  // the pid came again
+  BOOST_TEST(
+      !runtime::is_alive({.pid = self->pid, .start_time = self->start_time + 1}));  // another process with the same pid
   BOOST_TEST(!runtime::is_alive({}));
   pid_t pid = make_child();
   auto child = runtime::identify(pid);
@@ -147,7 +148,7 @@ BOOST_AUTO_TEST_CASE(an_id_in_use) {
   BOOST_TEST(!ContainerDir::create("/", "one"));
 }
 
-// Eight processes count up in one file, each time under the lock.
+// Eight processes increment a number in a file, each time under the lock.
 BOOST_AUTO_TEST_CASE(the_lock_excludes_others) {
   constexpr int kProcesses = 8, kRounds = 20;
   Root root;

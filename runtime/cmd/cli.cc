@@ -1,4 +1,4 @@
-// The command line: runc's commands and flags, and what becomes of their outcome.
+// Parses the command line, with runc's commands and flags, runs the command, and reports its outcome.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -25,9 +25,9 @@ namespace {
 
 constexpr int kFailure = 1;
 constexpr int kUnknownCommand = 3;
-constexpr int kExecSetupFailure = 255;  // so that no status of the process is taken for it
+constexpr int kExecSetupFailure = 255;  // a status that is unlikely to be the process's own
 
-// What the parser found to do.
+// The result of parsing: the command and its options.
 struct Request {
   Globals globals;
   std::function<Result<int>()> action;
@@ -46,7 +46,7 @@ struct Request {
   std::string ignored;  // accepted for the sake of crun's callers
 };
 
-// One value for each time the flag is given; CLI11 would take all that follow.
+// Adds a flag that takes one value each time it is given. By default, CLI11 would take all values that follow.
 template <typename T>
 void add_repeated(CLI::App* app, const std::string& names, std::vector<T>& values, const std::string& help) {
   app->add_option(names, values, help)->allow_extra_args(false);
@@ -56,7 +56,7 @@ void add_id(CLI::App* app, std::string& id) {
   app->add_option("container-id", id, "the container's name")->required();
 }
 
-// For a prefix command: from the container's id on all belongs to what is run there, flags included.
+// Makes a prefix command: everything after the container's id belongs to the program, flags included.
 void take_words(CLI::App* command, std::string& id, std::vector<std::string>& args) {
   std::vector<std::string> words = command->remaining();
   if (!words.empty() && words[0] == "--") words.erase(words.begin());
@@ -254,14 +254,14 @@ Result<int> print_version() {
   return 0;
 }
 
-// Descriptors that we open must not take the numbers of a closed stdin, stdout or stderr.
+// Opens /dev/null for closed standard descriptors, so that later descriptors do not get the numbers 0 to 2.
 void fill_stdio() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // gets the lowest free number: this one
+    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // open(2) returns the lowest free number, `fd`
   }
 }
 
-// As runc answers a word that is no command of its.
+// Returns runc's error if the first word is not a command.
 std::optional<std::string> unknown_command(const CLI::App& app) {
   if (!app.get_subcommands().empty()) return std::nullopt;
   for (const std::string& word : app.remaining()) {
@@ -270,7 +270,7 @@ std::optional<std::string> unknown_command(const CLI::App& app) {
   return std::nullopt;
 }
 
-// False if the command line is done with (help), with the status in `status`.
+// Parses the command line. Returns false if nothing is left to do, as after --help; `status` is then the exit status.
 bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) {
   auto refuse = [&](const std::string& why, int with) {
     status = with;

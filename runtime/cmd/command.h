@@ -1,4 +1,4 @@
-// The commands, one file each; cli.cc fills their options from the command line.
+// The commands, one in each file. cli.cc fills the options from the command line.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ struct Globals {
   std::string log;  // empty: stderr
   std::string log_format = "text";
   std::string root;
-  bool root_given = false;  // by name, and not the default
+  bool root_given = false;  // --root was given
   bool systemd_cgroup = false;
   std::string rootless = "auto";
 };
@@ -41,7 +41,7 @@ struct ExecOptions {
   bool tty = false;
   std::string user;  // "UID[:GID]"
   std::vector<uint32_t> additional_gids;
-  std::string process;  // file; empty: the container's process with the other options
+  std::string process;  // a file; empty: the container's process, changed by the other options
   bool detach = false;
   std::string pid_file;
   std::string process_label;
@@ -83,7 +83,7 @@ struct EventsOptions {
 
 struct UpdateOptions {
   std::string id;
-  std::string resources;  // file; "-": stdin; empty: the flags count
+  std::string resources;  // a file; "-": stdin; empty: the flags apply
   oci::ResourceFlags flags;
   std::string l3_cache_schema;
   std::string mem_bw_schema;
@@ -97,7 +97,7 @@ struct SpecOptions {
 // Returns the container that the options and the globals ask for.
 runtime::CreateRequest to_request(const Globals& globals, const CreateOptions& options);
 
-// Each returns the exit status.
+// Run a command and return the exit status.
 Result<int> create(const Globals& globals, const CreateOptions& options);
 Result<int> run(const Globals& globals, const CreateOptions& options);
 Result<int> start(const Globals& globals, const std::string& id);
@@ -114,7 +114,7 @@ Result<int> update(const Globals& globals, const UpdateOptions& options);
 Result<int> spec(const Globals& globals, const SpecOptions& options);
 Result<int> features(const Globals& globals);
 
-// The program: the process's exit status.
+// Runs the program, and returns the exit status of the process.
 int main(int argc, char** argv);
 
 }  // namespace nacre::cmd

@@ -14,11 +14,11 @@ using runtime::ContainerDir, runtime::Record, runtime::Status;
 
 constexpr int kGuestKillMs = 5'000;
 
-// A running container ends by its guest's hand where that works, so that nothing it wrote is lost.
+// Asks the guest to end a running container, if the guest answers, so that everything that the container wrote is kept.
 void kill_gently(const ContainerDir& dir, const Record& record) {
   const protocol::Kill request{.container = record.id, .exec = {}, .signal = SIGKILL, .all = true};
   auto answer = runtime::ask(dir.fd(), request, kGuestKillMs);
-  bool ends = answer || answer.error().code() == ESRCH;  // which it does already
+  bool ends = answer || answer.error().code() == ESRCH;  // ESRCH: the container is ending already
   if (!ends || !runtime::wait_for_end(record.standin, kGuestKillMs)) log_debug("the guest did not end in time");
 }
 

@@ -34,7 +34,7 @@ Result<void> print_statistics(const ContainerDir& dir, const std::string& id) {
   return write_all(STDOUT_FILENO, stats::event_line("stats", id, &data));
 }
 
-// The guest's word of processes that were killed for want of memory, on a connection of its own.
+// Reads the guest's out-of-memory events from a separate connection.
 class OomEvents {
  public:
   static Result<OomEvents> watch(const ContainerDir& dir, const std::string& id) {
@@ -45,7 +45,7 @@ class OomEvents {
 
   int fd() const { return socket_.get(); }
 
-  // Prints what has come; false at the connection's end.
+  // Prints the events that have come. Returns false at the end of the connection.
   Result<bool> print(const std::string& id) {
     std::array<std::byte, 4096> bytes;
     ssize_t n = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
@@ -71,7 +71,7 @@ int until_ms(Clock::time_point time) {
   return static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000));
 }
 
-// Until the container stops.
+// Prints events until the container stops.
 Result<void> follow(const ContainerDir& dir, const runtime::Record& record, Clock::duration interval) {
   auto standin = runtime::open_process(record.standin);
   auto ooms = OomEvents::watch(dir, record.id);
@@ -87,7 +87,7 @@ Result<void> follow(const ContainerDir& dir, const runtime::Record& record, Cloc
     if (fds[1].revents != 0 && fds[0].revents == 0) return {};
     if (Clock::now() < next) continue;
     auto printed = print_statistics(dir, record.id);
-    if (!printed && printed.error().code() == EPIPE) return {};  // nobody listens any more
+    if (!printed && printed.error().code() == EPIPE) return {};  // the reader has closed the pipe
     if (!printed && printed.error().code() != ESRCH) log_error(printed.error().message());
     next = std::max(next + interval, Clock::now());
   }

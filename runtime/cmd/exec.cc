@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// "UID[:GID]"
+// Sets the user from "UID[:GID]".
 Result<void> set_user(Json& user, const std::string& text) {
   size_t colon = text.find(':');
   auto number = [&](std::string_view part, const char* name) -> Result<uint32_t> {
@@ -34,7 +34,7 @@ Result<void> set_user(Json& user, const std::string& text) {
   return {};
 }
 
-// The container's own process is the pattern, as under runc.
+// Makes the process from the container's first process, as runc does, changed by the options.
 Result<Json> from_container(const Globals& globals, const ExecOptions& options) {
   runtime::View view = TRY(runtime::view_container(globals.root, options.id));
   if (view.status == runtime::Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
@@ -56,7 +56,7 @@ Result<void> apply(Json& process, const ExecOptions& options) {
   for (const auto& capability : options.capabilities) {
     Json& sets = process["capabilities"];
     for (const char* set : {"bounding", "effective", "permitted"}) sets[set].push_back(capability);
-    // What is not inheritable cannot be ambient.
+    // A capability can be ambient only if it is inheritable.
     if (sets.contains("inheritable") && !sets["inheritable"].empty()) sets["ambient"].push_back(capability);
   }
   if (options.no_new_privs) process["noNewPrivileges"] = true;
@@ -66,7 +66,8 @@ Result<void> apply(Json& process, const ExecOptions& options) {
   return {};
 }
 
-// The path below the container's cgroup, in runc's words; "" for that itself. Controllers of their own are cgroup v1's.
+// Parses --cgroup: returns the path below the container's cgroup, "" for the container's cgroup itself. Errors use
+// runc's words. A path for each controller is only possible with cgroup v1, and refused.
 Result<std::optional<std::string>> sub_cgroup(const std::vector<std::string>& arguments) {
   for (const auto& argument : arguments) {
     size_t colon = argument.find(':');
@@ -101,7 +102,7 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
     TRY(oci::check_process(process, name));
   } else {
     process = TRY(from_container(globals, options));
-    TRY(oci::check_process(process, name));  // it may have changed since create
+    TRY(oci::check_process(process, name));  // the container may have changed since create
     TRY(apply(process, options));
     TRY(oci::check_process(process, name));
   }

@@ -1,4 +1,4 @@
-// What this runtime can do, for callers to ask: features.md and features-linux.md of the runtime specification.
+// Prints what this runtime supports (features.md and features-linux.md of the runtime specification).
 #include <seccomp.h>
 
 #include <array>
@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::array kNamespaces = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
 
-// Sorted, each once.
+// Returns the mount options, sorted and without duplicates.
 std::set<std::string> mount_options() {
   std::set<std::string> words(oci::kBindOptions.begin(), oci::kBindOptions.end());
   words.insert(oci::kMappingOptions.begin(), oci::kMappingOptions.end());
@@ -48,7 +48,8 @@ Json names_of(std::span<const seccomp::Word> words) {
   return names;
 }
 
-// Those that a filter may have beside this machine's own: libseccomp puts no two byte orders into one.
+// Returns the architectures that a filter may have beside the machine's own. libseccomp cannot mix byte orders in a
+// filter.
 Json seccomp_architectures() {
   Json names = Json::array();
   for (const auto& word : seccomp::kArchitectures) {
@@ -74,7 +75,7 @@ Json linux_features() {
   Json off{{"enabled", false}};
   return {{"namespaces", kNamespaces},
           {"capabilities", oci::kCapabilityNames},
-          // Of the host. In the guest there is version 2.
+          // The host's cgroups. The guest has version 2.
           {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
           {"seccomp", seccomp_features()},
           {"apparmor", off},
@@ -102,7 +103,7 @@ Result<int> features(const Globals&) {
             {{"io.github.seccomp.libseccomp.version", libseccomp_version()},
              {"nacre.commit", NACRE_COMMIT},
              {"nacre.version", NACRE_VERSION}}},
-           // Ones that begin with this: they choose how much of the host a VM may take.
+           // Prefixes of annotations that decide how much of the host a VM may use.
            {"potentiallyUnsafeConfigAnnotations", Json::array({"nacre.vm.", "org.systemd.property."})}};
   TRY(write_all(1, all.dump(4) + "\n"));
   return 0;

@@ -15,7 +15,7 @@ std::string usage(const CLI::App* app, const std::string& name) {
     std::string argument = option->get_name();
     text += option->get_required() ? " <" + argument + ">" : " [" + argument + "]";
   }
-  // What takes its own words (exec, ps) has no arguments that the parser knows.
+  // A prefix command (exec, ps) has no arguments that the parser knows.
   return app->get_prefix_command() ? text + " <container-id> [arguments...]" : text;
 }
 

@@ -1,4 +1,4 @@
-// --help in the form of runc's, which callers and their users know.
+// Prints --help in runc's form, which callers and users know.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -8,7 +8,7 @@ namespace nacre::cmd {
 
 class HelpText : public CLI::Formatter {
  public:
-  // `name` is all of it, as in "nacre run".
+  // `name` is the full name, as in "nacre run".
   std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override;
 };
 

@@ -14,21 +14,21 @@ namespace {
 
 using runtime::ContainerDir, runtime::Record, runtime::Status;
 
-// A container that has not ended within this time by the guest's hand ends by ours.
+// If the guest has not ended the container within this time, the stand-in is killed.
 constexpr std::chrono::milliseconds kKillTimeout{10'000};
-constexpr int kKilledMs = 5'000;  // the stand-in after its SIGKILL
-// A VM that refuses connections is about to end, or is asked too much.
+constexpr int kKilledMs = 5'000;  // the stand-in ends within this time after SIGKILL
+// A VM that refuses connections is about to end, or overloaded: its end is awaited this long.
 constexpr int kEndMs = 1'000;
 
-// The error of a container whose processes are all gone. `--all` is no error then, as under runc: callers make sure of
-// it that way.
+// The error of a container whose processes are all gone. With `--all` there is no error, as under runc: callers
+// use it to make sure that nothing runs.
 Result<int> not_running(const KillOptions& options) {
   if (options.all) return 0;
   return fail(runtime::kNotRunning, ESRCH);
 }
 
-// Ends the container. The guest does it if it can, so that what the processes wrote is kept; but its answer proves
-// nothing. Only the stand-in's end does.
+// Ends the container. The guest does so if it can, so that everything that the processes wrote is kept. The guest's
+// answer proves nothing: only the end of the stand-in does.
 Result<int> kill_surely(const ContainerDir& dir, const Record& record, const protocol::Kill& request,
                         const KillOptions& options) {
   auto deadline = std::chrono::steady_clock::now() + kKillTimeout;
@@ -57,7 +57,7 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   auto answer = runtime::ask(dir.fd(), request);
   if (answer) return 0;
   int code = answer.error().code();
-  // Its process has ended, and the stand-in still takes its output and its files.
+  // The process has ended, and the stand-in is still writing its output.
   if (code == ESRCH) return not_running(options);
   bool refused = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
   if (refused && runtime::wait_for_end(record.standin, kEndMs)) return not_running(options);

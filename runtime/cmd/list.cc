@@ -20,7 +20,7 @@ using Row = std::array<std::string, 6>;
 constexpr size_t kMinWidth = 12;
 constexpr size_t kPadding = 3;
 
-// Columns as Go's tabwriter sets them for runc.
+// Formats columns like Go's tabwriter, which runc uses.
 std::string to_table(const std::vector<runtime::View>& views) {
   std::vector<Row> rows = {{"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"}};
   for (const auto& [record, status] : views) {
@@ -44,7 +44,7 @@ std::string to_table(const std::vector<runtime::View>& views) {
 
 Result<int> list(const Globals& globals, const ListOptions& options) {
   if (options.format != "table" && options.format != "json") return fail("invalid format option");
-  // Only the default directory may not be there yet.
+  // The default directory need not exist yet, but a given one must.
   if (globals.root_given && ::access(globals.root.c_str(), F_OK) < 0) return fail_errno(globals.root);
   std::vector<std::string> ids = TRY(runtime::list_ids(globals.root));
   std::vector<runtime::View> views;
@@ -52,7 +52,7 @@ Result<int> list(const Globals& globals, const ListOptions& options) {
     auto view = runtime::view_container(globals.root, id);
     if (view) {
       views.push_back(std::move(*view));
-    } else if (view.error().code() != ENOENT) {  // ENOENT: in the making, or going
+    } else if (view.error().code() != ENOENT) {  // ENOENT: the container is being made or deleted
       log_warn("load container " + id + ": " + view.error().message());
     }
   }

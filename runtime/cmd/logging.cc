@@ -24,7 +24,7 @@ struct Log {
   std::shared_ptr<spdlog::logger> logger;
   bool json = false;
   bool debug = false;
-  pid_t owner = 0;  // a forked stand-in has nothing to hold back
+  pid_t owner = 0;  // the process that holds lines back: not a forked stand-in
   bool holding = false;
   std::vector<std::pair<LogLevel, std::string>> held;
 };
@@ -53,7 +53,7 @@ std::string now() {
   return text.data();
 }
 
-// logrus's two formats; JSON's quoting serves for the text as well.
+// Formats a line in one of logrus's two formats. The text format is quoted like JSON.
 std::string format(bool json, LogLevel level, std::string_view line) {
   using Json = nlohmann::ordered_json;
   std::string quoted = Json(line).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -110,7 +110,7 @@ void keep_log() {
 }
 
 void log_failure(const Globals& globals, const std::string& message) {
-  // A line for people: what an error quotes, a guest's words among it, may have several, or would move the cursor.
+  // An error may quote text of a guest, with line breaks or characters that move the cursor: make it one safe line.
   std::string line = message;
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';

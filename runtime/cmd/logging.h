@@ -1,4 +1,5 @@
-// The log as callers of runc read it: "time=... level=... msg=..." or JSON objects, on stderr or in --log's file.
+// Writes the log in the form that callers of runc read: "time=... level=... msg=..." or JSON objects, on stderr or in
+// --log's file.
 #pragma once
 
 #include <string>
@@ -13,9 +14,9 @@ namespace nacre::cmd {
 // In JSON, lines below "error" wait until keep_log() and are dropped if the command fails: podman reads the whole file
 // as one object then. --debug writes everything as it comes.
 Result<void> open_log(const Globals& globals);
-// The command has succeeded, or has come to where it only waits.
+// Writes the lines that were held back. Called when the command has succeeded, or when it only waits from then on.
 void keep_log();
-// The one line of a failed command; with --log it stands on stderr as well, plainly.
+// Logs the error of a failed command, in one line. With --log the plain error is printed on stderr too.
 void log_failure(const Globals& globals, const std::string& message);
 
 }  // namespace nacre::cmd

@@ -8,7 +8,7 @@ Result<int> pause(const Globals& globals, const std::string& id) {
   using runtime::ContainerDir, runtime::Status;
   ContainerDir dir = TRY(ContainerDir::open(globals.root, id));
   runtime::Record record = TRY(dir.read_record());
-  // Not the container's lock, which a start that was just frozen may hold.
+  // Not the container's lock: a start command that has just been frozen may hold it.
   Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
   Status status = dir.status(record);
   if (status == Status::stopped || status == Status::paused) return fail(runtime::kNotRunning, ESRCH);

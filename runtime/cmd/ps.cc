@@ -20,8 +20,8 @@ namespace {
 
 using runtime::ContainerDir, runtime::Status;
 
-// Pids that exist on the host, since callers look them up there: the stand-ins of the first process and of those that
-// exec started.
+// Returns pids that exist on the host, because callers look them up there: the stand-ins of the first process and of
+// the processes that exec started.
 std::string host_pids(Status status, const runtime::Record& record) {
   if (status == Status::stopped) return "null\n";
   nlohmann::json pids = {record.standin.pid};
@@ -38,7 +38,7 @@ Result<ps::Listing> guest_processes(const ContainerDir& dir, const std::string& 
   if (status == Status::stopped) return ps::Listing{};
   auto reply = runtime::ask_running(dir.fd(), protocol::Processes{.container = id});
   if (reply) return ps::parse_listing(*reply);
-  if (reply.error().code() == ESRCH) return ps::Listing{};  // it has just ended
+  if (reply.error().code() == ESRCH) return ps::Listing{};  // the container has just ended
   return std::unexpected(reply.error());
 }
 

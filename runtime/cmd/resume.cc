@@ -10,7 +10,7 @@ Result<int> resume(const Globals& globals, const std::string& id) {
   runtime::Record record = TRY(dir.read_record());
   Fd lock = TRY(dir.lock_named(runtime::kPauseLockName));
   if (dir.status(record) == Status::stopped) return fail("container not paused", EINVAL);
-  // The guest knows: a command that was killed before this one may have left a mark that is not true.
+  // Ask the guest, because a command that was killed may have left a wrong mark on the host.
   auto resumed = runtime::ask_running(dir.fd(), protocol::Resume{.container = id});
   if (!resumed && resumed.error().code() != EINVAL) return std::unexpected(resumed.error());
   TRY(dir.mark_paused(false));

@@ -1,4 +1,4 @@
-// create, start and, in the foreground, wait: the container's status is ours, and the container goes with us.
+// Runs create and start. In the foreground, also waits, deletes the container, and exits with the container's status.
 #include <poll.h>
 #include <signal.h>
 
@@ -23,12 +23,12 @@ void remove_container(CreatedContainer& container) {
   if (!removed) log_warn("clean-up: " + removed.error().message());
 }
 
-// Somebody may have deleted it already.
+// Removes the container, unless somebody has deleted it already.
 void remove_if_there(CreatedContainer& container) {
   if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
 }
 
-// Forwards what we are sent to the stand-in, our child, until it ends.
+// Forwards signals to the stand-in, a child of this process, until the stand-in ends.
 Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
   Fd pidfd = TRY(open_pidfd(standin));
   for (;;) {

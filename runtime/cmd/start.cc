@@ -16,7 +16,7 @@ Result<int> start(const Globals& globals, const std::string& id) {
   Status status = dir.status(record);
   switch (status) {
     case Status::created:
-    case Status::running:  // the guest knows whether it really runs
+    case Status::running:  // the guest knows whether the process really runs
       break;
     case Status::paused:
       return fail("cannot start a container in the paused state");
@@ -26,7 +26,7 @@ Result<int> start(const Globals& globals, const std::string& id) {
   nlohmann::json hooks = TRY(oci::parse_json(record.hooks, "hooks"));
   int timeout_ms = runtime::start_timeout_ms(hooks);
   Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
-  // Before the guest is asked: if we are killed meanwhile, or it does not answer in time, the program may run.
+  // Marked before the guest is asked: if this command is killed, or the guest answers too late, the program may run.
   TRY(dir.mark_started());
   auto started = TRY(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms));
   if (!started && status == Status::created) TRY(dir.mark_started(false));

@@ -39,7 +39,7 @@ Result<Json> read_input(const UpdateOptions& options) {
   return resources;
 }
 
-// vmm, and what its own configuration says of the machine's beginnings.
+// vmm, and the machine's size in vmm's configuration, with which the machine was started.
 struct Vmm {
   runtime::MachineControl control;
   runtime::VmState machine;
@@ -50,12 +50,12 @@ Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record,
   vmm::Config config = TRY(vmm::parse_toml(TRY(read_file(dir.file(runtime::kVmmConfigName)))));
   runtime::VmState machine{.size = TRY(control.ask(vmm::Resize{})), .least_memory = config.memory};
   if (runtime::vm_is_shared(dir)) machine.part = runtime::size_for(kept, runtime::host_size());
-  // A number that was asked for by name is not undone by a limit.
+  // A limit does not undo a number of CPUs that an annotation asked for.
   if (record.annotations.contains(runtime::kCpusAnnotation)) machine.least_cpus = config.cpus;
   return Vmm{.control = std::move(control), .machine = machine};
 }
 
-// The limit of memory of the host's cgroup for a machine of that size.
+// Sets the memory limit of the host's cgroup for a machine with `memory` bytes.
 Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
   if (!runtime::current_backstop(cgroup)) return {};
   auto files = runtime::backstop_files(cgroup, resources, runtime::host_backstop(resources, memory));
@@ -63,7 +63,7 @@ Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint
   return {};
 }
 
-// Both parts or none.
+// Sets the limits on the host and in the guest. If one part fails, the other is undone.
 Result<void> set_limits(const ContainerDir& dir, const runtime::Record& record, const Json& resources,
                         std::optional<unsigned> cpus, unsigned max_cpus) {
   auto files = TRY_CONTEXT(runtime::host_files(resources, record.cgroup, max_cpus), kFailed);
@@ -96,7 +96,7 @@ Result<void> shrink(const runtime::ResizeCall& resize, const std::string& cgroup
 Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const Json& kept,
                    const oci::Merged& merged) {
   auto [control, machine] = TRY(find_machine(dir, record, kept));
-  // A VM that containers share is in none of their cgroups.
+  // A VM that containers share is in a cgroup of its own.
   const std::string vm_cgroup = machine.part ? "" : record.cgroup;
   auto resize = [&control](const vmm::Resize& request) { return control.ask(request); };
   runtime::WantedSize wanted = runtime::wanted_size(merged.keep, merged.apply, machine, runtime::host_size());
@@ -116,7 +116,7 @@ Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const
   return part == 0 ? Result<void>() : runtime::keep_part(dir, part + memory - std::min(before, part + memory));
 }
 
-// Intel RDT is of the host's CPU alone.
+// Changes the Intel RDT allocation, which exists on the host only.
 Result<void> allocate_cache(const ContainerDir& dir, const UpdateOptions& options) {
   if (options.l3_cache_schema.empty() && options.mem_bw_schema.empty()) return {};
   std::string root = resctrl::mount_point();
@@ -141,7 +141,7 @@ Result<int> update(const Globals& globals, const UpdateOptions& options) {
   runtime::Record record = TRY(dir.read_record());
   std::vector<std::string> warnings;
   Json changes = TRY(oci::check_changes(TRY(read_input(options)), warnings));
-  // Updates go one after another; other commands wait for none.
+  // Only other updates wait for this lock.
   Fd lock = TRY(dir.lock_named(runtime::kUpdateLockName));
   if (dir.status(record) == runtime::Status::stopped) return fail(runtime::kNotRunning, ESRCH);
   Json kept = TRY(runtime::kept_resources(dir));

@@ -126,7 +126,7 @@ Json cpu(const Files& files) {
   return result;
 }
 
-// Returns the figures of cgroup v1, empty: cgroup v2 has none of them.
+// Returns the cpuset figures of cgroup v1, all zero: cgroup v2 has no such figures.
 Json cpuset() {
   Json result = Json::object();
   for (const char* name : {"cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page",

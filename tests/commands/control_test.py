@@ -53,7 +53,7 @@ class Control(CommandTest):
         self.assertEqual(json.loads(self.nacre("ps", "-f", "json", "a").stdout), [pid])
         with open("/proc/self/status") as file:
             capabilities = int(next(line.split()[1] for line in file if line.startswith("CapEff:")), 16)
-        with open(f"/proc/{pid}/cmdline") as file:  # what ps on the host shows of the stand-in
+        with open(f"/proc/{pid}/cmdline") as file:  # the stand-in's title in the host's ps
             self.assertEqual(file.read() == "sleep\x0060\0", bool(capabilities >> CAP_SYS_RESOURCE & 1))
         self.assertIn(b"invalid format option", self.nacre("ps", "-f", "xml", "a", check=False).stderr)
         self.assertIn(b"unknown user-defined", self.nacre("ps", "a", "-o", "pid,x", check=False).stderr)
@@ -137,14 +137,14 @@ class Control(CommandTest):
         self.assertEqual(cpus_online(), 2)
         self.nacre("update", "--pids-limit", "20", "a")
         self.assertEqual((len(resized()), cpus_online()), (2, None))
-        # Less; and what the machine booted with stays.
+        # A smaller size, but never below what the machine booted with.
         self.nacre("update", "--memory", "32m", "--cpu-quota", "50000", "a")
         self.assertEqual((resized()[2:], cpus_online()), ([["memory", first]], 1))
-        # What the guest refuses is undone.
+        # A limit that the guest refuses is undone on the host.
         self.nacre("update", "-r", "-", "a", check=False,
                    input=json.dumps({"memory": {"limit": 666}, "unified": {"memory.max": "128M"}}).encode())
         self.assertEqual([value for _, value in resized()[3:]], [str(172 << 20), first])
-        # As far as it goes.
+        # Grows only as far as the machine can.
         grown = self.nacre("update", "--memory", "2g", "--memory-swap", "-1", "--cpuset-cpus", "0-5",
                            "--cpu-quota", "-1", "a")
         self.assertIn(b"and cannot have more than 1024 MiB", grown.stderr)

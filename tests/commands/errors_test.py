@@ -1,4 +1,4 @@
-"""Bad input, and how errors are told."""
+"""Bad input, and the errors that report it."""
 
 import json
 import os

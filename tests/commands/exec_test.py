@@ -1,4 +1,4 @@
-"""`nacre exec`, and the sockets that tell of new processes."""
+"""`nacre exec`, and the sockets that announce new processes."""
 
 import json
 import os

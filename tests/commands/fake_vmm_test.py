@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The fake VM speaks as guest-init does: what it sends has the fields of the samples of all messages, of their types."""
+"""The fake VM speaks as guest-init does: its messages have the fields of the sample messages, with the same types."""
 import json
 import os
 import socket
@@ -13,7 +13,7 @@ import fake_vmm  # noqa: E402
 
 with open(os.path.join(ROOT, "guest-init", "protocol", "samples.json")) as file:
     SAMPLES = json.load(file)
-# Objects whose members have names of their own.
+# Objects whose member names are free.
 OPEN = ("files", "machine", "namespaces")
 
 

@@ -1,4 +1,4 @@
-"""Parts that die, and commands that meet."""
+"""Parts that die, and commands that run at the same time."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class Faults(CommandTest):
         self.wait_until(lambda: not os.listdir(self.root), "the state directory is gone")
 
     def hold(self, what):
-        """From the next container on: the VM's answers to such a request, or its news of an end, wait for let_go()."""
+        """Holds back the answers to requests `what`, or events of an end, of containers made later, until let_go()."""
         self.holds, self.requests = os.path.join(self.scratch, "holds"), os.path.join(self.scratch, "requests")
         os.makedirs(self.holds, exist_ok=True)
         self.environment.update(FAKE_VMM_HOLDS=self.holds, FAKE_VMM_LOG=self.requests)
@@ -73,7 +73,7 @@ class Faults(CommandTest):
             return any(json.loads(line)["type"] == kind for line in file)
 
     def killed(self, command, container):
-        """While the VM's answer is held back."""
+        """Runs the block while the VM's answer is held back."""
         process = self.start_nacre(command, container)
         self.wait_until(lambda: self.was_asked(command), "the VM was asked")
         process.kill()
@@ -125,7 +125,7 @@ class Faults(CommandTest):
         self.hold("exited")
         self.nacre("run", "-d", "-b", self.bundle, "a")
         pid = self.record("a")["standin"]["pid"]
-        # The guest says so while it writes back what it has; the status is the process's own.
+        # The guest reports the end while it still writes back files. The status is the process's own.
         said = lambda: self.nacre("kill", "a", "TERM", check=False).stderr
         self.wait_until(lambda: b"container not running" in said(), "the process has ended")
         # SIGKILL waits for the stand-in's end, which is the container's.

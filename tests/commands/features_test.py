@@ -14,7 +14,7 @@ class Features(CommandTest):
         return json.loads(self.nacre("features").stdout)
 
     def accepts(self, **changes):
-        """The error of create, or none."""
+        """Returns the error of create, or None."""
         self.write("true", **changes)
         result = self.nacre("create", "-b", self.bundle, "a", check=False)
         if result.returncode == 0:

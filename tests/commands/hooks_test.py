@@ -15,7 +15,7 @@ class Hooks(CommandTest):
         return dict({"path": "/bin/sh", "args": ["sh", "-c", script]}, **more)
 
     def noting_hooks(self):
-        """Hooks that note their kind and what they are told."""
+        """Returns hooks that note their kind and their input."""
         self.notes = os.path.join(self.scratch, "notes")
         return {kind: [self.hook(f'echo "$KIND $(cat)" >> {self.notes}', env=[f"KIND={kind}"])]
                 for kind in self.HOST_KINDS}

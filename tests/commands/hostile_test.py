@@ -1,4 +1,4 @@
-"""What a guest that lies can do to the commands and the stand-in: nothing."""
+"""A guest that lies must not harm the commands or the stand-in."""
 
 import os
 import signal

@@ -27,7 +27,7 @@ class Life(CommandTest):
         self.assertEqual(json.loads(self.nacre("list", "-f", "json").stdout)[0]["id"], "a")
         self.assertIn(b"running", self.nacre("list").stdout)
         self.nacre("kill", "a")
-        # Orphaned to us, and dead by the container's signal.
+        # The stand-in is a child of this process by now, and has died by the container's signal.
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(int(pid), 0)[1]), -signal.SIGTERM)
         state = self.state("a")
         self.assertEqual((state["status"], state["pid"]), ("stopped", 0))

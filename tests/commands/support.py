@@ -1,4 +1,4 @@
-"""For tests of the nacre command against tests/support/fake_vmm.py: the stand-in, the state directory and the command
+"""Runs the nacre command against tests/support/fake_vmm.py: the stand-in, the state directory and the command
 line are real, the VM and the guest are not."""
 
 import contextlib
@@ -47,7 +47,7 @@ class CommandTest(unittest.TestCase):
                 self.nacre("delete", "-f", name, check=False)
             self.assertEqual(os.listdir(self.root), [])
         shutil.rmtree(self.scratch)
-        # What a killed fake left of its "containers" is ours by now.
+        # The "containers" of a killed fake are children of this process by now.
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             for pid in file.read().split():
                 os.kill(int(pid), signal.SIGKILL)

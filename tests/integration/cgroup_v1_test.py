@@ -106,7 +106,7 @@ class Version1(ContainerTest):
         return container
 
     def started_by_runc(self, *args, **options):
-        """Its pid; the container is called "reference"."""
+        """Runs the container "reference" and returns its pid."""
         self.addCleanup(run, "runc", "delete", "--force", "reference")
         self.start("runc", "reference", self.bundle_of(*args, **options))
         return json.loads(run("runc", "state", "reference").stdout)["pid"]
@@ -193,7 +193,7 @@ class Limits(Version1):
     def test_each_limit_is_runcs(self):
         container = self.both()
         self.assertEqual(settings("/nt/ours"), settings("/nt/theirs"))
-        # And not because both are wrong.
+        # The two must not agree because both are wrong.
         self.assert_values("/nt/ours", {
             "cpu.shares": 512, "cpu.cfs_quota_us": 50000, "cpu.cfs_period_us": 80000, "pids.max": 33,
             "cpuset.cpus": 0, "memory.soft_limit_in_bytes": 32 * MIB, "memory.swappiness": 7,
@@ -219,7 +219,7 @@ class Limits(Version1):
         self.assertEqual(settings("/nt/ours"), settings("/nt/theirs"))
         self.assert_values("/nt/ours", {"cpu.shares": 1024, "cpu.cfs_quota_us": 90000, "pids.max": 40,
                                         "blkio.bfq.weight": 100, "memory.soft_limit_in_bytes": 8 * MIB})
-        # Both places or none.
+        # The limit changes in both places or in none.
         for changes, words in (({"pids": {"limit": 5}, "cpu": {"cpus": "77"}}, ("cpuset.cpus", "77")),
                                ({"cpu": {"shares": 4}, "blockIO": {"throttleReadBpsDevice": [
                                    {"major": 250, "minor": 99, "rate": 1}]}}, ("250:99 1",))):
@@ -251,7 +251,7 @@ class Limits(Version1):
             self.assertIn("oom_kill_disable 1\n", self.value(path, "memory.oom_control") + "\n")
 
     def test_errors_are_runcs(self):
-        """`words` stand in runc's error and in ours."""
+        """Checks that `words` are in runc's error and in nacre's."""
         for resources, words in (
                 ({"cpu": {"cpus": "77"}}, ('failed to write "77": write ', "/cpuset.cpus: ")),
                 ({"cpu": {"mems": "x"}}, ('failed to write "x": write ', "/cpuset.mems: ")),
@@ -278,7 +278,7 @@ class Limits(Version1):
 
 class OutOfMemory(Version1):
     def watched(self, path):
-        """An eventfd as containerd's shim and conmon have one."""
+        """Makes an eventfd as containerd's shim and conmon do."""
         libc = ctypes.CDLL(None, use_errno=True)
         event = libc.eventfd(0, EFD_NONBLOCK)
         self.addCleanup(os.close, event)

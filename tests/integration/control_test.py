@@ -56,11 +56,11 @@ class Pause(Control):
         self.assert_one_line_error(nacre("pause", container), "container not running")
         self.assert_one_line_error(nacre("exec", container, "true"), "cannot exec in a paused container", status=255)
         self.assert_one_line_error(nacre("delete", container), "not stopped: paused")
-        # What does not need its processes works.
+        # Commands that do not need the processes work.
         self.assertIn(COUNT, self.ok("ps", container))
         self.assertEqual(json.loads(self.ok("events", "--stats", container))["type"], "stats")
         self.ok("update", "--pids-limit", "50", container)
-        # One that insists runs later.
+        # With --ignore-paused the process runs later.
         patient = subprocess.Popen([NACRE, "exec", "--ignore-paused", container, "echo", "thawed"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         time.sleep(1)
@@ -140,7 +140,7 @@ class Processes(Control):
         wait_until(lambda: FLOCK in self.ok("exec", container, "sh", "-c", in_call).split(), "the process hangs")
         self.assertEqual(json.loads(self.ok("events", "--stats", container))["id"], container)
         self.ok("update", "--pids-limit", "100", container)
-        # What hangs in the kernel does not freeze.
+        # A process that hangs in the kernel does not freeze.
         self.assert_one_line_error(nacre("pause", container), "waiting for the cgroup to freeze")
         self.assertEqual(flock()[0].split()[1], "D")
         self.assertEqual(state(container)["status"], "running")
@@ -227,7 +227,7 @@ class Update(Control):
         grown = nacre("update", "--memory", "8g", "--cpu-quota", "500000", container)
         self.assertEqual((grown.returncode, grown.stderr), (0, b""))
         self.assertEqual(self.read(container, cgroup + "memory.max"), f"{8 << 30}\n")
-        # All or nothing.
+        # Either all limits change, or none.
         refused = nacre("update", "--resources", "-", container, input=json.dumps(
             {"pids": {"limit": 5}, "unified": {"memory.nonesuch": "1"}}).encode())
         self.assert_one_line_error(refused, "memory.nonesuch")

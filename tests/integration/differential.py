@@ -1,4 +1,4 @@
-"""The same bundle under runc (or crun) and under nacre, and what tells the two apart.
+"""Runs a bundle under runc (or crun) and under nacre, and compares them.
 
 A bundle is made twice from one description; the process in it is the probe (tests/support/probe.cc). Compared are its
 report, the exit code, the words of the error, and the files that are left in the bundle.
@@ -85,7 +85,7 @@ def make_data(path):
 
 
 def tree(top):
-    """What a container left: type, mode and owner of each file."""
+    """Returns type, mode and owner of each file that a container left."""
     found = {}
     for folder, folders, names in os.walk(top):
         for name in [""] if folder == top else []:
@@ -146,7 +146,7 @@ class Outcome:
     errors: str
 
     def observed(self):
-        """What is compared."""
+        """Returns the outcome that is compared."""
         seen = {"status": self.status}
         if self.status == 0:
             seen["said"] = bool(self.errors)
@@ -201,7 +201,7 @@ def flatten(value, path=""):
 
 
 def differences(first, second):
-    """[(path, value in the first, value in the second)], less what is inevitable."""
+    """Returns [(path, value in the first, value in the second)], without inevitable differences."""
     if first.get("status") != second.get("status"):
         return [("status", first.get("status"), second.get("status"))]
     one, two = flatten(first), flatten(second)
@@ -214,7 +214,7 @@ def differences(first, second):
 
 
 def run_both(config, prepare=None, oracle="runc", arguments=()):
-    """One bundle under both: the two outcomes, and the differences."""
+    """Runs a bundle under both, and returns the two outcomes and the differences."""
     outcomes, seen = [], []
     for runtime in (oracle, "nacre"):
         bundle = Bundle(runtime, config, prepare)

@@ -75,7 +75,7 @@ class Differential(ContainerTest):
                     self.fail(f"seed {seed}:\n{explain(found)}\n{self.blame(seed, names)}")
 
     def blame(self, seed, names):
-        """Each variation alone: which of them makes a difference."""
+        """Runs each variation alone, and returns those that make a difference."""
         lines = []
         for name in names:
             config = variations.vary(self.template, seed, [name])
@@ -249,7 +249,7 @@ class Differential(ContainerTest):
         states = []
         for bundle in bundles:
             state = json.loads(bundle.command("state", os.path.basename(bundle.path)).output)
-            # Whatever these are, they are there.
+            # The values differ, but they must exist.
             for name in ("created", "pid"):
                 state[name] = bool(state[name])
             states.append(state)

@@ -157,7 +157,7 @@ class Run(unittest.TestCase):
 
 
 class Life(unittest.TestCase):
-    """One container and what is done to it."""
+    """Runs commands on one container."""
 
     def setUp(self):
         docker(

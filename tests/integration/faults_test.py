@@ -1,4 +1,4 @@
-"""Faults of the host's side: whoever asks gets an answer, and `delete --force` cleans everything up."""
+"""Faults of the host: every command gets an answer, and `delete --force` cleans everything up."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ def start(*argv):
 
 
 class DiskFull(ContainerTest):
-    """The runtime's root directory on a file system without space."""
+    """Puts the runtime's root directory on a full file system."""
 
     def setUp(self):
         os.makedirs("/run/mount", exist_ok=True)  # mount(8) keeps its notes there

@@ -28,7 +28,7 @@ def move_here(cgroup, pid=0):
 
 
 def counter(cgroup, name):
-    """A line of memory.events."""
+    """Returns a figure of memory.events."""
     return int(dict(line.split() for line in read(f"{ROOT}{cgroup}/memory.events").splitlines())[name])
 
 
@@ -160,7 +160,7 @@ class Places(Limits):
                 "pids_max": 20, "io_weight": "default 910"}
         self.assert_files(guest, memory_max=32 * MIB, **both)
         self.assert_files(host, cpuset_cpus=0, **both)
-        # Both places or none.
+        # The limit changes in both places or in none.
         for changes, words in (({"pids": {"limit": 5}, "cpu": {"cpus": "77"}}, ("cpuset.cpus", "77")),
                                ({"memory": {"limit": 1024, "checkBeforeUpdate": True}}, ("rejecting memory limit 1024",)),
                                ({"memory": {"limit": 1024, "swap": 2048, "checkBeforeUpdate": True}},
@@ -188,7 +188,7 @@ class Places(Limits):
             self.assert_one_line_error(nacre("exec", "--cgroup", argument, container, "true"), words, status=255)
 
     def test_errors_are_runcs(self):
-        """`words` stand in runc's error and in ours."""
+        """Checks that `words` are in runc's error and in nacre's."""
         for resources, words in (
                 ({"cpu": {"cpus": "77"}}, ('failed to write "77": write ', "/cpuset.cpus: ")),
                 ({"cpu": {"mems": "x"}}, ('failed to write "x": write ', "/cpuset.mems: ")),
@@ -261,14 +261,14 @@ class Growth(Limits):
     USE = "dd if=/dev/zero of=/dev/shm/x bs=1M count=%d 2>/dev/null; stat -c %%s /dev/shm/x; rm /dev/shm/x"
 
     def figures(self, container):
-        """CPUs and MiB that a program in the container sees."""
+        """Returns the CPUs and MiB that a program in the container sees."""
         script = "nproc; grep -c ^processor /proc/cpuinfo; free -m | awk '/^Mem/ { print $2 }'"
         cpus, listed, memory = map(int, self.ok("exec", container, "sh", "-c", script).split())
         self.assertEqual(cpus, listed)
         return cpus, memory
 
     def resident(self, container):
-        """MiB of the host's memory that the VM costs."""
+        """Returns the MiB of the host's memory that the VM uses."""
         (vmm,) = children(state(container)["pid"])
         return int(read(f"/proc/{vmm}/statm").split()[1]) >> 8
 
@@ -303,7 +303,7 @@ class Growth(Limits):
         self.assertLess(self.resident(container), cheap + 128)
         self.assertLess(int(host("memory.max")), backstop + 128 * MIB)
 
-        # And up again, by other words; a program that ran all the time sees it.
+        # And up again, by other options. A program that has run all the time sees the change.
         self.ok("update", "--resources", "-", container, input=json.dumps(
             {"unified": {"memory.max": "256M", "cpu.max": "300000 100000"}}).encode())
         self.assertEqual(self.figures(container)[0], 3)

@@ -1,4 +1,4 @@
-"""Mounts of containers that come from the host, beside runc where it knows them."""
+"""Mounts that come from the host, compared with runc if runc supports them."""
 
 import contextlib
 import json
@@ -195,7 +195,8 @@ class DeviceNodes(ContainerTest):
                 nacre("delete", "--force", name)
 
     def test_their_maker(self):
-        """It can nothing else, and goes with its vmm; without it there is an error, and the container lives on."""
+        """The helper can do nothing else and ends with its vmm. Without the helper there is an error, and the
+        container goes on."""
         name = self.start()
         (maker,) = node_makers()
         # It is the VM's, and none of the container's processes.
@@ -225,7 +226,7 @@ done < /proc/self/mountinfo | sed 's/:[0-9]*//g' | sort
 
 
 class LaterMounts(ContainerTest):
-    """Of the host, while the container runs."""
+    """Mounts of the host that are made while the container runs."""
 
     TOP = "/srv/later"
 
@@ -377,7 +378,7 @@ class LaterMounts(ContainerTest):
         self.addCleanup(nacre, "kill", name, "KILL")
         self.assertEqual(reader.stdout.read(1), b"\n")
         self.unmount("sub")
-        # Nobody has the device any more.
+        # The device is free again.
         wait_until(lambda: run("mkfs.ext4", "-q", "-F", loop).returncode == 0, "the file system is given up")
 
     def image(self):

@@ -1,4 +1,4 @@
-"""Namespaces and id mappings of containers, beside runc where it knows them."""
+"""Namespaces and id mappings, compared with runc if runc supports them."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Containers that share namespaces share a VM, and look to their processes as they do under runc."""
+"""Containers that share namespaces share a VM. Their processes see what they would see under runc."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ class Pods(ContainerTest):
         return container
 
     def pair(self, *types, second=("sleep", "1000"), change=None):
-        """Two containers that run, the second in namespaces of the first."""
+        """Starts two containers, the second in namespaces of the first."""
         first = self.start(self.bundle("sleep", "1000", change=allow_nodes))
         bundle = self.bundle(*second, change=change)
         join(bundle.config, pid_of(first), *types)
@@ -173,7 +173,7 @@ class Pods(ContainerTest):
         lines = done.stdout.decode().splitlines()
         self.assertEqual((lines[0], lines[1].split()[1]), ("shared", "8192"))
         self.assertEqual(self.look(first, "ls /dev/shm"), [])
-        # One in another VM has one of its own.
+        # A container in another VM has its own.
         self.look(first, "echo shared > /dev/shm/file")
         done = self.run_container("ls", "/dev/shm", change=with_shm)
         self.assertEqual((done.returncode, done.stdout), (0, b""))
@@ -234,7 +234,7 @@ class Pods(ContainerTest):
         self.assertEqual(done.returncode, 0, done)
         grown = int(self.look(first, memory)[0])
         self.assertGreater(grown, total + 240 * 1024)
-        # None of the two host cgroups pays for the VM: it has its own beside them.
+        # The VM is charged to neither of the two host cgroups: it has its own beside them.
         vmm = machines()[0]
         self.assertEqual(cgroup_of(vmm), cgroup_of(pid_of(first)) + ".vm")
         self.assertEqual([cgroup_of(maker) for maker in node_makers()], [cgroup_of(vmm)])

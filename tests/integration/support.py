@@ -1,4 +1,4 @@
-"""What the tests in the lab share: bundles, nacre's command line, and a look at what is left behind.
+"""Helpers of the lab tests: bundles, nacre's command line, and a check of what is left behind.
 
 Each test file runs on the lab machine as root (tools/lab run -- python3 FILE) and is one test of the `lab` suite.
 """
@@ -75,7 +75,7 @@ class Bundle:
 
 
 def run(*argv, **options):
-    """A command to its end, with output captured as bytes. Its status is for the caller to look at."""
+    """Runs a command to its end, with output captured as bytes. The caller checks the status."""
     options.setdefault("stdin", subprocess.DEVNULL if "input" not in options else None)
     if options["stdin"] is None:
         del options["stdin"]
@@ -84,7 +84,7 @@ def run(*argv, **options):
 
 
 def on_terminal(*argv):
-    """What a command prints on a pseudo-terminal of its own, and its status."""
+    """Runs a command on a new pseudo-terminal, and returns its output and status."""
     pid, master = pty.fork()
     if pid == 0:
         os.execvp(argv[0], argv)
@@ -105,7 +105,7 @@ class Client:
         self.prefix = prefix
 
     def __call__(self, *argv, status=0, **options):
-        """The outcome of a command whose status is as expected."""
+        """Runs a command, checks its status, and returns the outcome."""
         argv = [*argv[0].split(), *argv[1:]]
         done = run(*self.prefix, *argv, **options)
         if done.returncode != status:
@@ -175,7 +175,7 @@ def nacre(*argv, **options):
 
 
 def state(container):
-    """`nacre state` as an object; None when it fails."""
+    """Returns the output of `nacre state` as an object, or None if it fails."""
     done = nacre("state", container)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -189,7 +189,7 @@ def wait_until(condition, what, seconds=PATIENCE):
 
 
 def alive(pid):
-    """Running or sleeping; a zombie is not."""
+    """Returns whether a process runs or sleeps. A zombie does not."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -198,7 +198,7 @@ def alive(pid):
 
 
 def processes(name):
-    """Pids of live processes by their program's name: a stand-in's command line is its container's."""
+    """Returns pids of live processes by their program's name: a stand-in's command line is its container's."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -230,7 +230,7 @@ def children(pid):
 
 
 class Surroundings:
-    """What containers could leave behind: processes, mounts, sockets, files and cgroups."""
+    """Returns what containers could leave behind: processes, mounts, sockets, files and cgroups."""
 
     WATCHED = ["/run", "/tmp", "/dev/shm"]  # not /var/tmp: it is the host's, where others write
 
@@ -298,7 +298,7 @@ class ContainerTest(unittest.TestCase):
         return name
 
     def assert_one_line_error(self, done, *words, status=1):
-        """Status 1, nothing on stdout, and one line on stderr that names the cause."""
+        """Checks for status 1, nothing on stdout, and one line on stderr that names the cause."""
         text = done.stderr.decode()
         self.assertEqual((done.returncode, done.stdout), (status, b""), text)
         self.assertEqual(len(text.splitlines()), 1, text)

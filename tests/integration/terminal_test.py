@@ -33,7 +33,7 @@ class Console:
         os.write(self.master, text)
 
     def read(self, seconds):
-        """Some output; b"" at the end, None if there is none in time."""
+        """Returns some output, b"" at the end, or None if there is none in time."""
         if not select.select([self.master], [], [], seconds)[0]:
             return None
         try:
@@ -62,7 +62,7 @@ class Console:
 
 
 class ConsoleSocket:
-    """What conmon and containerd's shim listen on."""
+    """A console socket, as conmon and containerd's shim make it."""
 
     def __init__(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -110,7 +110,7 @@ class TerminalTest(ContainerTest):
         return os.waitstatus_to_exitcode(ended[0])
 
     def created(self, *args):
-        """A container behind a console socket, started."""
+        """Starts a container behind a console socket."""
         container, bundle = self.container(), self.bundle(*args, change=terminal)
         console_socket = ConsoleSocket()
         process = subprocess.run([NACRE, "create", "--bundle", bundle.path, "--console-socket", console_socket.path,

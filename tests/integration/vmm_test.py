@@ -42,7 +42,7 @@ def make_initramfs(folder, script):
 
 
 def resident(pid):
-    """MiB that a process has of the host's memory."""
+    """Returns the MiB of the host's memory that a process uses."""
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) >> 8
 
@@ -141,7 +141,7 @@ class Growth(VmmTest):
         return {name: int(value) for name, value in (word.split("=") for word in self.ask("resize").split()[1:])}
 
     def figure(self, console, command):
-        """The number that a command in the guest prints."""
+        """Returns the number that a command in the guest prints."""
         self.asked += 1
         console.type(b"echo figure-%d-$(%s)-" % (self.asked, command.encode()))
         pattern = re.compile(rb"figure-%d-(\d+)-" % self.asked)

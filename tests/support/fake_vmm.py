@@ -25,7 +25,7 @@ processes = {}  # "" or exec name -> Process
 next_port = 5000
 watchers = []  # connections that hear of OOM events
 paused = threading.Event()
-# Memory limits with a meaning of their own here.
+# Memory limits that have a special meaning in this fake.
 REFUSED_LIMIT, OOM_LIMIT = 666, 4096
 
 
@@ -50,7 +50,7 @@ def send(sock, message):
 
 
 def hold(what):
-    """Waits while a test wants this answer, or the news of an end, to come late."""
+    """Waits as long as a test holds back this answer or the event of an end."""
     while os.path.exists(os.path.join(os.environ.get("FAKE_VMM_HOLDS", "/nonexistent"), what)):
         time.sleep(0.01)
 
@@ -211,7 +211,7 @@ def connection(sock):
 
 
 def resize(sock, config):
-    """The machine's control socket. The guest takes at once what it is offered."""
+    """Serves the machine's control socket. The guest accepts a new size at once."""
     size = {"memory": config["memory"], "present": config["memory"], "max_memory": config["max_memory"],
             "cpus": config["cpus"], "max_cpus": config["max_cpus"]}
     while True:

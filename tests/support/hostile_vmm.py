@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The fake VM with a guest, or a vmm, that lies. FAKE_VMM_HOSTILE says how, in words:
+"""Runs the fake VM with a guest, or a vmm, that lies. The words of FAKE_VMM_HOSTILE say how:
 
-  kill=ok, kill=ESRCH, kill=silent   answers so to each request to kill, and does nothing
+  kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing
   signal=N                           ends "by" that signal, whatever its process did
-  sent=N                             says that so many bytes went to stdout
+  sent=N                             reports that N bytes went to stdout
   flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
 """
 import os
@@ -43,7 +43,7 @@ def status_channel(sock):
 
 
 def resize(sock, config):
-    """The machine's control socket, which lets containers join."""
+    """Serves the machine's control socket, which lets containers join."""
     def serve(client):
         while client.recv(512):
             client.sendall(b"size memory=1 present=1 max_memory=1 cpus=1 max_cpus=1")

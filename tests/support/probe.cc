@@ -1,5 +1,5 @@
-// What a process sees of itself and of its surroundings, as one JSON object on stdout: for differential_test.py, which
-// runs it as a container's process. Each argument asks a further question: "stat:PATH", "list:PATH", "read:PATH",
+// Prints what a process sees of itself and of its surroundings, as one JSON object. differential_test.py runs this
+// program as a container's process. Each argument asks a further question: "stat:PATH", "list:PATH", "read:PATH",
 // "write:PATH" (what opening it for writing, or making a file in it, gives), "exec:PATH", "tree:PATH", "call:NAME".
 #include <dirent.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ std::string error_name() {
   return std::string("error ") + ::strerrorname_np(errno);
 }
 
-// A result, or the error that stands in its place.
+// Returns a result, or the error in its place.
 Json value_of(long result) {
   return result < 0 ? Json(error_name()) : Json(result);
 }
@@ -135,7 +135,7 @@ Json try_write(const std::string& path) {
   return made;
 }
 
-// Whether a file may be executed, as far as the mount and its mode say.
+// Returns whether the mount and the file's mode allow execution.
 Json try_exec(const std::string& path) {
   return ::access(path.c_str(), X_OK) < 0 ? Json(error_name()) : Json("ok");
 }
@@ -287,7 +287,7 @@ Json sorted_words(const std::string& text) {
   return words;
 }
 
-// proc(5), /proc/PID/mountinfo.
+// Reads /proc/PID/mountinfo (proc(5)).
 Json mounts() {
   Json all = Json::array();
   std::ifstream file("/proc/self/mountinfo");

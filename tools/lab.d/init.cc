@@ -49,7 +49,7 @@ void write_all(int fd, const void* data, size_t size) {
   while (size > 0) {
     const ssize_t n = write(fd, bytes, size);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;  // the host is gone, and with it everybody to tell
+    if (n <= 0) return;  // the host is gone: nobody can be told
     bytes += n;
     size -= static_cast<size_t>(n);
   }
@@ -101,7 +101,7 @@ struct Mount {
 
 constexpr unsigned long kPlain = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-// In the assembled root, after /dev, /proc and /sys have been moved there.
+// Runs in the assembled root, after /dev, /proc and /sys have been moved there.
 constexpr Mount kMounts[] = {
     {"devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666", false},
     {"tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777", false},
@@ -117,7 +117,7 @@ constexpr Mount kMounts[] = {
 
 constexpr Mount kCgroupV2[] = {{"cgroup2", "/sys/fs/cgroup", kPlain, "nsdelegate", false}};
 
-// As systemd mounts them.
+// Mounts the cgroups as systemd does.
 constexpr Mount kCgroupV1[] = {
     {"tmpfs", "/sys/fs/cgroup", kPlain, "mode=755", false},
     {"cgroup", "/sys/fs/cgroup/systemd", kPlain, "none,xattr,name=systemd", false},
@@ -159,7 +159,7 @@ void load_modules(bool with_kvm) {
   fclose(list);
 }
 
-// Where its driver is a module the port comes a moment later.
+// Waits for the port: if its driver is a module, the port appears a moment later.
 void open_port() {
   constexpr const char* kClass = "/sys/class/virtio-ports";
   for (int attempt = 0; attempt < 1000 && port < 0; ++attempt) {
@@ -291,7 +291,7 @@ void mount_for_host(const std::vector<std::string>& p) {
 
 struct Command {
   pid_t pid = -1;
-  int in = -1, out = -1, err = -1;  // our ends of its streams
+  int in = -1, out = -1, err = -1;  // this process's ends of the command's streams
 };
 
 [[noreturn]] void become(const std::vector<std::string>& p) {
@@ -345,7 +345,7 @@ void close_stream(int& fd) {
   fd = -1;
 }
 
-// Passes on one buffer of output. False when there is none now.
+// Passes on one buffer of output. Returns false if there is none at present.
 bool forward(int& fd, char type) {
   static char buffer[32768];
   if (fd < 0) return false;
@@ -358,7 +358,7 @@ bool forward(int& fd, char type) {
 // Takes bytes from the port and cuts them into frames.
 class FrameReader {
  public:
-  // Reads once. False when the host has hung up.
+  // Reads once. Returns false if the host has hung up.
   bool fill() {
     char buffer[32768];
     const ssize_t n = read(port, buffer, sizeof(buffer));
@@ -393,7 +393,7 @@ class Session {
     signal(SIGPIPE, SIG_IGN);
   }
 
-  // Until the command has ended and its output is sent.
+  // Runs until the command has ended and its output is sent.
   void run() {
     send_frame('U', "", 0);
     while (!ended_) {

@@ -13,7 +13,8 @@ using Json = nlohmann::json;
 
 Json member_or(const Json& object, const char* name, Json otherwise) {
   auto found = object.find(name);
-  return found == object.end() ? std::move(otherwise) : *found;
+  if (found == object.end()) return otherwise;
+  return *found;
 }
 
 // A user without privilege may map no ids but his own.

@@ -23,7 +23,7 @@ BOOST_AUTO_TEST_SUITE(cpuid)
 BOOST_AUTO_TEST_CASE(each_cpu_has_its_own_apic_id) {
   for (unsigned count : {1u, 2u, 3u, 64u}) {
     for (unsigned index = 0; index < count; index++) {
-      BOOST_TEST(told(leaf(1), index, count).ebx >> 24 == index);
+      BOOST_TEST((told(leaf(1), index, count).ebx >> 24) == index);
       BOOST_TEST((told(leaf(1), index, count).ebx >> 16 & 0xff) == count);
       BOOST_TEST(told(leaf(0xb, 0), index, count).edx == index);
       BOOST_TEST(told(leaf(0x1f, 1), index, count).edx == index);
@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(the_topology_is_one_socket_with_one_thread_per_core) {
 
 BOOST_AUTO_TEST_CASE(no_cache_is_shared) {
   for (unsigned function : {4u, 0x8000001du}) BOOST_TEST((told(leaf(function), 0, 8).eax & 0xfffu << 14) == 0u);
-  BOOST_TEST(told(leaf(4), 0, 8).eax >> 26 == 7u);
+  BOOST_TEST((told(leaf(4), 0, 8).eax >> 26) == 7u);
   kvm_cpuid_entry2 none = leaf(4, 3);  // the end of the list: no cache
   none.eax = 0;
   BOOST_TEST(told(none, 0, 8).eax == 0u);

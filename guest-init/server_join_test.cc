@@ -46,7 +46,7 @@ struct TwoContainers : Fixture {
 
 }  // namespace
 
-BOOST_FIXTURE_TEST_SUITE(server, TwoContainers)
+BOOST_FIXTURE_TEST_SUITE(server_join, TwoContainers)
 
 BOOST_AUTO_TEST_CASE(namespaces_are_joined) {
   Json config = machine.config(shell(std::string(kLook) + "; echo done; sleep 1000"));

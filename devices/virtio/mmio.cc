@@ -47,7 +47,7 @@ constexpr uint32_t kNoRegion = 0xffffffff;
 constexpr uint32_t kInterruptUsed = 1;
 constexpr uint32_t kInterruptConfig = 2;
 
-constexpr uint16_t kStateVersion = 1;
+constexpr uint16_t kMmioStateVersion = 1;
 
 }  // namespace
 
@@ -186,7 +186,7 @@ void MmioTransport::resume() {
 }
 
 Result<void> MmioTransport::save(StateWriter& state) {
-  return state.section("mmio", kStateVersion, [&] {
+  return state.section("mmio", kMmioStateVersion, [&] {
     state.u32(interrupt_.pending());
     state.u32(device_features_select_);
     state.u32(driver_features_select_);
@@ -196,7 +196,7 @@ Result<void> MmioTransport::save(StateWriter& state) {
 }
 
 Result<void> MmioTransport::restore(StateReader& state) {
-  StateReader registers = TRY(state.section("mmio", kStateVersion));
+  StateReader registers = TRY(state.section("mmio", kMmioStateVersion));
   uint32_t pending = TRY(registers.u32());
   if (pending & ~(kInterruptUsed | kInterruptConfig)) return registers.invalid("an interrupt that there is not");
   uint32_t device_features_select = TRY(registers.u32());

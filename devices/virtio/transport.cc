@@ -10,7 +10,7 @@ namespace nacre::virtio {
 namespace {
 
 constexpr uint64_t kTransportFeatures = kFeatureVersion1 | kFeatureIndirectDesc | kFeatureEventIdx;
-constexpr uint16_t kStateVersion = 1;
+constexpr uint16_t kTransportStateVersion = 1;
 constexpr size_t kSavedQueueSize = 2 + 3 * 8 + 1;
 
 void set_half(GuestAddress& address, TransportCore::Half half, uint32_t value) {
@@ -230,7 +230,7 @@ void TransportCore::resume() {
 
 Result<void> TransportCore::save(StateWriter& state) {
   std::lock_guard lock(mutex_);
-  return state.section("transport", kStateVersion, [&]() -> Result<void> {
+  return state.section("transport", kTransportStateVersion, [&]() -> Result<void> {
     state.u32(device_.type());
     state.u32(status_);
     state.boolean(needs_reset_);
@@ -238,7 +238,7 @@ Result<void> TransportCore::save(StateWriter& state) {
     state.u64(driver_features_);
     state.boolean(active_);
     // The device first: it may bring the memory that its queues lie in.
-    TRY(state.section("device", kStateVersion, [&] { return device_.save(state); }));
+    TRY(state.section("device", kTransportStateVersion, [&] { return device_.save(state); }));
     state.count(queues_.size());
     for (const QueueSetup& queue : queues_) {
       state.u16(queue.config.size);
@@ -260,7 +260,7 @@ Result<void> TransportCore::restore(StateReader& state) {
 }
 
 Result<void> TransportCore::restore_fields(StateReader& state) {
-  StateReader fields = TRY(state.section("transport", kStateVersion));
+  StateReader fields = TRY(state.section("transport", kTransportStateVersion));
   if (TRY(fields.u32()) != device_.type()) return fields.invalid("it is of another type of device");
   status_ = TRY(fields.u32());
   needs_reset_ = TRY(fields.boolean());
@@ -269,7 +269,7 @@ Result<void> TransportCore::restore_fields(StateReader& state) {
   bool was_active = TRY(fields.boolean());
   if (auto checked = check_restored_status(); !checked) return fields.invalid(checked.error().message());
   if (was_active && !(status_ & kStatusDriverOk)) return fields.invalid("a device at work without a driver");
-  StateReader device = TRY(fields.section("device", kStateVersion));
+  StateReader device = TRY(fields.section("device", kTransportStateVersion));
   TRY(device_.restore(device));
   TRY(device.end());
   TRY(restore_queues(fields));

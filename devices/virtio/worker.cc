@@ -4,7 +4,7 @@ namespace nacre::virtio {
 
 namespace {
 
-constexpr uint16_t kStateVersion = 1;
+constexpr uint16_t kWorkerStateVersion = 1;
 constexpr size_t kMaxQueues = 64;
 
 }  // namespace
@@ -167,7 +167,7 @@ void DeviceWorker::tell_broken() {
 }
 
 void DeviceWorker::save(StateWriter& state) const {
-  state.section("worker", kStateVersion, [&] {
+  state.section("worker", kWorkerStateVersion, [&] {
     state.boolean(active_ && active_->broken);
     state.boolean(is_active());
     if (!active_) return;
@@ -177,7 +177,7 @@ void DeviceWorker::save(StateWriter& state) const {
 }
 
 Result<void> DeviceWorker::restore(StateReader& state) {
-  StateReader worker = TRY(state.section("worker", kStateVersion));
+  StateReader worker = TRY(state.section("worker", kWorkerStateVersion));
   Saved saved;
   saved.broken = TRY(worker.boolean());
   bool active = TRY(worker.boolean());

@@ -13,7 +13,7 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr size_t kMaxText = 4096;
+constexpr size_t kMaxMessage = 4096;
 
 struct Header {
   char kind;  // 'T', 'R' or 'E'
@@ -24,7 +24,7 @@ struct Header {
 void put(int control, Header header, std::string_view text) {
   std::string message(sizeof(header), '\0');
   std::memcpy(message.data(), &header, sizeof(header));
-  message += text.substr(0, kMaxText);
+  message += text.substr(0, kMaxMessage);
   // If guest-init is gone, so is the machine, and nobody is left to be told.
   [[maybe_unused]] ssize_t n = ::write(control, message.data(), message.size());
 }
@@ -58,7 +58,7 @@ bool send_go(int control) {
 }
 
 std::optional<ChildMessage> receive_child_message(int control) {
-  std::array<char, sizeof(Header) + kMaxText> buffer;
+  std::array<char, sizeof(Header) + kMaxMessage> buffer;
   auto received = receive_with_fds(control, std::as_writable_bytes(std::span(buffer)), MSG_DONTWAIT);
   if (!received && received.error().code() == EAGAIN) return std::nullopt;
   size_t n = received ? received->size : 0;

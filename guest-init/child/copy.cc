@@ -16,11 +16,11 @@ namespace nacre::guest {
 namespace {
 
 constexpr int kMaxDepth = 256;
-constexpr size_t kChunk = 1 << 20;
+constexpr size_t kCopyChunk = 1 << 20;
 
 Result<void> copy_content(int from, int to) {
   for (;;) {
-    ssize_t n = ::sendfile(to, from, nullptr, kChunk);
+    ssize_t n = ::sendfile(to, from, nullptr, kCopyChunk);
     if (n == 0) return {};
     if (n < 0 && errno != EINTR) return fail_errno("copy");
   }

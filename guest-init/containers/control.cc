@@ -11,11 +11,11 @@
 
 namespace nacre::guest {
 
-namespace {
-
 Json ok() {
   return protocol::encode(protocol::Ok{});
 }
+
+namespace {
 
 // Carries out linux.resources.memory.checkBeforeUpdate, with runc's answer.
 Result<void> check_usage(const JsonField& memory, int cgroup) {

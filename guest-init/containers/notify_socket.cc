@@ -18,7 +18,7 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr size_t kMaxText = 4096;
+constexpr size_t kMaxNotification = 4096;
 
 bool has_line(std::string_view text, std::string_view line) {
   while (!text.empty()) {
@@ -61,7 +61,7 @@ NotifySocket::~NotifySocket() {
 }
 
 void NotifySocket::on_datagram() {
-  std::array<char, kMaxText> buffer;
+  std::array<char, kMaxNotification> buffer;
   ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
   if (got <= 0 || !on_ready_ || !has_line({buffer.data(), static_cast<size_t>(got)}, "READY=1")) return;
   std::exchange(on_ready_, nullptr)();

@@ -30,7 +30,7 @@ namespace {
 
 using protocol::Texts;
 
-constexpr size_t kMaxText = 4096;
+constexpr size_t kMaxProcFile = 4096;
 // Of all together, as they are in the reply.
 constexpr size_t kMaxAll = protocol::ProcfsReply::kLimits.bytes - 4096;
 constexpr size_t kNameRoom = 32;  // for the name of a file or link, or the number of a process
@@ -66,7 +66,7 @@ Texts read_files(const Fd& procfs, const std::string& directory, const std::arra
                  size_t& room) {
   Texts files;
   for (std::string_view name : names) {
-    auto text = read_start(procfs.get(), directory + std::string(name), kMaxText);
+    auto text = read_start(procfs.get(), directory + std::string(name), kMaxProcFile);
     if (text) add(files, name, std::move(*text), room);
   }
   return files;

@@ -42,10 +42,6 @@ bool owns_cgroup(const ContainerSpec& spec) {
          });
 }
 
-Json ok() {
-  return protocol::encode(protocol::Ok{});
-}
-
 }  // namespace
 
 Result<Container*> ContainerTable::find(const std::string& id) {

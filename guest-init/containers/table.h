@@ -38,6 +38,9 @@ struct Outlet {
   std::function<void(ConnectionId, const Json&)> event;
 };
 
+// Encodes the answer to a request that has nothing to say.
+Json ok();
+
 class ContainerTable {
  public:
   using Answer = Result<std::optional<Json>>;

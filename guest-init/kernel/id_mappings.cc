@@ -13,15 +13,15 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr int64_t kMaxId = UINT32_MAX;
+constexpr int64_t kMaxMappedId = UINT32_MAX;
 
 Result<std::vector<IdRange>> parse_ranges(const JsonField& list) {
   std::vector<IdRange> ranges;
   for (const JsonField& entry : TRY(list.list())) {
     IdRange range{};
-    range.inside = static_cast<uint32_t>(TRY(TRY(entry.member("containerID")).integer(0, kMaxId)));
-    range.outside = static_cast<uint32_t>(TRY(TRY(entry.member("hostID")).integer(0, kMaxId)));
-    range.size = static_cast<uint32_t>(TRY(TRY(entry.member("size")).integer(0, kMaxId)));
+    range.inside = static_cast<uint32_t>(TRY(TRY(entry.member("containerID")).integer(0, kMaxMappedId)));
+    range.outside = static_cast<uint32_t>(TRY(TRY(entry.member("hostID")).integer(0, kMaxMappedId)));
+    range.size = static_cast<uint32_t>(TRY(TRY(entry.member("size")).integer(0, kMaxMappedId)));
     ranges.push_back(range);
   }
   return ranges;

@@ -13,15 +13,15 @@ namespace nacre::guest {
 
 namespace {
 
-constexpr size_t kChunk = 128 << 10;
+constexpr size_t kStreamChunk = 128 << 10;
 constexpr int kPipeSize = 256 << 10;
 // For fairness: after so many chunks other descriptors get their turn.
 constexpr int kChunksPerTurn = 4;
 constexpr size_t kMaxRest = 256 << 10;
 constexpr time_t kConnectSeconds = 60;
 
-std::array<char, kChunk>& scratch() {
-  static std::array<char, kChunk> buffer;  // all streams are on one thread
+std::array<char, kStreamChunk>& scratch() {
+  static std::array<char, kStreamChunk> buffer;  // all streams are on one thread
   return buffer;
 }
 

@@ -13,7 +13,7 @@ namespace nacre::guest {
 namespace {
 
 constexpr int kBacklog = 64;
-constexpr time_t kConnectSeconds = 60;
+constexpr time_t kTransportSeconds = 60;
 
 Result<Fd> make_socket(int family) {
   Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -61,7 +61,7 @@ Fd VsockTransport::accept(const Listener& listener) {
 Result<Fd> VsockTransport::connect_to_host(uint32_t port) {
   Fd fd = TRY(make_socket(AF_VSOCK));
   // The kernel's own patience is two seconds, which a busy host may need.
-  timeval patience{.tv_sec = kConnectSeconds, .tv_usec = 0};
+  timeval patience{.tv_sec = kTransportSeconds, .tv_usec = 0};
   if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience)) < 0) {
     return fail_errno("SO_VM_SOCKETS_CONNECT_TIMEOUT");
   }

@@ -23,7 +23,7 @@ std::string frame_of(std::string_view body) {
   return frame + std::string(body);
 }
 
-Result<Json> decode(std::string_view bytes) {
+Result<Json> decode_frame(std::string_view bytes) {
   Decoder decoder;
   decoder.append(bytes_of(bytes));
   return decoder.next();
@@ -62,29 +62,29 @@ BOOST_AUTO_TEST_CASE(bad_frames_are_final_errors) {
   decoder.append(bytes_of(*to_frame(Json{{"type", "ok"}})));
   BOOST_TEST(!decoder.next());
 
-  BOOST_TEST(!decode(frame_of("{\"type\":")));
-  BOOST_TEST(!decode(frame_of("[1]")));
-  BOOST_TEST(!decode(frame_of("{}")));
-  BOOST_TEST(!decode(frame_of("{\"type\":1}")));
-  BOOST_TEST(!decode(frame_of("")));
-  BOOST_TEST(!decode(frame_of("{\"type\":\"\xff\"}")));
-  BOOST_TEST(!decode(frame_of("{\"type\":\"a\"} x")));
+  BOOST_TEST(!decode_frame(frame_of("{\"type\":")));
+  BOOST_TEST(!decode_frame(frame_of("[1]")));
+  BOOST_TEST(!decode_frame(frame_of("{}")));
+  BOOST_TEST(!decode_frame(frame_of("{\"type\":1}")));
+  BOOST_TEST(!decode_frame(frame_of("")));
+  BOOST_TEST(!decode_frame(frame_of("{\"type\":\"\xff\"}")));
+  BOOST_TEST(!decode_frame(frame_of("{\"type\":\"a\"} x")));
 }
 
 BOOST_AUTO_TEST_CASE(nesting_is_bounded_and_brackets_in_strings_do_not_count) {
   auto nested = [](size_t depth) {
     return R"({"type":"a","v":)" + std::string(depth, '[') + std::string(depth, ']') + "}";
   };
-  BOOST_TEST(decode(frame_of(nested(63))).has_value());
-  BOOST_TEST(!decode(frame_of(nested(64))));
-  BOOST_TEST(!decode(frame_of(nested(4'000'000))));
-  BOOST_TEST(decode(frame_of(R"({"type":"a","v":")" + std::string(500, '[') + R"(\"[["})")).has_value());
+  BOOST_TEST(decode_frame(frame_of(nested(63))).has_value());
+  BOOST_TEST(!decode_frame(frame_of(nested(64))));
+  BOOST_TEST(!decode_frame(frame_of(nested(4'000'000))));
+  BOOST_TEST(decode_frame(frame_of(R"({"type":"a","v":")" + std::string(500, '[') + R"(\"[["})")).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(text_that_is_not_utf8_can_be_sent) {
   auto frame = to_frame(Json{{"type", "error"}, {"message", "bad\xff"}});
   BOOST_REQUIRE(frame);
-  BOOST_TEST(decode(*frame).has_value());
+  BOOST_TEST(decode_frame(*frame).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_reader_that_allows_less_refuses_more) {

@@ -13,7 +13,7 @@ using oci::kCapabilityNames;
 using oci::kRlimits;
 using oci::NamedResource;
 
-constexpr int64_t kMaxId = 0xfffffffe;  // -1 is "none" to the kernel
+constexpr int64_t kMaxUserId = 0xfffffffe;  // -1 is "none" to the kernel
 
 Result<uint64_t> capability_set(const JsonField& capabilities, std::string_view name) {
   uint64_t set = 0;
@@ -63,11 +63,11 @@ Result<std::vector<Rlimit>> parse_rlimits(const JsonField& field) {
 }
 
 Result<void> parse_user(const JsonField& user, ProcessSpec& process) {
-  process.uid = static_cast<uid_t>(TRY(TRY(user.member("uid")).integer(0, kMaxId, 0)));
-  process.gid = static_cast<gid_t>(TRY(TRY(user.member("gid")).integer(0, kMaxId, 0)));
+  process.uid = static_cast<uid_t>(TRY(TRY(user.member("uid")).integer(0, kMaxUserId, 0)));
+  process.gid = static_cast<gid_t>(TRY(TRY(user.member("gid")).integer(0, kMaxUserId, 0)));
   process.umask = static_cast<mode_t>(TRY(TRY(user.member("umask")).integer(0, 0777, 0022)));
   for (const JsonField& group : TRY(TRY(user.member("additionalGids")).list())) {
-    process.groups.push_back(static_cast<gid_t>(TRY(group.integer(0, kMaxId))));
+    process.groups.push_back(static_cast<gid_t>(TRY(group.integer(0, kMaxUserId))));
   }
   return {};
 }

@@ -25,10 +25,6 @@ constexpr size_t kMaxConfig = 8 << 20;  // half of a protocol frame
 constexpr const char* kShareName = "mount-";
 constexpr size_t kMaxDepth = 48;  // the guest's limit is 64, and the configuration travels inside a message
 
-std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
-  return fail(path + ": " + what, EINVAL);
-}
-
 Result<std::string> real_path(const std::string& path) {
   std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), std::free);
   if (!resolved) return fail_errno(path);

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/config/schema.h"
+
 namespace nacre::oci {
 
 namespace {
@@ -20,10 +22,6 @@ struct IdRanges {
 };
 
 constexpr IdRanges kLists[] = {{"uidMappings", "uid", "user"}, {"gidMappings", "gid", "group"}};
-
-std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
-  return fail(path + ": " + what, EINVAL);
-}
 
 bool overlaps(const Json& one, const Json& other, const char* side) {
   auto begin = one[side].get<uint64_t>(), other_begin = other[side].get<uint64_t>();

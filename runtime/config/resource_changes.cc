@@ -48,7 +48,7 @@ struct MemoryFlag {
   const char* field;
 };
 
-constexpr MemoryFlag kMemory[] = {
+constexpr MemoryFlag kMemoryFlags[] = {
     {"memory", &ResourceFlags::memory, "limit"},
     {"memory-swap", &ResourceFlags::memory_swap, "swap"},
     {"memory-reservation", &ResourceFlags::memory_reservation, "reservation"},
@@ -113,7 +113,7 @@ Result<Json> from_flags(const ResourceFlags& flags) {
       resources[flag.group][flag.field] = TRY(parse_integer<uint64_t>(flag.name, text));
     }
   }
-  for (const MemoryFlag& flag : kMemory) {
+  for (const MemoryFlag& flag : kMemoryFlags) {
     const std::string& text = flags.*flag.text;
     if (text.empty()) continue;
     resources["memory"][flag.field] =

@@ -7,13 +7,13 @@
 
 namespace nacre::oci {
 
-namespace {
-
-using Json = nlohmann::json;
-
 std::unexpected<Error> wrong(const std::string& path, const std::string& what) {
   return fail(path + ": " + what, EINVAL);
 }
+
+namespace {
+
+using Json = nlohmann::json;
 
 Result<void> check_string(const Json& value, const FieldRule& field, const std::string& path) {
   if (!value.is_string()) return wrong(path, "must be a string");

@@ -37,6 +37,9 @@ struct FieldRule {
   std::string_view one_of = {};  // for strings: the allowed values, each between spaces
 };
 
+// Returns the error of a field that is not as it must be: "PATH: WHAT", EINVAL.
+std::unexpected<Error> wrong(const std::string& path, const std::string& what);
+
 // Checks an object. The error names the field: "process.user.uid: must be an integer from 0 to 4294967295".
 Result<void> check_object(const nlohmann::json& object, std::span<const FieldRule> fields, const std::string& path);
 

@@ -9,7 +9,7 @@ namespace nacre::oci {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kTemplate = R"json({
   "ociVersion": "",
@@ -53,11 +53,11 @@ constexpr const char* kTemplate = R"json({
 })json";
 
 // An unprivileged user maps itself to root, has no network of its own and cannot mount sysfs.
-void make_rootless(Json& config) {
-  for (Json& mount : config["mounts"]) {
+void make_rootless(OrderedJson& config) {
+  for (OrderedJson& mount : config["mounts"]) {
     if (mount["destination"] == "/dev/pts") {
-      Json options = Json::array();
-      for (const Json& option : mount["options"]) {
+      OrderedJson options = OrderedJson::array();
+      for (const OrderedJson& option : mount["options"]) {
         if (option != "gid=5") options.push_back(option);
       }
       mount["options"] = options;
@@ -67,12 +67,12 @@ void make_rootless(Json& config) {
       mount["options"] = {"rbind", "nosuid", "noexec", "nodev", "ro"};
     }
   }
-  Json& linux = config["linux"];
-  Json result;
+  OrderedJson& linux = config["linux"];
+  OrderedJson result;
   result["uidMappings"] = {{{"containerID", 0}, {"hostID", ::geteuid()}, {"size", 1}}};
   result["gidMappings"] = {{{"containerID", 0}, {"hostID", ::getegid()}, {"size", 1}}};
   result["namespaces"] =
-      Json::parse(R"([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "user"}])");
+      OrderedJson::parse(R"([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "user"}])");
   result["maskedPaths"] = linux["maskedPaths"];
   result["readonlyPaths"] = linux["readonlyPaths"];
   linux = std::move(result);
@@ -81,7 +81,7 @@ void make_rootless(Json& config) {
 }  // namespace
 
 std::string template_config(bool rootless) {
-  Json config = Json::parse(kTemplate);
+  OrderedJson config = OrderedJson::parse(kTemplate);
   config["ociVersion"] = kSpecVersion;
   if (rootless) make_rootless(config);
   // As runc's. The guest has version 2 in any case, but what does not ask for it sees what it would see on the host.

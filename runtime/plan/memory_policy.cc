@@ -30,9 +30,9 @@ constexpr Word kModes[] = {{"MPOL_DEFAULT", MPOL_DEFAULT},
                            {"MPOL_LOCAL", MPOL_LOCAL},
                            {"MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY},
                            {"MPOL_WEIGHTED_INTERLEAVE", kWeightedInterleave}};
-constexpr Word kFlags[] = {{"MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING},
-                           {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
-                           {"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES}};
+constexpr Word kPolicyFlags[] = {{"MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING},
+                                 {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
+                                 {"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES}};
 constexpr unsigned kMaxNodes = 1024;  // Linux's largest MAX_NUMNODES
 constexpr size_t kWordBits = sizeof(unsigned long) * CHAR_BIT;
 
@@ -90,7 +90,7 @@ Result<std::optional<MemoryPolicy>> memory_policy(const Json& linux) {
   MemoryPolicy policy{.mode = known->value, .nodes = {}};
   unsigned count = TRY(parse_nodes(found->value("nodes", ""), policy.nodes));
   for (const Json& flag : found->value("flags", Json::array())) {
-    const Word* word = find(kFlags, flag.get_ref<const std::string&>());
+    const Word* word = find(kPolicyFlags, flag.get_ref<const std::string&>());
     if (word == nullptr) return fail("invalid memory policy flag " + flag.dump(), EINVAL);
     policy.mode |= word->value;
   }
@@ -109,7 +109,7 @@ std::vector<std::string_view> memory_policy_modes() {
 }
 
 std::vector<std::string_view> memory_policy_flags() {
-  return names_of(kFlags);
+  return names_of(kPolicyFlags);
 }
 
 Result<void> take_memory_policy(const MemoryPolicy& policy) {

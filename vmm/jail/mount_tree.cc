@@ -53,16 +53,16 @@ Result<void> attach(const Fd& tree, const std::string& target) {
   return {};
 }
 
-struct Share {
+struct ShareCopy {
   Fd base;                                         // of fs.path; invalid: the share is mounts only
   std::vector<std::pair<Fd, std::string>> mounts;  // tree, target
 };
 
 // Takes all copies before the assembly directory covers anything that they might come from.
-Result<std::vector<Share>> copy_sources(const Config& config) {
-  std::vector<Share> shares;
+Result<std::vector<ShareCopy>> copy_sources(const Config& config) {
+  std::vector<ShareCopy> shares;
   for (const Fs& fs : config.fs) {
-    Share share;
+    ShareCopy share;
     if (!fs.path.empty()) {
       FsMount base{.source = fs.path, .target = "", .readonly = fs.readonly, .readonly_below = fs.readonly};
       share.base = TRY_CONTEXT(copy_mount(base), "fs " + fs.tag);
@@ -77,7 +77,7 @@ Result<std::vector<Share>> copy_sources(const Config& config) {
   return shares;
 }
 
-Result<void> assemble(const std::vector<Share>& shares) {
+Result<void> assemble(const std::vector<ShareCopy>& shares) {
   for (size_t i = 0; i < shares.size(); i++) {
     std::string root = fmt::format("{}/fs/{}", kAssembly, i);
     TRY(make_parents(root + "/"));
@@ -106,7 +106,7 @@ Result<MountTree> enter_mount_tree(const Config& config) {
   // Slave rather than private would let the host's later mounts in.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return fail_errno("make mounts private");
   MountTree tree;
-  std::vector<Share> shares = TRY(copy_sources(config));
+  std::vector<ShareCopy> shares = TRY(copy_sources(config));
   if (!config.fs.empty()) tree.proc_self_fd = TRY(open_own_descriptors());
   if (::mount("nacre", kAssembly, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") < 0) {
     return fail_errno("mount the jail's root");

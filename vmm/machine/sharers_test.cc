@@ -14,8 +14,8 @@ Fd open_root(int flags) {
   return Fd(::open("/", flags | O_DIRECTORY | O_CLOEXEC));
 }
 
-struct Fixture {
-  Fixture() {
+struct Sharing {
+  Sharing() {
     virtio::FsOptions options;
     options.tag = "t";
     options.root = open_root(O_PATH);
@@ -39,7 +39,7 @@ struct Fixture {
   Sharers sharers;
 };
 
-BOOST_FIXTURE_TEST_SUITE(sharers_of_a_machine, Fixture)
+BOOST_FIXTURE_TEST_SUITE(sharers_of_a_machine, Sharing)
 
 BOOST_AUTO_TEST_CASE(a_tree_needs_a_share_and_a_path_descriptor) {
   BOOST_TEST(share(kFirst, "other", "a", open_root(O_PATH)) == "share: no share has the tag other");

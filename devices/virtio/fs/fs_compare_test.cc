@@ -12,7 +12,7 @@
 
 #include "devices/virtio/fs/fs_calls.h"
 
-namespace nacre::virtio::fs {
+namespace nacre::virtio::fs::fs_compare_test {
 namespace {
 
 using Log = std::vector<std::string>;
@@ -588,4 +588,4 @@ BOOST_AUTO_TEST_CASE(listing) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio::fs
+}  // namespace nacre::virtio::fs::fs_compare_test

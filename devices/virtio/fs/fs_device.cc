@@ -24,7 +24,7 @@ namespace {
 
 // Requests that are served in one turn of the loop, over both queues: a driver that always has one more would otherwise
 // keep the worker from everything else, such as resets and tree changes.
-constexpr int kBudget = 64;
+constexpr int kFsBudget = 64;
 
 // virtio 1.3, 5.11.4
 struct Config {
@@ -184,7 +184,7 @@ class FsDevice::Worker {
   // Serves the queues in turns, one request each, until they are empty or the budget is spent; then the loop's next
   // round goes on.
   void turn() {
-    int budget = kBudget;
+    int budget = kFsBudget;
     size_t queues = activation_.queues.size();
     size_t empty = 0;  // queues in a row that had nothing
     for (size_t i = 0; empty < queues && budget > 0; i = (i + 1) % queues) {

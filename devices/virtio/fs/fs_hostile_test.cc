@@ -12,7 +12,7 @@
 
 #include "devices/virtio/fs/fs_calls.h"
 
-namespace nacre::virtio::fs {
+namespace nacre::virtio::fs::fs_hostile_test {
 namespace {
 
 using wire::Opcode;
@@ -449,4 +449,4 @@ BOOST_AUTO_TEST_CASE(what_one_request_may_move_is_bounded) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio::fs
+}  // namespace nacre::virtio::fs::fs_hostile_test

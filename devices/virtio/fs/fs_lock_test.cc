@@ -7,7 +7,7 @@
 
 #include "devices/virtio/fs/fs_calls.h"
 
-namespace nacre::virtio::fs {
+namespace nacre::virtio::fs::fs_lock_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -193,4 +193,4 @@ BOOST_AUTO_TEST_CASE(left_to_the_guest) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio::fs
+}  // namespace nacre::virtio::fs::fs_lock_test

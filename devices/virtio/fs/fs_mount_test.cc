@@ -12,7 +12,7 @@
 
 #include "devices/virtio/fs/fs_calls.h"
 
-namespace nacre::virtio::fs {
+namespace nacre::virtio::fs::fs_mount_test {
 namespace {
 
 using wire::Opcode;
@@ -233,4 +233,4 @@ BOOST_AUTO_TEST_CASE(inode_numbers) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio::fs
+}  // namespace nacre::virtio::fs::fs_mount_test

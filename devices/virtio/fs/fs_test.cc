@@ -9,7 +9,7 @@
 
 #include "devices/virtio/fs/fs_guest.h"
 
-namespace nacre::virtio::fs {
+namespace nacre::virtio::fs::fs_test {
 namespace {
 
 using wire::Opcode;
@@ -280,4 +280,4 @@ BOOST_AUTO_TEST_CASE(file_system_statistics) {
 }
 
 }  // namespace
-}  // namespace nacre::virtio::fs
+}  // namespace nacre::virtio::fs::fs_test

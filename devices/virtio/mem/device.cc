@@ -13,13 +13,13 @@ using mem::ResponseType;
 
 namespace {
 
-constexpr std::array<uint16_t, 1> kQueueSizes{64};
+constexpr std::array<uint16_t, 1> kMemQueueSizes{64};
 
 // Requests of one round of the loop, so that other devices have their turn: each may take memory from the host, or give
 // some back.
-constexpr size_t kBudget = 16;
+constexpr size_t kMemBudget = 16;
 
-constexpr uint16_t kStateVersion = 1;
+constexpr uint16_t kMemStateVersion = 1;
 
 }  // namespace
 
@@ -43,7 +43,7 @@ Result<std::unique_ptr<MemDevice>> MemDevice::create(EventLoop& loop, MemBackend
 }
 
 std::span<const uint16_t> MemDevice::queue_max_sizes() const {
-  return kQueueSizes;
+  return kMemQueueSizes;
 }
 
 void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
@@ -62,7 +62,7 @@ void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
 }
 
 Result<void> MemDevice::activate(Activation activation) {
-  if (activation.queues.size() != kQueueSizes.size()) return fail("virtio-mem: bad activation");
+  if (activation.queues.size() != kMemQueueSizes.size()) return fail("virtio-mem: bad activation");
   return worker_->activate(std::move(activation));
 }
 
@@ -93,12 +93,12 @@ uint64_t MemDevice::plugged_size() const {
 }
 
 Result<bool> MemDevice::turn() {
-  size_t served = TRY(worker_->serve(0, kBudget, [this](Chain chain) {
+  size_t served = TRY(worker_->serve(0, kMemBudget, [this](Chain chain) {
     uint32_t written = serve(chain);
     worker_->complete(0, chain, written);
   }));
   worker_->signal(0);
-  return served == kBudget;
+  return served == kMemBudget;
 }
 
 // Returns the size of the answer.
@@ -240,7 +240,7 @@ void MemDevice::set_plugged(const Range& range, bool plugged) {
 }
 
 Result<void> MemDevice::save(StateWriter& state) {
-  return state.section("virtio-mem", kStateVersion, [&]() -> Result<void> {
+  return state.section("virtio-mem", kMemStateVersion, [&]() -> Result<void> {
     state.u64(start_.value);
     state.u64(chunk_size_);
     state.u64(blocks_->block_size());
@@ -257,7 +257,7 @@ Result<void> MemDevice::save(StateWriter& state) {
 }
 
 Result<void> MemDevice::restore(StateReader& state) {
-  StateReader fields = TRY(state.section("virtio-mem", kStateVersion));
+  StateReader fields = TRY(state.section("virtio-mem", kMemStateVersion));
   if (TRY(fields.u64()) != start_.value || TRY(fields.u64()) != chunk_size_ ||
       TRY(fields.u64()) != blocks_->block_size() || TRY(fields.u64()) != blocks_->blocks()) {
     return fields.invalid("it is of another region of memory");

@@ -7,7 +7,7 @@
 #include "devices/virtio/testing/fake_driver.h"
 #include "devices/virtio/testing/hostile_state.h"
 
-namespace nacre::virtio {
+namespace nacre::virtio::saved_mem {
 namespace {
 
 using mem::Request;
@@ -220,4 +220,4 @@ BOOST_AUTO_TEST_CASE(every_flipped_bit_is_refused_or_harmless) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio
+}  // namespace nacre::virtio::saved_mem

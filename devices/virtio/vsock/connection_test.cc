@@ -8,7 +8,7 @@
 #include "devices/virtio/vsock/listener.h"
 #include "devices/virtio/vsock/testing/vsock_guest.h"
 
-namespace nacre::virtio::vsock {
+namespace nacre::virtio::vsock::connection_test {
 
 namespace {
 
@@ -179,4 +179,4 @@ BOOST_AUTO_TEST_CASE(connect_lines) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace nacre::virtio::vsock
+}  // namespace nacre::virtio::vsock::connection_test

@@ -11,13 +11,13 @@ namespace nacre::virtio {
 namespace {
 
 enum QueueIndex { kRx, kTx, kEvent, kQueueCount };
-constexpr std::array<uint16_t, kQueueCount> kQueueSizes{256, 256, 16};
+constexpr std::array<uint16_t, kQueueCount> kVsockQueueSizes{256, 256, 16};
 
 // Packets of one round of the loop, so that other devices have their turn.
 constexpr int kTransmitBudget = 64;
 constexpr int kReceiveBudget = 128;
 
-constexpr uint16_t kStateVersion = 1;
+constexpr uint16_t kVsockStateVersion = 1;
 
 void ignore_sigpipe() {
   struct sigaction action;
@@ -40,7 +40,7 @@ Result<std::unique_ptr<VsockDevice>> VsockDevice::create(EventLoop& loop, VsockO
 }
 
 std::span<const uint16_t> VsockDevice::queue_max_sizes() const {
-  return kQueueSizes;
+  return kVsockQueueSizes;
 }
 
 void VsockDevice::read_config(uint64_t offset, std::span<std::byte> data) {
@@ -136,7 +136,7 @@ Result<void> VsockDevice::send_event() {
 }
 
 Result<void> VsockDevice::save(StateWriter& state) {
-  return state.section("virtio-vsock", kStateVersion, [&]() -> Result<void> {
+  return state.section("virtio-vsock", kVsockStateVersion, [&]() -> Result<void> {
     auto held = rx_ && !worker_->is_broken() ? rx_->held() : std::vector<uint16_t>{};
     state.count(held.size());
     for (uint16_t head : held) state.u16(head);
@@ -146,9 +146,9 @@ Result<void> VsockDevice::save(StateWriter& state) {
 }
 
 Result<void> VsockDevice::restore(StateReader& state) {
-  StateReader fields = TRY(state.section("virtio-vsock", kStateVersion));
+  StateReader fields = TRY(state.section("virtio-vsock", kVsockStateVersion));
   Saved saved;
-  uint32_t held = TRY(fields.count(kQueueSizes[kRx], sizeof(uint16_t)));
+  uint32_t held = TRY(fields.count(kVsockQueueSizes[kRx], sizeof(uint16_t)));
   for (uint32_t i = 0; i < held; i++) saved.held.push_back(TRY(fields.u16()));
   TRY(worker_->restore(fields));
   TRY(fields.end());

@@ -3,7 +3,7 @@
 
 #include "devices/virtio/vsock/testing/vsock_guest.h"
 
-namespace nacre::virtio::vsock {
+namespace nacre::virtio::vsock::vsock_hostile_test {
 
 namespace {
 
@@ -278,4 +278,4 @@ BOOST_AUTO_TEST_CASE(broken_queue) {
   BOOST_TEST(open_fds() == before);
 }
 
-}  // namespace nacre::virtio::vsock
+}  // namespace nacre::virtio::vsock::vsock_hostile_test

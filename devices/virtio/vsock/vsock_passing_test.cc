@@ -7,7 +7,7 @@
 
 #include "devices/virtio/vsock/testing/vsock_guest.h"
 
-namespace nacre::virtio::vsock {
+namespace nacre::virtio::vsock::vsock_passing_test {
 
 namespace {
 
@@ -405,4 +405,4 @@ BOOST_AUTO_TEST_CASE(output_is_written_after_a_reset) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-}  // namespace nacre::virtio::vsock
+}  // namespace nacre::virtio::vsock::vsock_passing_test

@@ -9,7 +9,7 @@
 #include "devices/virtio/testing/hostile_state.h"
 #include "devices/virtio/vsock/device.h"
 
-namespace nacre::virtio::vsock {
+namespace nacre::virtio::vsock::vsock_state_test {
 namespace {
 
 constexpr uint64_t kCid = 3;
@@ -235,4 +235,4 @@ BOOST_AUTO_TEST_CASE(buffers_that_are_not_in_flight_are_refused) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
-}  // namespace nacre::virtio::vsock
+}  // namespace nacre::virtio::vsock::vsock_state_test

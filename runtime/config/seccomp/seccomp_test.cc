@@ -79,7 +79,7 @@ Compiled compiled(const Json& profile) {
   return {**filter};
 }
 
-std::string error_of(const Json& profile) {
+std::string profile_error(const Json& profile) {
   auto filter = seccomp::compile(profile, "linux.seccomp");
   return filter ? "no error" : filter.error().message();
 }
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_profile_that_asks_for_nothing_is_none) {
     BOOST_REQUIRE(filter);
     BOOST_TEST(!filter->has_value());
   }
-  BOOST_TEST(error_of({{"syscalls", Json::array({allow("read")})}}) ==
+  BOOST_TEST(profile_error({{"syscalls", Json::array({allow("read")})}}) ==
              "linux.seccomp.defaultAction: \"\" is not a seccomp action");
 }
 
@@ -248,16 +248,17 @@ BOOST_AUTO_TEST_CASE(flags) {
   profile["flags"] = {"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"};
   BOOST_TEST(compiled(profile).filter.flags == (SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_TSYNC));
   profile["flags"] = {"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_X"};
-  BOOST_TEST(error_of(profile) == "linux.seccomp.flags[1]: \"SECCOMP_FILTER_FLAG_X\" is not a seccomp flag");
+  BOOST_TEST(profile_error(profile) == "linux.seccomp.flags[1]: \"SECCOMP_FILTER_FLAG_X\" is not a seccomp flag");
   profile["flags"] = Json::array({"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"});
-  BOOST_TEST(error_of(profile).starts_with("linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for "));
+  BOOST_TEST(
+      profile_error(profile).starts_with("linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for "));
 }
 
 BOOST_AUTO_TEST_CASE(errors_name_the_field_of_the_profile) {
   auto with = [](const char* pointer, const Json& value) {
     Json profile = deny({allow("dup2", {compare(0, "SCMP_CMP_EQ", 1)})});
     profile[Json::json_pointer(pointer)] = value;
-    return error_of(profile);
+    return profile_error(profile);
   };
   BOOST_TEST(with("/defaultAction", "SCMP_ACT_X") ==
              "linux.seccomp.defaultAction: \"SCMP_ACT_X\" is not a seccomp action");
@@ -282,7 +283,7 @@ BOOST_AUTO_TEST_CASE(too_long_for_the_kernel) {
   std::vector<Json> calls;
   for (unsigned i = 0; i < 3000; i++)
     calls.push_back(allow("dup2", {compare(0, "SCMP_CMP_EQ", uint64_t{i} << 32 | i)}));
-  std::string error = error_of(deny(calls));
+  std::string error = profile_error(deny(calls));
   BOOST_TEST(error.starts_with("linux.seccomp: becomes a filter of "), error);
 }
 

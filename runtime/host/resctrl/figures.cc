@@ -12,7 +12,7 @@ namespace nacre::resctrl {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 std::string trimmed(const std::string& text) {
   size_t first = text.find_first_not_of(" \n"), last = text.find_last_not_of(" \n");
@@ -40,21 +40,21 @@ Result<uint64_t> read_number(const std::string& path) {
 }
 
 // Adds the line about a resource, "L3" or "MB".
-void add_line(Json& data, const char* name, const std::vector<std::string>& lines, const char* resource) {
+void add_line(OrderedJson& data, const char* name, const std::vector<std::string>& lines, const char* resource) {
   for (const auto& line : lines) {
     if (line.contains(resource)) data[name] = trimmed(line);
   }
 }
 
-Result<Json> cache_info(const std::string& directory) {
-  Json info;
+Result<OrderedJson> cache_info(const std::string& directory) {
+  OrderedJson info;
   info["cbm_mask"] = trimmed(TRY(read_file(directory + "/cbm_mask")));
   for (const char* name : {"min_cbm_bits", "num_closids"}) info[name] = TRY(read_number(directory + "/" + name));
   return info;
 }
 
-Result<Json> bandwidth_info(const std::string& directory) {
-  Json info;
+Result<OrderedJson> bandwidth_info(const std::string& directory) {
+  OrderedJson info;
   for (const char* name : {"bandwidth_gran", "delay_linear", "min_bandwidth", "num_closids"}) {
     info[name] = TRY(read_number(directory + "/" + name));
   }
@@ -62,12 +62,12 @@ Result<Json> bandwidth_info(const std::string& directory) {
 }
 
 // Returns an object for each cache, with the counters that the CPU has.
-Result<Json> counters(const std::string& group, const std::vector<std::string>& names) {
-  Json all = Json::array();
+Result<OrderedJson> counters(const std::string& group, const std::vector<std::string>& names) {
+  OrderedJson all = OrderedJson::array();
   auto caches = directories_in(group + "/mon_data");
   std::ranges::sort(caches);
   for (const auto& cache : caches) {
-    Json of_cache;
+    OrderedJson of_cache;
     for (const auto& name : names) of_cache[name] = TRY(read_number(cache + "/" + name));
     all.push_back(std::move(of_cache));
   }
@@ -76,8 +76,8 @@ Result<Json> counters(const std::string& group, const std::vector<std::string>& 
 
 }  // namespace
 
-Result<Json> figures(const std::string& root, const Group& group) {
-  Json data = Json::object();
+Result<OrderedJson> figures(const std::string& root, const Group& group) {
+  OrderedJson data = OrderedJson::object();
   auto common = lines_of(TRY(read_file(root + "/schemata")));
   auto own = lines_of(TRY(read_file(group.path + "/schemata")));
   if (has_cache_allocation(root)) {

@@ -96,8 +96,8 @@ bool has_monitoring(const std::string& root) {
 
 Support support(const std::string& root) {
   return {.root = root,
-          .has_cache_allocation = !root.empty() && has_cache_allocation(root),
-          .has_bandwidth_allocation = !root.empty() && has_bandwidth_allocation(root)};
+          .has_cache_allocation = !root.empty() && resctrl::has_cache_allocation(root),
+          .has_bandwidth_allocation = !root.empty() && resctrl::has_bandwidth_allocation(root)};
 }
 
 Result<void> check(const Support& host, const Json& intel_rdt) {

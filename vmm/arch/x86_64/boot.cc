@@ -5,6 +5,7 @@
 
 #include "vmm/arch/x86_64/kvm_x86.h"
 #include "vmm/arch/x86_64/layout.h"
+#include "vmm/arch/x86_64/setup_header.h"
 
 namespace nacre::vmm::x86_64 {
 
@@ -16,8 +17,6 @@ constexpr size_t kAcpiRsdpAddress = 0x070;  // u64
 constexpr size_t kE820Entries = 0x1e8;      // u8
 constexpr size_t kSetupHeader = 0x1f1;
 constexpr size_t kBootFlag = 0x1fe;            // u16
-constexpr size_t kHeaderMagic = 0x202;         // u32
-constexpr size_t kVersion = 0x206;             // u16
 constexpr size_t kTypeOfLoader = 0x210;        // u8
 constexpr size_t kLoadFlags = 0x211;           // u8
 constexpr size_t kRamdiskImage = 0x218;        // u32
@@ -28,7 +27,6 @@ constexpr size_t kE820Table = 0x2d0;           // struct boot_e820_entry[128]
 constexpr uint8_t kUnregisteredLoader = 0xff;
 constexpr uint8_t kLoadedHigh = 1;
 constexpr uint16_t kProtocolVersion = 0x20f;
-constexpr uint32_t kHdrS = 0x53726448;
 constexpr uint16_t kBootFlagValue = 0xaa55;
 constexpr uint32_t kE820Ram = 1;
 constexpr uint32_t kE820Acpi = 3;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "vmm/arch/x86_64/setup_header.h"
 #include "vmm/boot/file_map.h"
 
 namespace nacre::vmm::x86_64 {
@@ -15,14 +16,11 @@ namespace {
 
 // Fields of the setup header in a bzImage (Documentation/arch/x86/boot.rst, 1.4), by offset in the file.
 constexpr uint64_t kSetupSects = 0x1f1;
-constexpr uint64_t kHeaderMagic = 0x202;  // "HdrS"
-constexpr uint64_t kVersion = 0x206;
 constexpr uint64_t kInitrdAddrMax = 0x22c;
 constexpr uint64_t kXLoadFlags = 0x236;
 constexpr uint64_t kPrefAddress = 0x258;
 constexpr uint64_t kInitSize = 0x260;
-constexpr size_t kHeaderArea = 0x290;  // past the last field that we read
-constexpr uint32_t kHdrS = 0x53726448;
+constexpr size_t kHeaderArea = 0x290;               // past the last field that we read
 constexpr uint16_t kVersionWithXLoadFlags = 0x20c;  // 2.12
 constexpr uint16_t kXlfKernel64 = 1;                // a 64-bit entry point at 0x200
 constexpr uint64_t kEntry64 = 0x200;

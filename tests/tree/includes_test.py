@@ -64,7 +64,11 @@ def flags():
         commands = json.load(file)
     found = {}
     for command in commands:
-        path = os.path.relpath(os.path.join(command["directory"], command["file"]), REPO)
+        path = os.path.join(command["directory"], command["file"])
+        if re.search(r"-unity[0-9]+\.cpp$", path):  # a unity build's file, which includes sources of one target
+            with open(path, encoding="utf-8") as unity:
+                path = re.match(r"#include<(.*)>", unity.readline())[1]
+        path = os.path.relpath(path, REPO)
         part = part_of(path)
         output = command["output"]
         # Not the tests, which may include what they test, and not the program that is compiled from many parts.

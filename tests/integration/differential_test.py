@@ -16,7 +16,7 @@ import variations
 from differential import Bundle, differences, explain, run_both
 from support import NACRE, ContainerTest, main, run
 
-ARGUMENTS = argparse.Namespace(seed=1, bundles=8)
+ARGUMENTS = argparse.Namespace(seed=1, bundles=16)
 
 
 def template():

@@ -127,8 +127,8 @@ class Run(unittest.TestCase):
         )
         self.assertEqual(output.splitlines()[-1], "mounted")
 
-    def test_many_after_another(self):
-        for number in range(8):
+    def test_twenty_after_another(self):
+        for number in range(20):
             self.assertEqual(podman.run_once("busybox echo", str(number)), f"{number}\n")
 
 

@@ -1,5 +1,5 @@
-// Where both a bzImage and struct boot_params say which boot protocol they follow: the setup header has the same
-// offsets in both (Documentation/arch/x86/boot.rst, 1.4).
+// Names the first fields of Linux's setup header. Their offsets are the same in a bzImage and in struct boot_params
+// (Documentation/arch/x86/boot.rst, 1.4).
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,9 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -47,6 +49,21 @@ bool ended(char state) {
 }
 
 }  // namespace
+
+std::chrono::milliseconds time_without_cpu(pid_t pid) {
+  std::error_code error;
+  std::chrono::nanoseconds longest{0};
+  std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", error);
+  for (; !error && threads != std::filesystem::directory_iterator(); threads.increment(error)) {
+    auto text = read_file((threads->path() / "schedstat").string(), 4096);
+    size_t space = text ? text->find(' ') : std::string::npos;
+    if (space == std::string::npos) continue;
+    int64_t waited = 0;
+    (void)std::from_chars(text->data() + space + 1, text->data() + text->size(), waited);
+    longest = std::max(longest, std::chrono::nanoseconds(waited));
+  }
+  return std::chrono::duration_cast<std::chrono::milliseconds>(longest);
+}
 
 std::vector<pid_t> children_among(const std::vector<pid_t>& pids, pid_t parent) {
   std::vector<pid_t> children;

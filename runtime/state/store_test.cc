@@ -1,11 +1,15 @@
 #include "runtime/state/store.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -13,6 +17,7 @@
 #include "runtime/state/record_json.h"
 
 using namespace nacre;
+using namespace std::chrono_literals;
 using runtime::ContainerDir;
 using runtime::ProcessId;
 using runtime::Record;
@@ -89,6 +94,34 @@ BOOST_AUTO_TEST_CASE(process_ids_tell_the_dead_from_the_living) {
   BOOST_TEST(!runtime::is_alive(*child));
   BOOST_TEST(runtime::kill_and_wait(*child, 5'000).has_value());
   BOOST_TEST(runtime::wait_for_end(*child, 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_shares_its_cpu_is_without_it_at_times) {
+  auto spin_on_the_first_cpu = [] {
+    pid_t pid = ::fork();
+    if (pid != 0) return pid;
+    cpu_set_t cpus;
+    ::sched_getaffinity(0, sizeof(cpus), &cpus);
+    int first = 0;
+    while (!CPU_ISSET(first, &cpus)) first++;
+    CPU_ZERO(&cpus);
+    CPU_SET(first, &cpus);
+    ::sched_setaffinity(0, sizeof(cpus), &cpus);
+    for (;;) {
+    }
+  };
+  std::array children{spin_on_the_first_cpu(), spin_on_the_first_cpu()};
+  auto both_have_waited = [&] {
+    return std::ranges::all_of(children, [](pid_t pid) { return runtime::time_without_cpu(pid) >= 50ms; });
+  };
+  auto deadline = std::chrono::steady_clock::now() + 60s;
+  while (!both_have_waited() && std::chrono::steady_clock::now() < deadline) ::usleep(1'000);
+  BOOST_TEST(both_have_waited());
+  for (pid_t pid : children) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    BOOST_TEST(runtime::time_without_cpu(pid).count() == 0);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_record_comes_back) {

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "runtime/container/standin/terminal.h"
+#include "runtime/state/process_id.h"
 
 namespace nacre::runtime {
 
@@ -126,8 +127,10 @@ Result<std::optional<Json>> Session::next_reply() {
   }
 }
 
-Result<Json> Session::request_json(const Json& message, int timeout_ms, int hangup_fd) {
-  auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
+Result<Json> Session::request_json(const Json& message, Patience patience, int hangup_fd) {
+  auto without_cpu = [&] { return patience.vmm != 0 ? time_without_cpu(patience.vmm) : std::chrono::milliseconds(0); };
+  auto deadline = Clock::now() + std::chrono::milliseconds(patience.timeout_ms);
+  const auto deadline_less_waits = deadline - without_cpu();
   // EPIPE means that the VM has ended. The wait below explains why.
   if (auto sent = protocol::send(control_.get(), message); !sent && sent.error().code() != EPIPE) {
     return std::unexpected(sent.error().with_context("request to the guest"));
@@ -143,7 +146,9 @@ Result<Json> Session::request_json(const Json& message, int timeout_ms, int hang
       case Wake::hangup:
         return fail("given up by the caller", ECANCELED);
       case Wake::timeout:
-        return fail("the guest did not answer within " + std::to_string(timeout_ms / 1000) + " s", ETIMEDOUT);
+        deadline = deadline_less_waits + without_cpu();
+        if (Clock::now() < deadline) break;
+        return fail("the guest did not answer within " + std::to_string(patience.timeout_ms / 1000) + " s", ETIMEDOUT);
       case Wake::signal:
         break;
       case Wake::other:

@@ -28,6 +28,16 @@ Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd>
 // Returns what a Create or Exec request says about these descriptors.
 protocol::StdioWanted wanted_stdio(const Stdio& stdio);
 
+// Says how long to wait for a reply. The time in which the host had no CPU for the process `vmm` (0: none) does not count:
+// a host on which many VMs boot at once is slow, and none of them hangs. With `vmm`, /proc must be the host's.
+struct Patience {
+  // NOLINTNEXTLINE(google-explicit-constructor): most waits are a number of milliseconds
+  Patience(int timeout, pid_t busy_vmm = 0) : timeout_ms(timeout), vmm(busy_vmm) {}
+
+  int timeout_ms;
+  pid_t vmm;
+};
+
 class Session {
  public:
   // `exec` is empty for the container's first process. The session ends if the process of `vmm_pidfd`
@@ -37,9 +47,9 @@ class Session {
   // Sends a request and waits for its reply; an error reply is an Error. Gives up with ECANCELED when the other end of
   // `hangup_fd` (-1: none) is closed, and with ECONNRESET when the VM ends.
   template <typename Request>
-  Result<typename Request::Reply> request(const Request& request, int timeout_ms, int hangup_fd = -1) {
+  Result<typename Request::Reply> request(const Request& request, Patience patience, int hangup_fd = -1) {
     return protocol::decode_reply<typename Request::Reply>(
-        TRY(request_json(protocol::encode(request), timeout_ms, hangup_fd)));
+        TRY(request_json(protocol::encode(request), patience, hangup_fd)));
   }
 
   // Passes changes of this terminal's window on. A signal that the kernel sends because the terminal hung up is not
@@ -72,7 +82,7 @@ class Session {
 
   Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
   Result<bool> read_control();  // false at the end of the connection
-  Result<protocol::Json> request_json(const protocol::Json& message, int timeout_ms, int hangup_fd);
+  Result<protocol::Json> request_json(const protocol::Json& message, Patience patience, int hangup_fd);
   // Returns the next reply, or nothing if more bytes are needed. Handles events that come before the reply.
   Result<std::optional<protocol::Json>> next_reply();
   Result<void> attach_output(int directory, int fd, uint32_t port, size_t number);

@@ -39,7 +39,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Milliseconds from vmm's start to the guest's answer. A VM inside an emulated VM needs tens of seconds.
+// Milliseconds from vmm's start to the guest's answer, less those in which the host has no CPU for vmm. A VM inside an
+// emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
 // A host program that looks into the container's /proc waits in the kernel for at most this long.
@@ -135,7 +136,7 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
                           .joins = texts_of(guest.joins),
                           .shared_mounts = texts_of(guest.shared_mounts)};
   if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
-  auto created = session.request(create, kBootTimeoutMs, report);
+  auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
   TRY(session.attach_stdio(dir.fd(), created->streams, stdio));
   close_passed_fds(stdio.passed);

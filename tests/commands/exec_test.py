@@ -30,6 +30,17 @@ class Exec(CommandTest):
             json.dump(dict(self.config["process"], args=["sh", "-c", "exit 4"]), file)
         self.assertEqual(self.nacre("exec", "-p", file.name, "a", check=False).returncode, 4)
 
+    def test_unknown_capability_is_ignored_with_a_warning(self):
+        # runc, libcontainer/capabilities: "ignoring unknown or unavailable capabilities".
+        self.environment["FAKE_VMM_LOG"] = requests = os.path.join(self.scratch, "requests")
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        done = self.nacre("exec", "--cap", "CAP_NONESUCH", "--cap", "CAP_SYS_TIME", "a", "true")
+        self.assertIn(b"ignoring unknown capability CAP_NONESUCH", done.stderr)
+        with open(requests) as file:
+            [asked] = [json.loads(line) for line in file if '"type": "exec"' in line]
+        self.assertIn("CAP_SYS_TIME", asked["process"]["capabilities"]["bounding"])
+
     def test_pidfd_sockets(self):
         path = os.path.join(self.scratch, "pidfds")
         with socket.socket(socket.AF_UNIX) as listener:

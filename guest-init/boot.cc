@@ -30,7 +30,8 @@ constexpr unsigned long kSafe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 constexpr MountEntry kMounts[] = {
     {"proc", "/proc", nullptr, kSafe},
     {"sysfs", "/sys", nullptr, kSafe},
-    {"devtmpfs", "/dev", "mode=755", MS_NOSUID},
+    // Its nodes are bound in containers with a user namespace, which keep these flags as under runc.
+    {"devtmpfs", "/dev", "mode=755", MS_NOSUID | MS_NOEXEC},
     {"devpts", "/dev/pts", "mode=620,ptmxmode=666,gid=5", MS_NOSUID | MS_NOEXEC},
     {"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV},
     {"tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV},

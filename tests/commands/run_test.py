@@ -15,6 +15,15 @@ class Run(CommandTest):
         self.assertEqual((result.returncode, result.stdout, result.stderr), (7, b"out\n", b"err\n"))
         self.assertEqual(os.listdir(self.root), [])
 
+    def test_run_with_a_terminal_needs_one_of_its_own(self):
+        self.config["process"]["terminal"] = True
+        self.write("true")
+        result = self.nacre("run", "-b", self.bundle, "a", check=False, start_new_session=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"cannot allocate tty", result.stderr)
+        self.assertNotIn(b"open /dev/tty", result.stderr)
+        self.assertEqual(os.listdir(self.root), [])
+
     def test_run_gives_signal(self):
         self.write("sh", "-c", "kill -KILL $$")
         self.assertEqual(self.nacre("run", "-b", self.bundle, "a", check=False).returncode, 137)

@@ -56,7 +56,13 @@ Result<Terminal> Terminal::of_caller() {
   for (int fd : {STDERR_FILENO, STDOUT_FILENO, STDIN_FILENO}) {
     if (!terminal.fd && ::isatty(fd) == 1) terminal.fd = TRY(reopen(fd));
   }
-  if (!terminal.fd) terminal.fd = TRY(open_file("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK));
+  if (!terminal.fd) {
+    auto controlling = open_file("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK);
+    if (!controlling) {
+      return fail("cannot allocate tty: neither stdin, stdout or stderr nor /dev/tty is a terminal", ENOTTY);
+    }
+    terminal.fd = std::move(*controlling);
+  }
   for (auto [fd, redirected] :
        {std::pair(STDIN_FILENO, &terminal.redirected_in), std::pair(STDOUT_FILENO, &terminal.redirected_out)}) {
     if (::isatty(fd) == 1) continue;

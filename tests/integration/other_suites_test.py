@@ -1,0 +1,110 @@
+"""What the test suites of other runtimes found, beside runc where Debian's (1.1.5) knows it."""
+
+import json
+import os
+import unittest
+
+from support import NACRE, ContainerTest, alive, main, run, wait_until
+
+LOOK = r"""
+grep -E '^[^ ]+ /(covered|fresh) ' /proc/mounts | sed 's/,inode64//; s/,size=[^ ,]*//; s/,nr_inodes=[^ ,]*//' | cut -d' ' -f 2-4
+stat -c '%n %a' /covered /fresh
+stat -c '%n %F %t %T' /dev/slash /dev/deep/slash
+"""
+
+
+class BesideRunc(ContainerTest):
+    def test_new_file_systems_and_devices(self):
+        """A tmpfs without a mode takes that of what it covers, as an option; a device's path may end in a slash."""
+        def change(config):
+            config["mounts"] += [{"destination": "/covered", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]},
+                                 {"destination": "/fresh", "type": "tmpfs", "source": "tmpfs", "options": ["mode=2750"]}]
+            config["linux"]["devices"] = [{"path": "/dev/slash/", "type": "c", "major": 1, "minor": 3},
+                                          {"path": "/dev/deep//slash//", "type": "c", "major": 1, "minor": 5}]
+
+        outcomes = []
+        for program in ("runc", NACRE):
+            bundle = self.bundle("sh", "-c", LOOK, change=change, copy=True)
+            os.mkdir(f"{bundle.path}/rootfs/covered")
+            os.chmod(f"{bundle.path}/rootfs/covered", 0o710)
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
+        theirs, ours = outcomes
+        self.assertIn("mode=710", theirs[1], theirs)
+        self.assertEqual(ours, theirs)
+
+    def test_options_of_the_whole_tree_hold_for_the_mounts_below(self):
+        options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev", "e": "rnoatime,rrelatime",
+                   "f": "rro,rnoexec", "g": "noatime,rstrictatime", "h": "rnoatime,atime"}
+        top = "/srv/whole"
+        self.addCleanup(run, "umount", "-n", "--recursive", top)
+        for path, words in ((top, "rw"), (f"{top}/sub", "nosuid,noatime"), (f"{top}/sub/deep", "nodev,strictatime")):
+            os.makedirs(path, exist_ok=True)
+            self.assertEqual(run("mount", "-n", "-t", "tmpfs", "-o", words, "t", path).returncode, 0)
+        outcomes = []
+        for program in ("runc", NACRE):
+            bundle = self.bundle("sh", "-c", "grep ' /[a-h]\\(/sub\\(/deep\\)\\?\\)\\? ' /proc/self/mountinfo | cut -d' ' -f 5,6 | sort",
+                                 copy=True)
+            bundle.config["mounts"] += [{"destination": f"/{name}", "type": "bind", "source": top,
+                                         "options": ["rbind", "rprivate", *words.split(",")]}
+                                        for name, words in options.items()]
+            bundle.write()
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
+        theirs, ours = outcomes
+        self.assertEqual(len(theirs[1].splitlines()), 24, theirs)
+        self.assertEqual(ours, theirs)
+
+    def test_devices_of_a_user_namespace_keep_the_flags_of_dev(self):
+        """runc binds the host's nodes there, with the flags that the host's /dev has: nosuid, and noexec by systemd."""
+        def change(config):
+            config["linux"]["namespaces"].append({"type": "user"})
+            for kind in ("uidMappings", "gidMappings"):
+                config["linux"][kind] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+        done = self.run_container("sh", "-c", "grep ' /dev/null ' /proc/self/mountinfo | cut -d' ' -f 6", change=change)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        flags = done.stdout.decode().strip().split(",")
+        self.assertIn("nosuid", flags)
+        self.assertIn("noexec", flags)
+
+
+class MovedProcesses(ContainerTest):
+    @unittest.skipUnless(os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "cgroup v2")
+    def test_exec_and_delete_of_a_container_that_was_moved_below_its_cgroup(self):
+        """Somebody on the host divides the container's cgroup. As under runc, exec then joins the first process, and
+        `delete --force` takes all of it."""
+        for program in ("runc", NACRE):
+            with self.subTest(program=program):
+                container = self.container()
+                self.addCleanup(run, program, "delete", "--force", container)
+                bundle = self.bundle("sleep", "1000", copy=program == "runc")
+                bundle.config["linux"]["cgroupsPath"] = f"/{container}"
+                bundle.write()
+                # Not its output as pipes: the container would keep them open.
+                self.assertEqual(os.waitstatus_to_exitcode(os.system(
+                    f"{program} run -d --bundle {bundle.path} {container} </dev/null >/dev/null 2>&1")), 0)
+                pid = json.loads(run(program, "state", container).stdout)["pid"]
+                cgroup = f"/sys/fs/cgroup/{container}"
+                os.mkdir(f"{cgroup}/below")
+                with open(f"{cgroup}/cgroup.procs", encoding="ascii") as file:
+                    pids = file.read().split()
+                for moved in pids:
+                    with open(f"{cgroup}/below/cgroup.procs", "w", encoding="ascii") as file:
+                        file.write(moved)
+                with open(f"{cgroup}/cgroup.subtree_control", "w", encoding="ascii") as file:
+                    file.write("+pids")
+                os.system(f"{program} exec -d --pid-file {bundle.path}/pid {container} sleep 1000"
+                          " </dev/null >/dev/null 2>&1")
+                with open(f"{bundle.path}/pid", encoding="ascii") as file:
+                    added = int(file.read())
+                with open(f"/proc/{added}/cgroup", encoding="ascii") as file:
+                    self.assertEqual(file.read().strip(), f"0::/{container}/below")
+                done = run(program, "delete", "--force", container)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+                wait_until(lambda: not alive(pid) and not alive(added), "its processes are gone")
+                self.assertFalse(os.path.exists(cgroup))
+
+
+if __name__ == "__main__":
+    main()

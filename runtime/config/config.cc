@@ -73,16 +73,22 @@ Result<std::vector<Namespace>> read_namespaces(const Json& config) {
   return namespaces;
 }
 
-// Refuses sysctls that contradict other fields. runc also refuses those that belong to none of the container's own
-// namespaces; here all do, since the kernel is the container's own.
+// Refuses sysctls that contradict a field of their own, as runc does: kernel.hostname in any case, and kernel.domainname
+// beside "domainname", because that field is the younger one. runc also refuses sysctls that belong to none of the
+// container's own namespaces. Here all do, since the kernel is the container's own.
 Result<void> check_sysctls(const Json& config) {
   auto linux = config.find("linux");
   if (linux == config.end() || !linux->contains("sysctl")) return {};
-  for (const char* name : {"kernel.hostname", "kernel/hostname"}) {
-    if (!(*linux)["sysctl"].contains(name)) continue;
+  auto asks_for = [&](const std::string& name) {
+    const Json& sysctls = (*linux)["sysctl"];
+    return sysctls.contains("kernel." + name) || sysctls.contains("kernel/" + name);
+  };
+  auto conflict = [](const std::string& name) {
     return wrong("linux.sysctl",
-                 "sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI \"hostname\" field");
-  }
+                 "sysctl \"kernel." + name + "\" is not allowed as it conflicts with the OCI \"" + name + "\" field");
+  };
+  if (asks_for("hostname")) return conflict("hostname");
+  if (asks_for("domainname") && !string_or(config, "domainname").empty()) return conflict("domainname");
   return {};
 }
 

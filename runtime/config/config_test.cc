@@ -127,6 +127,20 @@ BOOST_AUTO_TEST_CASE(the_template_is_accepted) {
   BOOST_TEST(config->mounts.size() == 7u);
 }
 
+BOOST_AUTO_TEST_CASE(a_domain_name_is_given_in_one_place) {
+  for (const char* name : {"kernel.domainname", "kernel/domainname"}) {
+    Bundle bundle;
+    bundle.json["linux"]["sysctl"][name] = "one.example";
+    BOOST_TEST(bundle.load().has_value());
+    bundle.json["domainname"] = "";
+    BOOST_TEST(bundle.load().has_value());
+    bundle.json["domainname"] = "two.example";
+    BOOST_TEST(bundle.error() ==
+               "config.json: linux.sysctl: sysctl \"kernel.domainname\" is not allowed as it conflicts with the OCI "
+               "\"domainname\" field");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(errors_name_the_field) {
   for (const auto& wrong : kWrongFields) {
     Bundle bundle;

@@ -8,6 +8,7 @@
 
 #include <climits>
 
+#include "base/log.h"
 #include "runtime/container/create.h"
 #include "runtime/container/pidfd_socket.h"
 #include "runtime/container/standin/inherited_fds.h"
@@ -31,7 +32,17 @@ std::string make_exec_name() {
 struct Running {
   ContainerDir dir;
   std::string cgroup;
+  pid_t standin;
 };
+
+// Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's own
+// may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
+void join_cgroup(const Running& container) {
+  if (container.cgroup.empty() || enter_cgroup(container.cgroup)) return;
+  if (auto joined = enter_cgroup_of(container.standin); !joined) {
+    log_debug("not in the container's cgroup: " + joined.error().message());
+  }
+}
 
 // Finds the container. Reports "cannot exec in a stopped container" before anything else is tried.
 Result<Running> open_running(const ExecRequest& request) {
@@ -42,7 +53,7 @@ Result<Running> open_running(const ExecRequest& request) {
   if (status == Status::paused && !request.ignore_paused) {
     return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
   }
-  return Running{std::move(dir), std::move(record.cgroup)};
+  return Running{std::move(dir), std::move(record.cgroup), record.standin.pid};
 }
 
 // Asks the guest to make the process, and connects it to this program's stdio or to the terminal. The process waits for
@@ -74,7 +85,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
   ::setsid();
   if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
   close_inherited_fds();
-  if (!container.cgroup.empty()) (void)enter_cgroup(container.cgroup);
+  join_cgroup(container);
   auto running = [&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
@@ -99,8 +110,9 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 }  // namespace
 
 Result<ProcessExit> exec_foreground(const ExecRequest& request) {
-  auto [dir, cgroup] = TRY(open_running(request));
-  if (!cgroup.empty()) (void)enter_cgroup(cgroup);
+  Running container = TRY(open_running(request));
+  const ContainerDir& dir = container.dir;
+  join_cgroup(container);
   std::string name = make_exec_name();
   auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
   std::optional<RawMode> raw;

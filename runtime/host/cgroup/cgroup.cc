@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mountinfo.h"
 #include "base/user_namespace.h"
+#include "runtime/host/cgroup/v2.h"
 #include "runtime/host/cgroup/version.h"
 
 namespace nacre::runtime {
@@ -74,6 +75,10 @@ Result<std::string> move_beside(const std::string& cgroup, const std::string& su
 
 Result<void> enter_cgroup(const std::string& cgroup) {
   return version_of(cgroup).enter(cgroup);
+}
+
+Result<void> enter_cgroup_of(pid_t process) {
+  return version_2().enter(TRY(cgroup_of(std::to_string(process))));
 }
 
 std::vector<pid_t> processes_in(const std::string& cgroup) {

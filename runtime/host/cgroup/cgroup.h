@@ -43,6 +43,9 @@ Result<std::string> move_beside(const std::string& cgroup, const std::string& su
 // Moves the calling process into the cgroup. Its later children start there.
 Result<void> enter_cgroup(const std::string& cgroup);
 
+// Moves the calling process into the cgroup that another process is in. Only version 2 has this.
+Result<void> enter_cgroup_of(pid_t process);
+
 // Returns the pids in the cgroup, without those of cgroups below. Returns none if there is no such cgroup.
 std::vector<pid_t> processes_in(const std::string& cgroup);
 

@@ -10,6 +10,7 @@
 #include "runtime/config/schema.h"
 #include "runtime/container/exec.h"
 #include "runtime/plan/passes.h"
+#include "runtime/state/store.h"
 
 namespace nacre::cmd {
 
@@ -92,6 +93,17 @@ Result<std::optional<std::string>> sub_cgroup(const std::vector<std::string>& ar
   return normal.size() > 2 ? normal.substr(2) : "";
 }
 
+// Gives the process the caller's groups if an annotation of the container says so.
+Result<void> keep_groups(const Globals& globals, const ExecOptions& options, Json& process) {
+  runtime::Record record = TRY(runtime::view_container(globals.root, options.id)).record;
+  Json mappings;
+  if (!record.mappings.empty()) {
+    mappings = TRY(oci::parse_json(record.mappings, "state.json: mappings")).value("gidMappings", Json());
+  }
+  runtime::keep_original_groups(process, record.annotations, runtime::own_groups(), mappings);
+  return {};
+}
+
 Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
   Json process;
   std::string name = "process";
@@ -107,6 +119,7 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
     TRY(oci::check_process(process, name));
   }
   runtime::inherit_rlimits(process, runtime::own_rlimits());
+  TRY(keep_groups(globals, options, process));
   std::vector<std::string> warnings;
   TRY(oci::restrict_process(process, warnings));
   for (const auto& warning : warnings) log_warn(warning);

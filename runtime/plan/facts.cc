@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <memory>
@@ -121,6 +122,13 @@ std::vector<Rlimit> own_rlimits() {
   return limits;
 }
 
+std::vector<uint32_t> own_groups() {
+  std::vector<uint32_t> groups(NGROUPS_MAX);
+  int count = ::getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<size_t>(std::max(count, 0)));
+  return groups;
+}
+
 std::string make_unique_name() {
   timespec now;
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -134,6 +142,7 @@ Result<HostFacts> collect_facts(const oci::Config& config, const std::string& ro
   facts.size = host_size();
   facts.hostname = own_hostname();
   facts.rlimits = own_rlimits();
+  facts.groups = own_groups();
   facts.is_unprivileged = is_unprivileged();
   facts.uid = ::geteuid();
   facts.gid = ::getegid();

@@ -59,8 +59,9 @@ using FoundNamespaces = std::map<std::string, FoundNamespace>;  // by type
 struct HostFacts {
   Parts parts;
   HostSize size;
-  std::string hostname;         // empty: unknown
-  std::vector<Rlimit> rlimits;  // of the caller
+  std::string hostname;          // empty: unknown
+  std::vector<Rlimit> rlimits;   // of the caller
+  std::vector<uint32_t> groups;  // the supplementary ones of the caller
   bool is_unprivileged = false;
   uint32_t uid = 0, gid = 0;
   bool has_notify_socket = false;  // the caller wants to hear that the container is ready (sd_notify(3))
@@ -79,6 +80,9 @@ Result<HostFacts> collect_facts(const oci::Config& config, const std::string& ro
 
 // Returns the limits of this process. exec needs them without a plan.
 std::vector<Rlimit> own_rlimits();
+
+// Returns the supplementary groups of this process, which exec needs without a plan, too.
+std::vector<uint32_t> own_groups();
 
 // Returns a name that no other process gets: this process's pid and the time, since pids come again.
 std::string make_unique_name();

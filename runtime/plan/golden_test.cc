@@ -27,6 +27,7 @@ runtime::HostFacts invented_host(const std::string& bundle) {
           .size = {.memory = 8ull << 30, .cpus = 4},
           .hostname = "invented",
           .rlimits = {{.name = "RLIMIT_CORE", .soft = 0, .hard = 5}, {.name = "RLIMIT_NOFILE", .soft = 6, .hard = 7}},
+          .groups = {4, 24},
           .is_unprivileged = false,
           .uid = 0,
           .gid = 0,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "guest-init/protocol/protocol.h"
 #include "runtime/plan/passes.h"
@@ -42,6 +43,18 @@ void set_name(Json& config, const char* field, const std::string& name) {
   if (!name.empty()) config[field] = name;
 }
 
+// Returns the number that a group of the host has in a user namespace, if it has one there.
+std::optional<uint64_t> map_group(uint32_t group, const Json& mappings) {
+  if (mappings.is_null()) return group;
+  for (const Json& range : mappings) {
+    auto outside = range["hostID"].get<uint64_t>();
+    if (group >= outside && group - outside < range["size"].get<uint64_t>()) {
+      return range["containerID"].get<uint64_t>() + group - outside;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void inherit_rlimits(Json& process, const std::vector<Rlimit>& inherited) {
@@ -50,6 +63,15 @@ void inherit_rlimits(Json& process, const std::vector<Rlimit>& inherited) {
   for (const Rlimit& own : inherited) {
     bool is_given = std::ranges::any_of(limits, [&](const Json& limit) { return limit["type"] == own.name; });
     if (!is_given) limits.push_back({{"type", own.name}, {"soft", own.soft}, {"hard", own.hard}});
+  }
+}
+
+void keep_original_groups(Json& process, const std::map<std::string, std::string>& annotations,
+                          const std::vector<uint32_t>& groups, const Json& mappings) {
+  if (!annotations.contains(kKeepGroupsAnnotation)) return;
+  Json& kept = process["user"]["additionalGids"] = Json::array();
+  for (uint32_t group : groups) {
+    if (auto mapped = map_group(group, mappings)) kept.push_back(*mapped);
   }
 }
 
@@ -70,6 +92,7 @@ Json to_guest(const oci::Config& config, const HostFacts& facts, const PlanReque
   if (!plan.guest.joins.contains("uts")) inherit_hostname(json, facts.hostname);
   Json& process = json["process"];
   inherit_rlimits(process, facts.rlimits);
+  keep_original_groups(process, config.annotations, facts.groups, json["linux"].value("gidMappings", Json()));
   if (plan.guest.notify) process["env"].push_back(notify_socket_variable());
   tell_listen_fds(process, request.listen_fds);
   return json;

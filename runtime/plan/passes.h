@@ -1,6 +1,8 @@
 // The passes of make_plan() that are not about namespaces and mounts. Each is a pure function.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,12 @@ nlohmann::json to_guest(const oci::Config& config, const HostFacts& facts, const
 
 // Adds the caller's limits to a process, for those that config.json does not set, as under runc.
 void inherit_rlimits(nlohmann::json& process, const std::vector<Rlimit>& limits);
+
+// Gives a process `groups`, which are ids of the host, instead of its additionalGids, if the container has
+// kKeepGroupsAnnotation. `mappings` is the linux.gidMappings of the container's user namespace, null if it has none. A
+// process cannot have a group that is not mapped.
+void keep_original_groups(nlohmann::json& process, const std::map<std::string, std::string>& annotations,
+                          const std::vector<uint32_t>& groups, const nlohmann::json& mappings);
 
 // Sets LISTEN_FDS and LISTEN_PID as the process has to find them, if there are such descriptors.
 void tell_listen_fds(nlohmann::json& process, int count);

@@ -24,6 +24,9 @@ inline constexpr const char* kCpusAnnotation = "nacre.vm.cpus";      // 1 to 64
 // How far `update` can make the VM grow.
 inline constexpr const char* kMaxMemoryAnnotation = "nacre.vm.max-memory";
 inline constexpr const char* kMaxCpusAnnotation = "nacre.vm.max-cpus";
+// crun's annotation, which podman's `--group-add keep-groups` sets: a process has the supplementary groups of whoever
+// starts it, and not those of config.json (crun(1)).
+inline constexpr const char* kKeepGroupsAnnotation = "run.oci.keep_original_groups";
 
 // What the command line adds to config.json.
 struct PlanRequest {

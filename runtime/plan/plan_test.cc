@@ -20,6 +20,7 @@ runtime::HostFacts invented_host() {
           .size = {.memory = 8ull << 30, .cpus = 4},
           .hostname = "invented",
           .rlimits = {},
+          .groups = {},
           .is_unprivileged = false,
           .uid = 0,
           .gid = 0,
@@ -292,6 +293,20 @@ BOOST_AUTO_TEST_CASE(a_memory_policy_is_one_of_the_kernels) {
     std::string text = std::string(R"({"mode": "MPOL_BIND", "nodes": ")") + nodes + "\"}";
     BOOST_TEST(policy(text.c_str()) == std::string("invalid memory policy nodes \"") + nodes + "\"");
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_process_may_keep_the_groups_of_whoever_starts_it) {
+  Json process = Json::parse(R"({"user": {"uid": 0, "gid": 0, "additionalGids": [5]}})");
+  auto kept = [&](const std::vector<uint32_t>& groups, const Json& mappings) {
+    runtime::keep_original_groups(process, {{"run.oci.keep_original_groups", "1"}}, groups, mappings);
+    return process["user"]["additionalGids"];
+  };
+  BOOST_TEST(kept({0, 27, 65534}, nullptr) == Json({0, 27, 65534}));
+  Json mappings = Json::parse(R"([{"containerID": 0, "hostID": 100, "size": 50},
+                                  {"containerID": 1000, "hostID": 150, "size": 50}])");
+  BOOST_TEST(kept({0, 99, 100, 199, 200}, mappings) == Json({0, 1049}));
+  runtime::keep_original_groups(process, {{"run.oci.handler", "krun"}}, {7}, nullptr);
+  BOOST_TEST(process["user"]["additionalGids"] == Json({0, 1049}));
 }
 
 BOOST_AUTO_TEST_CASE(who_may_make_device_nodes) {

@@ -41,6 +41,20 @@ class Exec(CommandTest):
             [asked] = [json.loads(line) for line in file if '"type": "exec"' in line]
         self.assertIn("CAP_SYS_TIME", asked["process"]["capabilities"]["bounding"])
 
+    def test_processes_keep_the_callers_groups_if_an_annotation_says_so(self):
+        # crun(1), run.oci.keep_original_groups: what podman's --group-add keep-groups sets.
+        self.environment["FAKE_VMM_LOG"] = requests = os.path.join(self.scratch, "requests")
+        self.config["process"]["user"]["additionalGids"] = [5]
+        for name, annotations in (("a", {"run.oci.keep_original_groups": "1"}), ("b", {})):
+            self.write("sleep", "60", annotations=annotations)
+            self.nacre("run", "-d", "-b", self.bundle, name, extra_groups=[7, 1234])
+            self.nacre("exec", name, "true", extra_groups=[8])
+        with open(requests) as file:
+            asked = [json.loads(line) for line in file]
+        groups = [(request.get("config") or request)["process"]["user"]["additionalGids"]
+                  for request in asked if request["type"] in ("create", "exec")]
+        self.assertEqual(groups, [[7, 1234], [8], [5], [5]])
+
     def test_pidfd_sockets(self):
         path = os.path.join(self.scratch, "pidfds")
         with socket.socket(socket.AF_UNIX) as listener:

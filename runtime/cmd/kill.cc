@@ -27,20 +27,32 @@ Result<int> not_running(const KillOptions& options) {
   return fail(runtime::kNotRunning, ESRCH);
 }
 
+// Passes the signal to the guest. Returns false if the process had ended before.
+Result<bool> deliver(const ContainerDir& dir, const protocol::Kill& request, int timeout_ms) {
+  Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
+  auto answer = runtime::exchange(control.get(), request, timeout_ms);
+  if (!answer) {
+    // The VM may end with the process before it has answered.
+    int code = answer.error().code();
+    if (code == ECONNRESET || code == EPIPE) return true;
+    return std::unexpected(answer.error());
+  }
+  if (*answer) return true;
+  if (answer->error().code() == ESRCH) return false;
+  return std::unexpected(answer->error());
+}
+
 // Ends the container. The guest does so if it can, so that everything that the processes wrote is kept. The guest's
 // answer proves nothing: only the end of the stand-in does.
 Result<int> kill_surely(const ContainerDir& dir, const Record& record, const protocol::Kill& request,
                         const KillOptions& options) {
   auto deadline = std::chrono::steady_clock::now() + kKillTimeout;
-  auto answer = [&]() -> Result<protocol::Ok> {
-    Fd control = TRY(runtime::connect_control(dir.fd(), runtime::remaining_ms(deadline)));
-    return TRY(runtime::exchange(control.get(), request, runtime::remaining_ms(deadline)));
-  }();
+  bool delivered = deliver(dir, request, runtime::remaining_ms(deadline)).value_or(false);
   if (!runtime::wait_for_end(record.standin, runtime::remaining_ms(deadline))) {
     TRY(runtime::kill_and_wait(record.standin, kKilledMs));
     return 0;
   }
-  if (!answer) return not_running(options);
+  if (!delivered) return not_running(options);
   return 0;
 }
 
@@ -54,14 +66,13 @@ Result<int> kill(const Globals& globals, const KillOptions& options) {
   if (signal == 0) return 0;
   const protocol::Kill request{.container = options.id, .exec = {}, .signal = signal, .all = options.all};
   if (signal == SIGKILL) return kill_surely(dir, record, request, options);
-  auto answer = runtime::ask(dir.fd(), request);
-  if (answer) return 0;
-  int code = answer.error().code();
-  // The process has ended, and the stand-in is still writing its output.
-  if (code == ESRCH) return not_running(options);
+  auto delivered = deliver(dir, request, runtime::kRequestTimeoutMs);
+  // If the process has ended, the stand-in is still writing its output.
+  if (delivered) return *delivered ? Result<int>(0) : not_running(options);
+  int code = delivered.error().code();
   bool refused = code == ECONNREFUSED || code == ENOENT || code == ECONNRESET;
   if (refused && runtime::wait_for_end(record.standin, kEndMs)) return not_running(options);
-  return std::unexpected(answer.error());
+  return std::unexpected(delivered.error());
 }
 
 }  // namespace nacre::cmd

@@ -84,7 +84,7 @@ Result<protocol::Json> receive_within(int socket, protocol::Limits limits, int t
     ssize_t n = count < 0 ? -1 : ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n < 0) return fail_errno("recv");
-    if (n == 0) return fail("the connection has ended");
+    if (n == 0) return fail("the connection has ended", ECONNRESET);
     decoder.append(std::span(bytes).first(static_cast<size_t>(n)));
   }
 }
@@ -155,7 +155,7 @@ Result<protocol::Json> ask_running_json(int directory, const protocol::Json& req
   auto reply = exchange_json(control.get(), request, limits, timeout_ms);
   if (reply) return reply;
   int code = reply.error().code();
-  if (code == 0 || code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);  // 0: an end of file
+  if (code == ECONNRESET || code == EPIPE) return fail(kNotRunning, ESRCH);
   if (code == EAGAIN) return fail("the guest did not answer in time", ETIMEDOUT);
   return std::unexpected(reply.error());
 }

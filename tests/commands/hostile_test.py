@@ -38,6 +38,12 @@ class Hostile(CommandTest):
         for vmm in vmms:
             self.assert_gone(vmm)
 
+    def test_kill_has_worked_if_the_vm_ends_before_it_answers(self):
+        for name, number in (("a", "KILL"), ("b", "TERM")):
+            pid = self.run_one(name, "kill=ends", "sleep", "100")
+            self.nacre("kill", name, number)
+            self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
+
     def test_kill_ends_one_of_those_in_a_vm_and_then_the_other(self):
         first = self.run_one("a", "kill=ok", "sleep", "100")
         for namespace in self.config["linux"]["namespaces"]:

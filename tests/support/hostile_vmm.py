@@ -2,6 +2,7 @@
 """Runs the fake VM with a guest, or a vmm, that lies. The words of FAKE_VMM_HOSTILE say how:
 
   kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing
+  kill=ends                          the VM ends with the process, before it has answered
   signal=N                           ends "by" that signal, whatever its process did
   sent=N                             reports that N bytes went to stdout
   flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
@@ -22,6 +23,8 @@ def answer(sock, request):
         raise OSError(3, "container not running")
     if HOW["kill"] == "silent":
         threading.Event().wait()
+    if HOW["kill"] == "ends":
+        os._exit(0)
     return {"type": "ok"}
 
 

@@ -107,8 +107,9 @@ BOOST_AUTO_TEST_CASE(a_process_that_shares_its_cpu_is_without_it_at_times) {
     CPU_ZERO(&cpus);
     CPU_SET(first, &cpus);
     ::sched_setaffinity(0, sizeof(cpus), &cpus);
-    for (;;) {
+    for (volatile bool spins = true; spins;) {
     }
+    ::_exit(0);
   };
   std::array children{spin_on_the_first_cpu(), spin_on_the_first_cpu()};
   auto both_have_waited = [&] {

@@ -11,11 +11,15 @@ grep -E '^[^ ]+ /(covered|fresh) ' /proc/mounts | sed 's/,inode64//; s/,size=[^ 
 stat -c '%n %a' /covered /fresh
 stat -c '%n %F %t %T' /dev/slash /dev/deep/slash
 """
+LOOK_BELOW = r"grep ' /[a-g]\(/sub\(/deep\)\?\)\? ' /proc/self/mountinfo | cut -d' ' -f 5,6 | sort"
 
 
 class BesideRunc(ContainerTest):
     def test_new_file_systems_and_devices(self):
-        """A tmpfs without a mode takes that of what it covers, as an option; a device's path may end in a slash."""
+        """A tmpfs without a mode takes that of what it covers; a device's path may end in a slash.
+
+        Nacre shows that mode among the mount's options, as runc 1.5 does. Debian's runc does not.
+        """
         def change(config):
             config["mounts"] += [{"destination": "/covered", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]},
                                  {"destination": "/fresh", "type": "tmpfs", "source": "tmpfs", "options": ["mode=2750"]}]
@@ -29,13 +33,14 @@ class BesideRunc(ContainerTest):
             os.chmod(f"{bundle.path}/rootfs/covered", 0o710)
             done = run(program, "run", "--bundle", bundle.path, self.container())
             outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
-        theirs, ours = outcomes
-        self.assertIn("mode=710", theirs[1], theirs)
-        self.assertEqual(ours, theirs)
+        theirs, (status, out, err) = outcomes
+        self.assertIn("/covered tmpfs rw,nosuid,relatime,mode=710\n", out)
+        self.assertIn("/covered 710\n", theirs[1])
+        self.assertEqual((status, out.replace(",mode=710", ""), err), theirs)
 
     def test_options_of_the_whole_tree_hold_for_the_mounts_below(self):
-        options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev", "e": "rnoatime,rrelatime",
-                   "f": "rro,rnoexec", "g": "noatime,rstrictatime", "h": "rnoatime,atime"}
+        options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev",
+                   "e": "rro,rnoexec", "f": "noatime,rstrictatime", "g": "rnoatime,atime"}
         top = "/srv/whole"
         self.addCleanup(run, "umount", "-n", "--recursive", top)
         for path, words in ((top, "rw"), (f"{top}/sub", "nosuid,noatime"), (f"{top}/sub/deep", "nodev,strictatime")):
@@ -43,8 +48,7 @@ class BesideRunc(ContainerTest):
             self.assertEqual(run("mount", "-n", "-t", "tmpfs", "-o", words, "t", path).returncode, 0)
         outcomes = []
         for program in ("runc", NACRE):
-            bundle = self.bundle("sh", "-c", "grep ' /[a-h]\\(/sub\\(/deep\\)\\?\\)\\? ' /proc/self/mountinfo | cut -d' ' -f 5,6 | sort",
-                                 copy=True)
+            bundle = self.bundle("sh", "-c", LOOK_BELOW, copy=True)
             bundle.config["mounts"] += [{"destination": f"/{name}", "type": "bind", "source": top,
                                          "options": ["rbind", "rprivate", *words.split(",")]}
                                         for name, words in options.items()]
@@ -52,7 +56,7 @@ class BesideRunc(ContainerTest):
             done = run(program, "run", "--bundle", bundle.path, self.container())
             outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
         theirs, ours = outcomes
-        self.assertEqual(len(theirs[1].splitlines()), 24, theirs)
+        self.assertEqual(len(theirs[1].splitlines()), 21, theirs)
         self.assertEqual(ours, theirs)
 
     def test_devices_of_a_user_namespace_keep_the_flags_of_dev(self):

@@ -60,7 +60,10 @@ Result<void> copy_directory(int from, int to);
 // in a user namespace. If the source lies in the container's root, which the child alone sees, returns the user
 // namespace whose ids the child is to map.
 Result<Fd> make_mapped_tree(const MountSpec& mount);
-Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes);
+// Makes the container's devices and the default ones. `nodes` are detached mounts of the former
+// (containers/device_node.h), by their index; they are attached if the node cannot be made.
+Result<void> make_devices(const Rootfs& root, bool readonly_root, const std::vector<DeviceSpec>& devices,
+                          const std::vector<int>& nodes);
 
 Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner);
 // Shows the terminal as /dev/console.

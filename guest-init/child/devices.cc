@@ -5,27 +5,11 @@
 #include <unistd.h>
 
 #include "guest-init/child/child.h"
+#include "oci/default_devices.h"
 
 namespace nacre::guest {
 
 namespace {
-
-struct StandardDevice {
-  const char* path;
-  unsigned major, minor;
-};
-
-// runtime-spec, config-linux.md, "default devices". /dev/console comes with terminals.
-constexpr StandardDevice kDevices[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
-                                       {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
-
-struct Link {
-  const char *name, *target;
-};
-
-constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-                           {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},  // if the kernel has it
-                           {"ptmx", "pts/ptmx"}};
 
 // Returns the machine's own node for a device, for example "/dev/null" for c 1:3.
 Result<std::string> guest_node(const DeviceSpec& device) {
@@ -52,14 +36,23 @@ Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const Fd&
   return {};
 }
 
+// Returns true for the empty file that the host has put in place of a device, because the root is read-only here.
+bool is_placeholder(int directory, const std::string& name) {
+  struct stat info;
+  return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+         info.st_size == 0;
+}
+
 // Makes a device. `node` is mounted in its place if it cannot be made.
-Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) {
+Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node, bool readonly_root) {
   Fd directory = TRY(root.make_directory(parent_path(device.path)));
   std::string name = base_name(device.path);
   dev_t number = makedev(device.major, device.minor);
   if (::mknodat(directory.get(), name.c_str(), device.type | device.mode, number) < 0) {
-    if (errno == EEXIST) return {};  // the image has it, or it was named twice
-    if (errno != EPERM || device.type == S_IFIFO) return fail_errno("mknod");
+    bool exists = errno == EEXIST;
+    if (!exists && errno != EPERM) return fail_errno("mknod");
+    // The image has the device, or it was named twice.
+    if (exists && !(readonly_root && is_placeholder(directory.get(), name))) return {};
     // The machine has the default devices.
     if (!node) node = TRY(clone_node(TRY(guest_node(device))));
     return bind_device(root, device, node);
@@ -73,9 +66,12 @@ Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) 
 
 Result<void> make_links(const Rootfs& root) {
   Fd dev = TRY(root.make_directory("/dev"));
-  // Leads to the container's own devpts, whatever the image has there.
-  if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT) return fail_errno("remove /dev/ptmx of the image");
-  for (const auto& link : kLinks) {
+  // Leads to the container's own devpts, whatever the image has there. If the root is read-only, the host has seen to
+  // it.
+  if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT && errno != EROFS) {
+    return fail_errno("remove /dev/ptmx of the image");
+  }
+  for (const auto& link : oci::kDefaultLinks) {
     if (link.name == std::string_view("core") && ::access(link.target, F_OK) < 0) continue;
     if (::symlinkat(link.target, dev.get(), link.name) < 0 && errno != EEXIST) {
       return fail_errno(std::string("link /dev/") + link.name);
@@ -86,14 +82,16 @@ Result<void> make_links(const Rootfs& root) {
 
 }  // namespace
 
-Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes) {
+Result<void> make_devices(const Rootfs& root, bool readonly_root, const std::vector<DeviceSpec>& devices,
+                          const std::vector<int>& nodes) {
   // The caller's devices come first: it may want another mode or owner for a standard one.
   for (size_t i = 0; i < devices.size(); i++) {
-    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1)), "device " + devices[i].path);
+    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1), readonly_root),
+                "device " + devices[i].path);
   }
-  for (const auto& standard : kDevices) {
+  for (const auto& standard : oci::kDefaultDevices) {
     DeviceSpec device{.path = standard.path, .type = S_IFCHR, .major = standard.major, .minor = standard.minor};
-    TRY_CONTEXT(make_device(root, device, Fd()), "device " + device.path);
+    TRY_CONTEXT(make_device(root, device, Fd(), readonly_root), "device " + device.path);
   }
   return make_links(root);
 }

@@ -204,10 +204,8 @@ Result<std::vector<Fd>> make_trees(const Container& container) {
 Result<std::vector<int>> make_nodes(Container& container) {
   std::vector<int> trees;
   for (const DeviceSpec& device : container.spec.devices) {
-    trees.push_back(-1);
-    if (device.type == S_IFIFO) continue;  // everybody may make a FIFO
     container.nodes.push_back(TRY_CONTEXT(DeviceNode::make(device, container.spec.user), "device " + device.path));
-    trees.back() = container.nodes.back().tree();
+    trees.push_back(container.nodes.back().tree());
   }
   return trees;
 }

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/rootfs.h"
+#include "oci/default_devices.h"
 
 namespace nacre::runtime {
 
@@ -35,6 +36,37 @@ bool is_below(const std::vector<std::string>& path, const std::vector<std::strin
 
 bool covers(const std::vector<std::vector<std::string>>& mounted, const std::vector<std::string>& path) {
   return std::ranges::any_of(mounted, [&](const auto& other) { return path == other || is_below(path, other); });
+}
+
+bool has_dev_of_its_own(const HostPlan& plan) {
+  return std::ranges::none_of(plan.mounts, [](const oci::Mount& mount) {
+    return mount.bind && components(mount.destination) == components("/dev");
+  });
+}
+
+// Makes the links of /dev on a root filesystem that is read-only in the guest. As under runc, /dev/ptmx leads to the
+// container's own devpts, whatever the image has there.
+Result<void> make_device_links(const Rootfs& root) {
+  Fd dev = TRY(root.make_directory("/dev"));
+  if (::unlinkat(dev.get(), "ptmx", 0) < 0 && errno != ENOENT) return fail_errno("remove /dev/ptmx of the image");
+  for (const oci::DefaultLink& link : oci::kDefaultLinks) {
+    if (::symlinkat(link.target, dev.get(), link.name) < 0 && errno != EEXIST) {
+      return fail_errno(std::string("link /dev/") + link.name);
+    }
+  }
+  return {};
+}
+
+// Makes a file in place of each device that the guest cannot make on a read-only root filesystem. The guest mounts the
+// device on it.
+Result<void> make_device_files(const HostPlan& plan, const Rootfs& root,
+                               const std::vector<std::vector<std::string>>& mounted) {
+  if (!has_dev_of_its_own(plan)) return {};
+  for (const std::string& device : plan.devices) {
+    if (!covers(mounted, components(device))) TRY_CONTEXT(root.make_file(clean_path(device)), "device " + device);
+  }
+  if (!covers(mounted, components("/dev"))) TRY(make_device_links(root));
+  return {};
 }
 
 }  // namespace
@@ -72,6 +104,7 @@ Result<void> make_mountpoints(const HostPlan& plan) {
     }
     mounted.push_back(std::move(path));
   }
+  TRY(make_device_files(plan, root, mounted));
   if (covers(mounted, components(plan.cwd))) return {};
   TRY(root.make_directory(plan.cwd));
   return {};

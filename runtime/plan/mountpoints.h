@@ -15,8 +15,8 @@ namespace nacre::runtime {
 // has the mode of the directory that it covers, and make_mountpoints() makes that directory with another mode.
 void give_tmpfs_modes(std::vector<oci::Mount>& mounts, const std::set<std::string>& missing);
 
-// Makes the destinations of mounts and the working directory that a read-only root filesystem lacks: the guest cannot,
-// since the host refuses its writes. Never follows a link out of the root filesystem.
+// Makes what a read-only root filesystem lacks, because the guest cannot, since the host refuses its writes: the
+// destinations of mounts, the working directory, the links of /dev, and an empty file for each device. Never follows a link out of the root filesystem.
 Result<void> make_mountpoints(const HostPlan& plan);
 
 }  // namespace nacre::runtime

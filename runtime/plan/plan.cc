@@ -1,5 +1,6 @@
 #include "runtime/plan/plan.h"
 
+#include "oci/default_devices.h"
 #include "runtime/config/mappings.h"
 #include "runtime/config/seccomp/compile.h"
 #include "runtime/plan/namespaces.h"
@@ -47,6 +48,15 @@ Json to_shared_mounts(const std::vector<oci::Mount>& mounts) {
   return shared;
 }
 
+std::vector<std::string> device_paths(const Json& linux) {
+  std::vector<std::string> paths;
+  for (const Json& device : member_or(linux, "devices", Json::array())) {
+    paths.push_back(device.at("path").get<std::string>());
+  }
+  for (const oci::DefaultDevice& device : oci::kDefaultDevices) paths.emplace_back(device.path);
+  return paths;
+}
+
 }  // namespace
 
 // The order of the passes. Each needs what those before it have decided.
@@ -88,6 +98,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.guest.shared_mounts = to_shared_mounts(plan.host.mounts);
   plan.host.rootfs = config.rootfs;
   plan.host.rootfs_readonly = config.rootfs_readonly;
+  plan.host.devices = device_paths(linux);
   plan.host.cwd = config.json.at("process").at("cwd").get<std::string>();
 
   plan.vm.program = facts.parts.vmm;

@@ -60,6 +60,7 @@ struct HostPlan {
   std::string rootfs;
   bool rootfs_readonly = false;
   std::vector<oci::Mount> mounts;
+  std::vector<std::string> devices;  // paths of what the container finds as devices
   std::vector<HostFilesystem> filesystems;
   std::string cwd;  // of the process, in the container
   std::optional<MemoryPolicy> memory_policy;

@@ -355,6 +355,7 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
                  {.name = "", .destination = "/a/b/c", .source = "tmpfs"},
                  {.name = "", .destination = "/absolute/file", .source = "/etc/passwd", .bind = true},
                  {.name = "", .destination = "/../../d", .source = "tmpfs"}};
+  plan.devices = {"/odd/device/", "/d/covered", "/up/escaped"};
   auto made = runtime::make_mountpoints(plan);
   BOOST_TEST(made.has_value(), (made ? "" : made.error().message()));
   BOOST_TEST(fs::is_directory(scratch / "root/a/b"));
@@ -362,6 +363,10 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
   BOOST_TEST(!fs::exists(scratch / "root/a/b/c"));  // in the file system that is mounted on b
   BOOST_TEST(fs::is_regular_file(scratch / "root/real/file"));
   BOOST_TEST(fs::is_directory(scratch / "root/d"));
+  BOOST_TEST(fs::is_regular_file(scratch / "root/odd/device"));
+  BOOST_TEST(!fs::exists(scratch / "root/d/covered"));
+  BOOST_TEST(!fs::exists(scratch / "outside/escaped"));
+  BOOST_TEST(fs::read_symlink(scratch / "root/dev/ptmx") == "pts/ptmx");
   plan.mounts = {{.name = "", .destination = "/up/x", .source = "tmpfs"}};
   (void)runtime::make_mountpoints(plan);
   BOOST_TEST(!fs::exists(scratch / "outside/x"));

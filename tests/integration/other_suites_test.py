@@ -11,6 +11,14 @@ grep -E '^[^ ]+ /(covered|fresh) ' /proc/mounts | sed 's/,inode64//; s/,size=[^ 
 stat -c '%n %a' /covered /fresh
 stat -c '%n %F %t %T' /dev/slash /dev/deep/slash
 """
+LOOK_AT_DEVICES = r"""
+stat -c '%n %F %a %u %g %t %T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /odd/zero /fifo
+for link in fd stdin stdout stderr ptmx; do readlink /dev/$link; done
+echo lost >/dev/null && head -c 3 /odd/zero | od -c
+ls /dev | grep -vx core
+touch /dev/new
+"""
+
 LOOK_BELOW = r"grep ' /[a-g]\(/sub\(/deep\)\?\)\? ' /proc/self/mountinfo | cut -d' ' -f 5,6 | sort"
 
 
@@ -37,6 +45,24 @@ class BesideRunc(ContainerTest):
         self.assertIn("/covered tmpfs rw,nosuid,relatime,mode=710\n", out)
         self.assertIn("/covered 710\n", theirs[1])
         self.assertEqual((status, out.replace(",mode=710", ""), err), theirs)
+
+    def test_devices_on_a_read_only_root(self):
+        """There may be no /dev among the mounts, and a device may lie beside it."""
+        def change(config):
+            config["root"]["readonly"] = True
+            config["mounts"] = [mount for mount in config["mounts"] if not mount["destination"].startswith("/dev")]
+            config["linux"]["devices"] = [
+                {"path": "/odd/zero/", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8},
+                {"path": "/fifo", "type": "p", "fileMode": 0o600}]
+
+        outcomes = []
+        for program in ("runc", NACRE):
+            bundle = self.bundle("sh", "-c", LOOK_AT_DEVICES, change=change, copy=True)
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            outcomes.append((done.returncode, done.stdout.decode(), done.stderr.decode()))
+        theirs, ours = outcomes
+        self.assertIn("/odd/zero character special file 640 7 8 1 5", theirs[1], theirs)
+        self.assertEqual(ours, theirs)
 
     def test_options_of_the_whole_tree_hold_for_the_mounts_below(self):
         options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev",

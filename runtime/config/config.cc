@@ -73,9 +73,9 @@ Result<std::vector<Namespace>> read_namespaces(const Json& config) {
   return namespaces;
 }
 
-// Refuses sysctls that contradict a field of their own, as runc does: kernel.hostname in any case, and kernel.domainname
-// beside "domainname", because that field is the younger one. runc also refuses sysctls that belong to none of the
-// container's own namespaces. Here all do, since the kernel is the container's own.
+// Refuses sysctls that contradict a field of their own, as runc does: kernel.hostname in any case, and
+// kernel.domainname beside "domainname", because that field is the younger one. runc also refuses sysctls that belong
+// to none of the container's own namespaces. Here all do, since the kernel is the container's own.
 Result<void> check_sysctls(const Json& config) {
   auto linux = config.find("linux");
   if (linux == config.end() || !linux->contains("sysctl")) return {};

@@ -35,8 +35,8 @@ struct Running {
   pid_t standin;
 };
 
-// Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's own
-// may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
+// Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's
+// own may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
 void join_cgroup(const Running& container) {
   if (container.cgroup.empty() || enter_cgroup(container.cgroup)) return;
   if (auto joined = enter_cgroup_of(container.standin); !joined) {

@@ -16,7 +16,8 @@ namespace nacre::runtime {
 void give_tmpfs_modes(std::vector<oci::Mount>& mounts, const std::set<std::string>& missing);
 
 // Makes what a read-only root filesystem lacks, because the guest cannot, since the host refuses its writes: the
-// destinations of mounts, the working directory, the links of /dev, and an empty file for each device. Never follows a link out of the root filesystem.
+// destinations of mounts, the working directory, the links of /dev, and an empty file for each device. Never follows a
+// link out of the root filesystem.
 Result<void> make_mountpoints(const HostPlan& plan);
 
 }  // namespace nacre::runtime

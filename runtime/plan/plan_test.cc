@@ -8,6 +8,7 @@
 
 #include "runtime/plan/memory_policy.h"
 #include "runtime/plan/mountpoints.h"
+#include "runtime/plan/passes.h"
 
 using namespace nacre;
 using Json = nlohmann::json;

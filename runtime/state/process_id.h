@@ -27,8 +27,8 @@ bool is_alive(const ProcessId& process);
 // Opens a pidfd for waiting and signals. Fails with ESRCH if the process has ended.
 Result<Fd> open_process(const ProcessId& process);
 
-// Returns how long the thread of the process that waited longest has been ready to run while others had the CPUs. Returns
-// 0 if the process has ended or the kernel does not count this (field 2 of /proc/PID/task/TID/schedstat:
+// Returns how long the thread of the process that waited longest has been ready to run while others had the CPUs.
+// Returns 0 if the process has ended or the kernel does not count this (field 2 of /proc/PID/task/TID/schedstat:
 // Documentation/scheduler/sched-stats.rst).
 std::chrono::milliseconds time_without_cpu(pid_t pid);
 

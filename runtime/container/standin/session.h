@@ -28,8 +28,8 @@ Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd>
 // Returns what a Create or Exec request says about these descriptors.
 protocol::StdioWanted wanted_stdio(const Stdio& stdio);
 
-// Says how long to wait for a reply. The time in which the host had no CPU for the process `vmm` (0: none) does not count:
-// a host on which many VMs boot at once is slow, and none of them hangs. With `vmm`, /proc must be the host's.
+// Says how long to wait for a reply. The time in which the host had no CPU for the process `vmm` (0: none) does not
+// count: a host on which many VMs boot at once is slow, and none of them hangs. With `vmm`, /proc must be the host's.
 struct Patience {
   // NOLINTNEXTLINE(google-explicit-constructor): most waits are a number of milliseconds
   Patience(int timeout, pid_t busy_vmm = 0) : timeout_ms(timeout), vmm(busy_vmm) {}

@@ -48,7 +48,7 @@ BOOST_AUTO_TEST_CASE(a_terminal_hangs_up_with_the_host) {
   BOOST_TEST(read_until(out.get(), "ready").starts_with("ready"));
   in.reset();
   Json exited = client.event();
-  BOOST_TEST((exited["status"] == 3 || exited["signal"] == SIGHUP));
+  BOOST_TEST((exited["status"] == 3 || exited["signal"] == SIGHUP), exited);
 }
 
 BOOST_AUTO_TEST_CASE(much_data_passes_unchanged_and_the_end_of_input_ends_it) {

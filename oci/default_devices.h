@@ -1,4 +1,4 @@
-// What every container finds in /dev (runtime-spec, config-linux.md, "Default Devices" and "Default symlinks").
+// Lists what every container finds in /dev (runtime-spec, config-linux.md, "Default Devices" and "Default symlinks").
 // /dev/console comes with terminals.
 #pragma once
 

@@ -62,8 +62,7 @@ Result<void> copy_directory(int from, int to);
 Result<Fd> make_mapped_tree(const MountSpec& mount);
 // Makes the container's devices and the default ones. `nodes` are detached mounts of the former
 // (containers/device_node.h), by their index; they are attached if the node cannot be made.
-Result<void> make_devices(const Rootfs& root, bool readonly_root, const std::vector<DeviceSpec>& devices,
-                          const std::vector<int>& nodes);
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes);
 
 Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid_t owner);
 // Shows the terminal as /dev/console.

@@ -36,15 +36,16 @@ Result<void> bind_device(const Rootfs& root, const DeviceSpec& device, const Fd&
   return {};
 }
 
-// Returns true for the empty file that the host has put in place of a device, because the root is read-only here.
-bool is_placeholder(int directory, const std::string& name) {
+// Returns true for an empty file: the host puts one in place of each device on a root that is read-only in the guest,
+// and it stays there when the root is used again.
+bool is_empty_file(int directory, const std::string& name) {
   struct stat info;
   return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
          info.st_size == 0;
 }
 
 // Makes a device. `node` is mounted in its place if it cannot be made.
-Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node, bool readonly_root) {
+Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node) {
   Fd directory = TRY(root.make_directory(parent_path(device.path)));
   std::string name = base_name(device.path);
   dev_t number = makedev(device.major, device.minor);
@@ -52,7 +53,7 @@ Result<void> make_device(const Rootfs& root, const DeviceSpec& device, Fd node, 
     bool exists = errno == EEXIST;
     if (!exists && errno != EPERM) return fail_errno("mknod");
     // The image has the device, or it was named twice.
-    if (exists && !(readonly_root && is_placeholder(directory.get(), name))) return {};
+    if (exists && !is_empty_file(directory.get(), name)) return {};
     // The machine has the default devices.
     if (!node) node = TRY(clone_node(TRY(guest_node(device))));
     return bind_device(root, device, node);
@@ -82,16 +83,14 @@ Result<void> make_links(const Rootfs& root) {
 
 }  // namespace
 
-Result<void> make_devices(const Rootfs& root, bool readonly_root, const std::vector<DeviceSpec>& devices,
-                          const std::vector<int>& nodes) {
+Result<void> make_devices(const Rootfs& root, const std::vector<DeviceSpec>& devices, const std::vector<int>& nodes) {
   // The caller's devices come first: it may want another mode or owner for a standard one.
   for (size_t i = 0; i < devices.size(); i++) {
-    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1), readonly_root),
-                "device " + devices[i].path);
+    TRY_CONTEXT(make_device(root, devices[i], Fd(i < nodes.size() ? nodes[i] : -1)), "device " + devices[i].path);
   }
   for (const auto& standard : oci::kDefaultDevices) {
     DeviceSpec device{.path = standard.path, .type = S_IFCHR, .major = standard.major, .minor = standard.minor};
-    TRY_CONTEXT(make_device(root, device, Fd(), readonly_root), "device " + device.path);
+    TRY_CONTEXT(make_device(root, device, Fd()), "device " + device.path);
   }
   return make_links(root);
 }

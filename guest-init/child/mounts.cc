@@ -308,7 +308,7 @@ Result<std::optional<Terminal>> build_root(const ContainerSpec& spec, const Chil
       if (later) readonly_later.push_back(std::move(later));
     }
   }
-  if (own_dev) TRY(make_devices(root, spec.root_readonly, spec.devices, plan.nodes));
+  if (own_dev) TRY(make_devices(root, spec.devices, plan.nodes));
   TRY_CONTEXT(root.make_directory(spec.process.cwd), "make cwd");
   std::optional<Terminal> terminal;
   if (const auto& wanted = spec.process.terminal) {

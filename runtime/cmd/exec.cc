@@ -36,8 +36,7 @@ Result<void> set_user(Json& user, const std::string& text) {
 }
 
 // Makes the process from the container's first process, as runc does, changed by the options.
-Result<Json> from_container(const Globals& globals, const ExecOptions& options) {
-  runtime::View view = TRY(runtime::view_container(globals.root, options.id));
+Result<Json> from_container(const runtime::View& view, const ExecOptions& options) {
   if (view.status == runtime::Status::stopped) return fail("cannot exec in a stopped container", ESRCH);
   std::string text = TRY(read_file(view.record.config));
   Json config = TRY(oci::parse_json(text, oci::kConfigName));
@@ -94,8 +93,7 @@ Result<std::optional<std::string>> sub_cgroup(const std::vector<std::string>& ar
 }
 
 // Gives the process the caller's groups if an annotation of the container says so.
-Result<void> keep_groups(const Globals& globals, const ExecOptions& options, Json& process) {
-  runtime::Record record = TRY(runtime::view_container(globals.root, options.id)).record;
+Result<void> keep_groups(const runtime::Record& record, Json& process) {
   Json mappings;
   if (!record.mappings.empty()) {
     mappings = TRY(oci::parse_json(record.mappings, "state.json: mappings")).value("gidMappings", Json());
@@ -105,6 +103,7 @@ Result<void> keep_groups(const Globals& globals, const ExecOptions& options, Jso
 }
 
 Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
+  runtime::View container = TRY(runtime::view_container(globals.root, options.id));
   Json process;
   std::string name = "process";
   if (!options.process.empty()) {
@@ -113,13 +112,13 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
     oci::normalize(process, oci::process_fields());
     TRY(oci::check_process(process, name));
   } else {
-    process = TRY(from_container(globals, options));
+    process = TRY(from_container(container, options));
     TRY(oci::check_process(process, name));  // the container may have changed since create
     TRY(apply(process, options));
     TRY(oci::check_process(process, name));
   }
   runtime::inherit_rlimits(process, runtime::own_rlimits());
-  TRY(keep_groups(globals, options, process));
+  TRY(keep_groups(container.record, process));
   std::vector<std::string> warnings;
   TRY(oci::restrict_process(process, warnings));
   for (const auto& warning : warnings) log_warn(warning);

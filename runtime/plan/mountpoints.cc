@@ -39,9 +39,8 @@ bool covers(const std::vector<std::vector<std::string>>& mounted, const std::vec
 }
 
 bool has_dev_of_its_own(const HostPlan& plan) {
-  return std::ranges::none_of(plan.mounts, [](const oci::Mount& mount) {
-    return mount.bind && components(mount.destination) == components("/dev");
-  });
+  return std::ranges::none_of(
+      plan.mounts, [](const oci::Mount& mount) { return mount.bind && clean_path(mount.destination) == "/dev"; });
 }
 
 // Makes the links of /dev on a root filesystem that is read-only in the guest. As under runc, /dev/ptmx leads to the

@@ -63,6 +63,11 @@ class BesideRunc(ContainerTest):
         theirs, ours = outcomes
         self.assertIn("/odd/zero character special file 640 7 8 1 5", theirs[1], theirs)
         self.assertEqual(ours, theirs)
+        # The root can be written to the next time, and has devices still.
+        bundle.config["root"]["readonly"] = False
+        bundle.write()
+        again = run(NACRE, "run", "--bundle", bundle.path, self.container())
+        self.assertEqual((again.returncode, again.stdout.decode().replace("new\n", "")), (0, theirs[1]), again.stderr)
 
     def test_options_of_the_whole_tree_hold_for_the_mounts_below(self):
         options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev",

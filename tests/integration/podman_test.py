@@ -104,6 +104,9 @@ class Run(unittest.TestCase):
     def test_user_namespaces(self):
         self.assertRegex(podman.run_once("--userns auto busybox cat /proc/self/uid_map"), r"^ +0 +10\d{5} +\d+\n$")
 
+    def test_groups_of_the_caller(self):
+        self.assertEqual(podman.run_once("--group-add keep-groups busybox id -G", extra_groups=[7, 1234]), "0 7 1234\n")
+
     def test_a_pod_is_one_vm(self):
         # The cgroup that podman 4.3 makes for a pod lets nobody open a device, under runc neither.
         podman("pod create --name pod --share-parent=false --network none --infra-image busybox --infra-command", "sleep 1000")

@@ -40,7 +40,7 @@ OrErrno<void> Session::setattr(Request& request, Reply& reply) {
   auto in = TRY(request.take<wire::SetattrIn>());
   int path = inode->path.get();
   if ((in.valid & (wire::kSetUid | wire::kSetGid)) != 0) {
-    // The host's kernel clears set-id bits and security.capability here, whatever the caller's capabilities.
+    // The host's kernel clears set-id bits and security.capability here, whatever capabilities the caller has.
     uid_t uid = (in.valid & wire::kSetUid) != 0 ? in.uid : static_cast<uid_t>(-1);
     gid_t gid = (in.valid & wire::kSetGid) != 0 ? in.gid : static_cast<gid_t>(-1);
     TRY(check(::fchownat(path, "", uid, gid, AT_EMPTY_PATH)));
@@ -90,8 +90,8 @@ OrErrno<void> Session::statfs(Request& request, Reply& reply) {
   return reply.put(out);
 }
 
-// Linux asks this only of mounts without default_permissions, which virtio-fs has not; so by mode bits, which is what
-// access(2) means for those without access lists.
+// Checks access by mode bits alone. Linux sends ACCESS only for mounts without default_permissions, and virtio-fs
+// mounts always have that option.
 OrErrno<void> Session::access(Request& request, Reply&) {
   const Inode* inode = TRY(inodes_.find(request.nodeid()));
   auto in = TRY(request.take<wire::AccessIn>());

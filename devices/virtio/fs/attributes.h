@@ -11,16 +11,16 @@
 
 namespace nacre::virtio::fs {
 
-// The attributes of what a descriptor (O_PATH or open) refers to, with birth time and mount id.
+// Returns the attributes of the file that a descriptor (O_PATH or open) refers to, with birth time and mount id.
 OrErrno<struct statx> stat_descriptor(int fd);
 
 inline uint64_t device_of(const struct statx& stat) {
   return uint64_t{stat.stx_dev_major} << 32 | stat.stx_dev_minor;
 }
 
-// Inode numbers for the guest. It sees one file system where the host may have several mounted below the share, so
-// (device, inode) pairs are mapped to numbers that differ if the pairs do. Numbers of the share's own device below 2^48
-// stay what they are.
+// Inode numbers for the guest. The guest sees one file system where the host may have several mounted below the share,
+// so (device, inode) pairs become numbers that differ if the pairs do. Numbers below 2^48 of the share's own device
+// stay as they are.
 //
 // Each (device, upper 16 bits of the inode) gets an upper half of its own. There are few of those pairs: a file system
 // counts inodes from below, and overlayfs marks its layers in the topmost bits.

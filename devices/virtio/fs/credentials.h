@@ -1,11 +1,12 @@
 // The credentials of the thread that serves a guest's file system.
 //
-// The guest's kernel has checked permissions (virtio-fs mounts have default_permissions); what is left to us is that
-// new files belong to the caller, that its umask applies, and that set-id bits go away as they would on a local file
-// system. So the thread keeps its capabilities all the time and borrows only the caller's *file system* uid and gid
-// while it creates something. setfsuid(2) normally takes CAP_DAC_OVERRIDE and its like out of the effective set; the
-// securebit NO_SETUID_FIXUP prevents that, and where the thread may not set it (CAP_SETPCAP), capset(2) puts them back.
-// The C library's wrappers of setuid(2) would change every thread of the process: only raw system calls are used here.
+// The guest's kernel has checked permissions (virtio-fs mounts have default_permissions). The server sees to it that
+// new files belong to the caller, that the caller's umask applies, and that set-id bits go away as they would on a
+// local file system. So the thread keeps its capabilities all the time, and takes the caller's *file system* uid and
+// gid only while it creates something. setfsuid(2) normally takes CAP_DAC_OVERRIDE and its like out of the effective
+// set; the securebit NO_SETUID_FIXUP prevents that, and where the thread may not set it (CAP_SETPCAP), capset(2) puts
+// them back. The C library's wrappers of setuid(2) would change every thread of the process: only raw system calls are
+// used here.
 #pragma once
 
 #include <sys/types.h>
@@ -23,9 +24,9 @@ class Credentials {
   Credentials(const Credentials&) = delete;
   Credentials& operator=(const Credentials&) = delete;
 
-  // Makes the calling thread a server: umask and current directory become its own (unshare(CLONE_FS)), the current
-  // directory becomes `proc_self_fd`, so that "N" names descriptor N for the calls that take no directory. From then on
-  // this object is for this thread only.
+  // Prepares the calling thread. Its umask and current directory become its own (unshare(CLONE_FS)), and the current
+  // directory becomes `proc_self_fd`, so that the path "N" names descriptor N in calls that take no directory. From
+  // then on this object is for this thread only.
   Result<void> adopt_thread(int proc_self_fd);
 
   // While it lives, what the thread creates belongs to the caller.
@@ -40,7 +41,7 @@ class Credentials {
     explicit AsCaller(Credentials* credentials) : credentials_(credentials) {}
     Credentials* credentials_;
   };
-  // EPERM for ids that the thread's user namespace does not have.
+  // Returns EPERM for ids that the user namespace of the thread does not have.
   OrErrno<AsCaller> as_caller(uint32_t uid, uint32_t gid, uint32_t umask);
 
   // Without CAP_FSETID the host's kernel clears set-id bits on write, truncate and fallocate; with it, it keeps them

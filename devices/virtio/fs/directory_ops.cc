@@ -11,7 +11,7 @@
 
 namespace nacre::virtio::fs {
 
-// An entry of getdents64(2), in the kernel's buffer.
+// An entry of getdents64(2). `name` points into the buffer.
 struct HostDirent {
   uint64_t inode;
   int64_t next;  // the cookie of the entry after it
@@ -24,7 +24,7 @@ namespace {
 constexpr size_t kMaxDirent = 280;  // struct linux_dirent64 with a name of 255 bytes, rounded up
 constexpr size_t kMaxListing = 32 << 10;
 
-// struct linux_dirent64: d_ino, d_off, d_reclen, d_type, d_name.
+// Decodes a struct linux_dirent64: d_ino, d_off, d_reclen, d_type, d_name. Sets `length` to d_reclen.
 HostDirent parse(const std::byte* at, size_t& length) {
   HostDirent entry{};
   uint16_t record;
@@ -52,12 +52,13 @@ OrErrno<void> Session::list(Request& request, Reply& reply, bool plus) {
   Handle* handle = TRY(handles_.find_directory(in.fh));
   const Inode* directory = TRY(inodes_.find_directory(handle->nodeid));
   size_t limit = std::min<size_t>(in.size, reply.room());
-  // An entry grows on its way to the guest. What is read and does not fit is read once more next time.
+  // An entry takes more room in the reply than in the buffer. Entries that do not fit are read again for the next
+  // request.
   size_t wanted = std::clamp(plus ? limit / 4 : limit, kMaxDirent, kMaxListing);
   if (scratch_.size() < wanted) scratch_.resize(wanted);
 
   if (static_cast<int64_t>(in.offset) != handle->position) {
-    // A failed seek moves nothing.
+    // A seek that fails leaves the position as it was.
     if (::lseek(handle->fd.get(), static_cast<off_t>(in.offset), SEEK_SET) < 0) return last_errno();
     handle->position = static_cast<int64_t>(in.offset);
   }
@@ -75,14 +76,14 @@ OrErrno<void> Session::list(Request& request, Reply& reply, bool plus) {
   return {};
 }
 
-// False where the entry does not fit any more.
+// Adds an entry to the reply. Returns false if it does not fit.
 bool Session::put_entry(const Inode& directory, const HostDirent& entry, bool plus, size_t limit, Reply& reply) {
   std::string_view name(entry.name);
   size_t size = wire::align8((plus ? sizeof(wire::EntryOut) : 0) + sizeof(wire::Dirent) + name.size());
   if (reply.size() + size > limit) return false;
   bool is_parent = name == "..";
   bool is_dot = is_parent || name == ".";
-  // What lies above the share is none of the guest's business: the root is its own parent.
+  // The root is its own parent, so that the guest learns nothing of what lies above the share.
   uint64_t host_inode = is_parent && directory.nodeid == wire::kRootId ? directory.key.inode : entry.inode;
   wire::Dirent dirent{.ino = inodes_.numbers().map(directory.key.device, host_inode),
                       .off = static_cast<uint64_t>(entry.next),

@@ -1,4 +1,4 @@
-// What a FUSE operation fails with: a bare errno value, since that is all that its guest gets to see.
+// The result of a FUSE operation. Its error is a bare errno value, since the guest sees nothing else.
 #pragma once
 
 #include <cerrno>
@@ -15,8 +15,8 @@ inline std::unexpected<int> errno_of(int code) {
   return std::unexpected(code);
 }
 
-// For a system call that has just failed. Running out of the process's own descriptors is no fault of the guest's
-// process, whose limit EMFILE would name: to the guest it is its file system's table that is full.
+// Returns the error of the system call that has just failed. EMFILE becomes ENFILE: in the guest EMFILE would mean the
+// limit of the calling process, and what is full is a table of the file system.
 inline std::unexpected<int> last_errno() {
   return std::unexpected(errno == EMFILE ? ENFILE : errno);
 }

@@ -9,7 +9,7 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// The most that RLIMIT_NOFILE can be (proc(5), /proc/sys/fs/nr_open); its default where /proc is not there.
+// Returns the most that RLIMIT_NOFILE can be (proc(5), /proc/sys/fs/nr_open), or its default if there is no /proc.
 rlim_t system_limit() {
   constexpr rlim_t kDefault = 1 << 20;
   auto text = read_file("/proc/sys/fs/nr_open", 64);

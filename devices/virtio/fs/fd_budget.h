@@ -35,11 +35,11 @@ class FdSlot {
 
 class FdBudget {
  public:
-  // Raises RLIMIT_NOFILE as far as the process may, and takes three quarters of it. Called for each device.
+  // Raises RLIMIT_NOFILE as far as the process may, and makes three quarters of it the budget. Called for each device.
   static void raise_limit();
-  // An empty slot where the budget is spent. Any thread.
+  // Returns an empty slot if the budget is spent. Any thread.
   static FdSlot take();
-  // True from half of the budget on: time to stop opening what nobody asked for (READDIRPLUS).
+  // True if half of the budget is used: READDIRPLUS then opens no files that nobody has asked for by name.
   static bool is_scarce() { return used_.load(std::memory_order_relaxed) > limit_.load(std::memory_order_relaxed) / 2; }
 
   static size_t used() { return used_; }

@@ -11,8 +11,8 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// Calls preadv2 or pwritev2 until all of `iovecs` is done, or nothing more comes. An error after some progress counts
-// as the end: the guest meets it with its next request.
+// Calls preadv(2) or pwritev2(2) until all of `iovecs` is done, or nothing more comes. An error after some progress
+// ends the transfer with a short count: the next request of the guest meets the error.
 template <typename Call>
 OrErrno<size_t> transfer(std::vector<iovec> iovecs, uint64_t offset, Call call) {
   size_t done = 0;
@@ -54,7 +54,7 @@ OrErrno<void> Session::write(Request& request, Reply& reply) {
   size_t payload =
       request.header().len - sizeof(wire::InHeader) - sizeof(wire::WriteIn) - size_t{request.header().total_extlen} * 8;
   if (in.size > payload || in.size > kMaxWrite || in.offset > INT64_MAX) return errno_of(EINVAL);
-  // What is appended goes to the host's end of the file, which others may have moved. Cached pages have their place.
+  // The host appends at its own end of the file, which others may have moved. Cached pages are written at their offset.
   bool append = (in.flags & O_APPEND) != 0 && (in.write_flags & wire::kWriteCache) == 0;
   credentials_.set_keep_setid((in.write_flags & wire::kWriteKillSuidgid) == 0);
   size_t done = TRY(transfer(request.payload().peek(in.size), in.offset, [&](const iovec* iovecs, int count, off_t at) {
@@ -77,8 +77,8 @@ OrErrno<void> Session::fsyncdir(Request& request, Reply&) {
   return check(data_only ? ::fdatasync(handle->fd.get()) : ::fsync(handle->fd.get()));
 }
 
-// FALLOCATE and COPY_FILE_RANGE do not say whether the caller has CAP_FSETID, as WRITE does, so set-id bits go unless
-// the caller is known to be root. (Where ALLOW_IDMAP was agreed on, Linux does not say who calls: then they always go.)
+// FALLOCATE and COPY_FILE_RANGE, unlike WRITE, do not say whether the caller has CAP_FSETID. So set-id bits are cleared
+// unless the caller is root. (With ALLOW_IDMAP Linux does not say who calls, and they are always cleared.)
 OrErrno<void> Session::fallocate(Request& request, Reply&) {
   auto in = TRY(request.take<wire::FallocateIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
@@ -102,7 +102,8 @@ OrErrno<void> Session::copy_file_range(Request& request, Reply& reply) {
   return reply.put(wire::WriteOut{.size = static_cast<uint32_t>(done), .padding = 0});
 }
 
-// Handles' own positions mean nothing (all reads and writes carry an offset), so this may move them.
+// Finds data and holes. This moves the position of the descriptor, which nothing else uses: all reads and writes carry
+// an offset.
 OrErrno<void> Session::lseek(Request& request, Reply& reply) {
   auto in = TRY(request.take<wire::LseekIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));

@@ -33,7 +33,8 @@ struct Config {
 };
 static_assert(sizeof(Config) == 40);
 
-// /proc/self/fd must be this process's own: after a fork, a descriptor opened before it shows the parent's files.
+// Checks that a descriptor of /proc/self/fd is that of this process: after a fork, one that the parent opened shows the
+// parent's files.
 Result<void> check_proc(int proc_self_fd, int root) {
   struct stat through{};
   struct stat directly{};
@@ -49,7 +50,7 @@ Result<void> check_proc(int proc_self_fd, int root) {
 
 }  // namespace
 
-// The thread and what it owns. All but start(), activate(), reset() and the end happens on it.
+// The thread and what it owns. Private functions run on the thread.
 class FsDevice::Worker {
  public:
   static Result<std::unique_ptr<Worker>> start(const FsOptions& options) {
@@ -58,16 +59,8 @@ class FsDevice::Worker {
     worker->again_ = TRY(make_eventfd());
     worker->timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!worker->timer_) return fail_errno("make a timer");
-    fs::SessionOptions session_options{.readonly = options.readonly,
-                                       .entry_timeout = options.entry_timeout,
-                                       .attr_timeout = options.attr_timeout,
-                                       .negative_timeout = options.negative_timeout,
-                                       .host_locks = options.host_locks,
-                                       .posix_acl = options.posix_acl,
-                                       .proc_self_fd = options.proc_self_fd,
-                                       .node_maker = options.node_maker};
     worker->session_ = TRY(fs::Session::create(
-        TRY(options.root.dup()), session_options,
+        TRY(options.root.dup()), options,
         [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));
     TRY(worker->loop_->add(worker->timer_.get(), EPOLLIN, [raw = worker.get()](uint32_t) { raw->on_timer(); }));
     TRY(worker->loop_->add(worker->again_.get(), EPOLLIN, [raw = worker.get()](uint32_t) {
@@ -126,7 +119,7 @@ class FsDevice::Worker {
  private:
   Worker() = default;
 
-  // Returns when the thread has its credentials and its loop runs.
+  // Starts the thread. Returns when it has its credentials and its loop runs.
   Result<void> start_thread() {
     std::promise<Result<void>> ready;
     try {
@@ -138,7 +131,7 @@ class FsDevice::Worker {
   }
 
   void run(std::promise<Result<void>>& ready) {
-    // No signal is for this thread; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
+    // This thread takes no signals; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
@@ -218,7 +211,7 @@ class FsDevice::Worker {
     if (broken_) return;
     Queue& ring = activation_.queues[index].ring;
     if (auto pushed = ring.push(chain, written); !pushed) return break_device(pushed.error());
-    // At once, not after the batch: the next request may wait for the disk.
+    // The driver is told at once and not after the batch, since the next request may wait for the disk.
     if (ring.needs_interrupt()) activation_.interrupt->queue_used(static_cast<uint16_t>(index));
   }
 
@@ -239,7 +232,7 @@ class FsDevice::Worker {
     armed_ = ::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0;
   }
 
-  // The driver broke the rules of its rings (virtio 1.3, 2.1.2): nothing more until it resets the device.
+  // Stops serving a driver that broke the rules of its rings, until it resets the device (virtio 1.3, 2.1.2).
   void break_device(const Error& error) {
     broken_ = true;
     broken_log_.warn("virtio-fs: " + error.message());
@@ -249,7 +242,7 @@ class FsDevice::Worker {
 
   std::unique_ptr<EventLoop> loop_;
   Fd timer_;
-  Fd again_;  // an eventfd: more requests are left for the loop's next round
+  Fd again_;  // an eventfd, readable while requests are left for the loop's next round
   std::unique_ptr<fs::Session> session_;
   LogLimiter broken_log_;
   Activation activation_{};  // without queues while the device is not active

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "base/log.h"
-#include "devices/virtio/fs/fs_guest.h"
+#include "devices/virtio/fs/testing/fs_guest.h"
 #include "devices/virtio/testing/fake_driver.h"
 
 namespace nacre::virtio::fs::fs_device_test {
@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(a_lock_waits_and_is_granted) {
 BOOST_AUTO_TEST_CASE(resets_and_starts_again) {
   start();
   auto file = lookup("file");
-  // A request that waits is let go, not answered.
+  // A request that waits is dropped and not answered.
   auto open = call(Opcode::open, file.nodeid, object_bytes(wire::OpenIn{O_RDWR, 0}), sizeof(wire::OpenOut));
   wire::LockIn lock{};
   lock.fh = open.as<wire::OpenOut>().fh;
@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(resets_and_starts_again) {
   BOOST_TEST(::fcntl(host.get(), F_OFD_SETLK, &free) == 0);
 }
 
-// As vCPU threads are, whose exits bring the device up.
+// vCPU threads have given up their privileges when their exits activate the device.
 BOOST_AUTO_TEST_CASE(activated_by_a_thread_without_privileges) {
   create();
   std::thread([&] {
@@ -341,7 +341,7 @@ BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings_again_and_again_does_not_fil
 
 BOOST_AUTO_TEST_CASE(chains_of_odd_shapes) {
   start();
-  // Nothing to read, nothing to write, and both.
+  // Chains without anything to read, without anything to write, and with little of both.
   for (auto [readable, writable] : {std::pair<size_t, uint32_t>{0, 64}, {64, 0}, {1, 1}, {40, 15}, {40, 16}}) {
     std::vector<Bytes> in;
     if (readable > 0) in.emplace_back(readable);

@@ -1,5 +1,5 @@
-// Requests that no honest kernel sends. None may reach beyond the share, crash or hang the server, or leave it unable
-// to serve.
+// Requests that no honest kernel sends. None may reach beyond the share, crash or hang the server, or keep it from
+// serving others.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <random>
 
-#include "devices/virtio/fs/fs_calls.h"
+#include "devices/virtio/fs/testing/fs_calls.h"
 
 namespace nacre::virtio::fs::fs_hostile_test {
 namespace {
@@ -22,7 +22,7 @@ Bytes bytes(const std::string& text) {
   return Bytes(view.begin(), view.end());
 }
 
-// A share beside files that are none of the guest's business.
+// A share beside files that the guest must not see.
 struct Share {
   Share() {
     std::filesystem::create_directory(outer.path() + "/share");
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(symbolic_links_lead_nowhere) {
   BOOST_TEST(std::filesystem::file_size(outer.path() + "/secret") == 6u);
 }
 
-// A directory that the guest holds becomes a symbolic link, again and again, while the guest goes through it.
+// The host replaces a directory by a symbolic link, again and again, while the guest looks up files in it.
 BOOST_AUTO_TEST_CASE(swapped_directories) {
   std::ofstream(path("inner/secret")) << "own";
   std::atomic<bool> stop = false;
@@ -294,7 +294,7 @@ BOOST_AUTO_TEST_CASE(offsets_and_sizes_at_their_ends) {
     list.offset = offset;
     list.size = UINT32_MAX;
     guest().call(Opcode::readdirplus, 1, object_bytes(list), 1 << 20);
-    // A fresh handle: ext4 does not find its way back from some offsets.
+    // This takes a new handle, since ext4 cannot seek back from some offsets.
     list.fh = guest().call(Opcode::opendir, 1, object_bytes(wire::OpenIn{})).as<wire::OpenOut>().fh;
     list.offset = 0;
     list.size = 0;

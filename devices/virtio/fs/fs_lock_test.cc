@@ -1,11 +1,11 @@
-// Locks: those of the guest's processes against each other, against another guest's, and against the host's.
+// Locks of the guest's processes against each other, against those of another guest, and against those of the host.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 
-#include "devices/virtio/fs/fs_calls.h"
+#include "devices/virtio/fs/testing/fs_calls.h"
 
 namespace nacre::virtio::fs::fs_lock_test {
 namespace {

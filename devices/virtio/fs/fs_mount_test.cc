@@ -1,4 +1,4 @@
-// Shares that hold other mounts, as a container's tree does: volumes, and single files bound in.
+// Shares that hold other mounts, as the tree of a container does: volumes, and bind mounts of single files.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -10,7 +10,7 @@
 #include <latch>
 #include <set>
 
-#include "devices/virtio/fs/fs_calls.h"
+#include "devices/virtio/fs/testing/fs_calls.h"
 
 namespace nacre::virtio::fs::fs_mount_test {
 namespace {

@@ -7,7 +7,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
-#include "devices/virtio/fs/fs_guest.h"
+#include "devices/virtio/fs/testing/fs_guest.h"
 
 namespace nacre::virtio::fs::fs_test {
 namespace {
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(one_inode_for_all_names) {
   BOOST_TEST(share.guest.inode_count() == 2u);
 }
 
-// What changed a moment ago may change again without a new time: the guest must not keep its pages over an open.
+// A file that changed a moment ago may change again and keep its times, so the guest must not keep its pages.
 BOOST_AUTO_TEST_CASE(cached_pages_of_fresh_files) {
   Share share;
   share.put("file", "x");

@@ -18,7 +18,7 @@ struct Handle {
   TreeId tree = kOwnTree;  // of the inode, which the guest may forget while the handle is open
   int access = 0;          // O_RDONLY, O_WRONLY or O_RDWR
   bool is_directory = false;
-  int64_t position = 0;  // directories: the descriptor's, as the host's cookie
+  int64_t position = 0;  // of a directory: where the descriptor stands, as the host's cookie (getdents64(2), d_off)
   FdSlot slot;
 };
 
@@ -38,7 +38,7 @@ class HandleTable {
     return next_++;
   }
 
-  // EBADF for a handle that is not open, or is of the other kind.
+  // Return EBADF for a handle that is not open, or is of the other kind.
   OrErrno<Handle*> find_file(uint64_t fh) { return find(fh, false); }
   OrErrno<Handle*> find_directory(uint64_t fh) { return find(fh, true); }
   OrErrno<Handle*> find(uint64_t fh, bool directory) {

@@ -8,7 +8,7 @@ namespace nacre::virtio::fs {
 namespace {
 
 InodeKey key_of(const struct statx& stat) {
-  // Kernels before 5.8 know no mount ids and leave the field zero.
+  // Kernels before 5.8 have no mount ids and leave the field zero.
   return {.device = device_of(stat), .inode = stat.stx_ino, .mount = stat.stx_mnt_id};
 }
 

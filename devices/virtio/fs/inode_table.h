@@ -1,4 +1,4 @@
-// What the guest knows of the tree: its node ids, each an O_PATH descriptor here.
+// The inodes that the guest remembers, by node id. Each is an O_PATH descriptor here.
 #pragma once
 
 #include <sys/stat.h>
@@ -46,19 +46,20 @@ class InodeTable {
   // `root` is an O_PATH descriptor of a directory.
   static Result<InodeTable> create(Fd root);
 
-  // ENOENT for an id that the guest does not hold.
+  // Returns ENOENT for an id that the guest does not hold.
   OrErrno<Inode*> find(uint64_t nodeid);
-  // The same, and ENOTDIR for what is no directory.
+  // Does the same, and returns ENOTDIR if the inode is no directory.
   OrErrno<Inode*> find_directory(uint64_t nodeid);
 
-  // Takes the inode behind `path` into the table, or finds it there, and counts one reference for the guest. ENFILE
-  // where the descriptor budget is spent.
+  // Finds the inode that `path` refers to, or adds it to the table, and counts one reference of the guest. ENFILE if
+  // the descriptor budget is spent.
   OrErrno<Inode*> refer(Fd path, const struct statx& stat, TreeId tree);
-  // More references than there are, or an unknown id, is no error. The root stays.
+  // Drops references of the guest, and the inode with the last one. An unknown id, or more references than there are,
+  // is no error. The root stays.
   void forget(uint64_t nodeid, uint64_t lookups);
   // Forgets all inodes of a tree, however many references the guest holds.
   void remove_tree(TreeId tree);
-  // Back to the root alone.
+  // Forgets all inodes but the root.
   void clear();
 
   size_t size() const { return inodes_.size(); }

@@ -1,9 +1,9 @@
 // File locks, taken on the host's files so that the host and other guests see them.
 //
-// A lock that must be waited for is tried again: at once when this guest gives a lock up, and with growing pauses for
-// what the host or other guests hold. So nothing blocks the worker, and no thread waits in a system call that would
-// have to be got out of it. Linux sends no INTERRUPT over virtio-fs (as of 6.12): a guest's process cannot be killed
-// while it waits here. Nor is there deadlock detection across open file descriptions (fcntl(2)).
+// If somebody else holds a lock that a request waits for, the server tries again: at once when this guest releases a
+// lock, and with growing pauses in case the host or another guest has released one. So nothing blocks the worker, and
+// no thread has to be interrupted in a system call. Linux sends no INTERRUPT over virtio-fs (as of 6.12): a process of
+// the guest cannot be killed while it waits. Deadlocks across open file descriptions are not detected (fcntl(2)).
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ OrErrno<struct flock> to_host(const wire::FileLock& lock) {
   host.l_type = static_cast<short>(lock.type);
   host.l_whence = SEEK_SET;
   host.l_start = static_cast<off_t>(lock.start);
-  // Length 0: to the end of any file, which FUSE writes as the largest offset.
+  // Length 0 means to the end of the file, however it grows. FUSE says so by the largest offset.
   host.l_len = lock.end >= INT64_MAX ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
   return host;
 }
@@ -45,7 +45,7 @@ bool is_taken(int error) {
 
 }  // namespace
 
-// The open file description that stands for the owner, made if need be.
+// Returns the open file description that holds the owner's locks on the file. Opens it if this is the first lock.
 OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (LockOwner* known = locks_.find(handle->nodeid, in.owner)) return known;
@@ -53,7 +53,7 @@ OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   owner.tree = handle->tree;
   owner.slot = FdBudget::take();
   if (!owner.slot) return errno_of(ENFILE);
-  // The owner may use several handles, some to read and some to write; the locks of all are this descriptor's.
+  // One descriptor holds the locks that the owner takes through several handles, some for reading and some for writing.
   auto file = options_.readonly ? reopen(handle->fd.get(), O_RDONLY) : reopen(handle->fd.get(), O_RDWR);
   owner.fd = file ? std::move(*file) : TRY(reopen(handle->fd.get(), handle->access));
   return locks_.add(handle->nodeid, in.owner, std::move(owner));
@@ -71,7 +71,7 @@ OrErrno<void> Session::getlk(Request& request, Reply& reply) {
   return reply.put(out);
 }
 
-// EAGAIN where somebody else holds the lock.
+// Takes, changes or releases a lock. EAGAIN if somebody else holds it.
 OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if ((in.lk_flags & wire::kLockFlock) != 0) {
@@ -80,7 +80,8 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
     return check(::flock(handle->fd.get(), operation | LOCK_NB));
   }
   struct flock host = TRY(to_host(in.lock));
-  // What the guest's own open would have refused (fcntl(2), EBADF).
+  // The descriptor of the owner may be open for more than the guest's handle is, so that is checked here (fcntl(2),
+  // EBADF).
   if (host.l_type == F_RDLCK && handle->access == O_WRONLY) return errno_of(EBADF);
   if (host.l_type == F_WRLCK && handle->access == O_RDONLY) return errno_of(EBADF);
   if (host.l_type == F_UNLCK) {

@@ -1,7 +1,7 @@
 // POSIX record locks of the guest's processes, as open file description locks on the host (fcntl(2), F_OFD_SETLK).
 //
-// A POSIX lock belongs to a process and a file. On the host that pair gets an open file description of its own, whose
-// locks conflict with everybody else's and all go away when it is closed, as a process's do.
+// A POSIX lock belongs to a process and a file. The server opens the file once more for each such pair: the locks of
+// that open file description conflict with those of everybody else, and closing it releases all of them.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct LockOwner {
 
 class LockTable {
  public:
-  // None where that owner has never locked that inode.
+  // Returns null if that owner has never locked that inode.
   LockOwner* find(uint64_t nodeid, uint64_t owner) {
     auto found = owners_.find({nodeid, owner});
     return found == owners_.end() ? nullptr : &found->second;
@@ -31,7 +31,7 @@ class LockTable {
   LockOwner* add(uint64_t nodeid, uint64_t owner, LockOwner entry) {
     return &owners_.insert_or_assign({nodeid, owner}, std::move(entry)).first->second;
   }
-  // Releases all of the owner's locks on that inode; false: there were none.
+  // Releases all locks of that owner on that inode. Returns false if there were none.
   bool remove(uint64_t nodeid, uint64_t owner) { return owners_.erase({nodeid, owner}) > 0; }
   // Releases all locks on files of a tree.
   void remove_tree(TreeId tree) {

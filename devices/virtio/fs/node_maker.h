@@ -1,4 +1,4 @@
-// Who makes device nodes for a server that may not: mknod(2) of one takes CAP_MKNOD over the whole host.
+// Makes device nodes for a server that may not: mknod(2) of a device takes CAP_MKNOD over the whole host.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,16 @@ namespace nacre::virtio::fs {
 struct DeviceNode {
   mode_t mode;  // S_IFCHR or S_IFBLK, and permissions, from which `umask` is taken
   dev_t device;
-  uint32_t uid, gid;  // whose it will be
+  uint32_t uid, gid;  // the owner of the node
   mode_t umask;
 };
 
-// From any thread.
+// For any thread.
 class NodeMaker {
  public:
   virtual ~NodeMaker() = default;
-  // `name`: one component, in the directory that is open as `parent` (O_PATH will do). Errors are those of mknodat(2).
+  // Makes a node in the directory that is open as `parent` (O_PATH is enough). `name` is one component. Errors are
+  // those of mknodat(2).
   virtual OrErrno<void> make(int parent, const char* name, const DeviceNode& node) = 0;
 };
 

@@ -12,17 +12,19 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// What a guest's open flags mean here. Not O_APPEND: the guest's kernel writes cached pages through any handle, at
-// their offset; WRITE says itself whether it appends. Not O_DIRECT: guest memory need not be aligned as the host's disk
-// likes.
+// The open flags of the guest that apply to the host's file too. O_APPEND does not: the guest's kernel writes cached
+// pages through any handle at their offset, and each WRITE says whether it appends. O_DIRECT does not: guest memory
+// need not be aligned as the host's disk requires.
 constexpr uint32_t kHostFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
 
-// Times move in steps of the kernel's tick, 10 ms at most: two changes within one step look like one.
+// The kernel stamps files with the time of its last tick, up to 10 ms ago: two changes within one tick get the same
+// time.
 constexpr int64_t kTimeStepNs = 20'000'000;
 
 }  // namespace
 
-// Opens anew what `fd` refers to. For regular files and directories only; the caller has seen to that.
+// Opens the file that `fd` refers to once more. The caller has checked that it is a regular file or a directory:
+// opening anything else would act on the host.
 OrErrno<Fd> Session::reopen(int fd, int flags) {
   Fd file(::openat(options_.proc_self_fd, std::to_string(fd).c_str(), flags | O_CLOEXEC | O_NOCTTY));
   if (!file) return last_errno();
@@ -40,7 +42,7 @@ OrErrno<Fd> Session::open_inode(const Inode& inode, uint32_t flags, bool kill_se
   return reopen(inode.path.get(), static_cast<int>(flags & kHostFlags));
 }
 
-// What the guest may keep of the file's pages or the directory's entries (session.h, "How fresh").
+// Returns the flags that say whether the guest may keep cached pages or entries (session.h, "How fresh").
 uint32_t Session::cache_flags(int fd, bool directory) const {
   auto stat = stat_descriptor(fd);
   timespec now{};
@@ -91,7 +93,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   if (created) return reply_created(std::move(*created), parent->tree, in.flags, reply);
   if (created.error() != EEXIST || (in.flags & O_EXCL) != 0) return errno_of(created.error());
 
-  // Somebody made it since the guest looked: then this is an open.
+  // Somebody else made the file after the guest had looked, so this is an open.
   auto entry = TRY(look_up(*parent, name));
   auto open_entry = [&]() -> OrErrno<wire::OpenOut> {
     const Inode* inode = TRY(inodes_.find(entry.nodeid));
@@ -114,7 +116,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
 
 OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
   const Inode* parent = TRY(inodes_.find_directory(request.nodeid()));
-  auto in = TRY(request.take<wire::CreateIn>());  // a name follows that means nothing
+  auto in = TRY(request.take<wire::CreateIn>());  // the name that follows has no meaning
   if ((in.flags & O_ACCMODE) != O_WRONLY && (in.flags & O_ACCMODE) != O_RDWR) return errno_of(EINVAL);
   Fd file;
   {
@@ -126,8 +128,8 @@ OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
   return reply_created(std::move(file), parent->tree, in.flags, reply);
 }
 
-// The entry and the handle of a file that was just made. Its inode is that of the open file, whoever has renamed or
-// replaced it since.
+// Answers with the entry and the handle of a file that was just made. The inode is taken from the open file and not by
+// name, since somebody may have renamed or replaced the file.
 OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply) {
   Fd path = TRY(reopen(file.get(), O_PATH));
   auto entry = TRY(take_in(std::move(path), tree));
@@ -140,7 +142,7 @@ OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply
   return reply.put(wire::CreateOut{.entry = entry, .open = {.fh = *fh, .open_flags = 0, .backing_id = 0}});
 }
 
-// Closing drops flock(2) locks by itself.
+// Closes a file, which also releases its flock(2) lock.
 OrErrno<void> Session::release(Request& request, Reply&) {
   auto in = TRY(request.take<wire::ReleaseIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
@@ -157,13 +159,13 @@ OrErrno<void> Session::releasedir(Request& request, Reply&) {
   return {};
 }
 
-// A process of the guest has closed a descriptor: its POSIX locks on the file go.
+// Releases the POSIX locks of a process of the guest that has closed a descriptor of the file.
 OrErrno<void> Session::flush(Request& request, Reply&) {
   auto in = TRY(request.take<wire::FlushIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (locks_.remove(handle->nodeid, in.lock_owner)) locks_released_ = true;
   if (handle->access == O_RDONLY) return {};
-  // Network file systems report what failed to reach the server at close(2), and the guest can still be told.
+  // close(2) on a network file system returns the errors of earlier writes, which FLUSH can still report to the guest.
   Fd copy(::fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return {};
   return check(::close(copy.release()));

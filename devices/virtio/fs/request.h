@@ -17,17 +17,18 @@ namespace nacre::virtio::fs {
 // The largest request other than WRITE: SETXATTR with a value of XATTR_SIZE_MAX, or a long BATCH_FORGET.
 inline constexpr size_t kMaxBody = 128 << 10;
 
-// A decoded request. All but the payload of WRITE has been copied: what a handler checks is what it uses.
+// A decoded request. All but the payload of WRITE has been copied out of guest memory, so the guest cannot change what
+// a handler has checked.
 class Request {
  public:
-  // `body` is what follows the header, without the extensions; `payload` what follows the body (WRITE only).
+  // `body` follows the header and does not include the extensions. `payload` follows the body (WRITE only).
   Request(const wire::InHeader& header, std::span<const std::byte> body, Reader* payload)
       : header_(header), body_(body), payload_(payload) {}
 
   const wire::InHeader& header() const { return header_; }
   uint64_t nodeid() const { return header_.nodeid; }
 
-  // The next bytes of the body as a structure. EINVAL where there are too few.
+  // Takes the next bytes of the body as a structure. EINVAL if there are too few.
   template <typename T>
   OrErrno<T> take() {
     T value{};
@@ -37,14 +38,14 @@ class Request {
     return value;
   }
 
-  // The next string, which must end with a NUL within the request and hold 1 to `longest` bytes.
+  // Takes the next string, which must end with a NUL within the request and have 1 to `longest` bytes.
   OrErrno<const char*> take_string(size_t longest);
-  // The next string as the name of a directory entry: one path component, at most NAME_MAX, never "." or "..".
+  // Takes the next string as the name of a directory entry: one path component, at most NAME_MAX, never "." or "..".
   OrErrno<const char*> take_name();
   OrErrno<std::span<const std::byte>> take_bytes(size_t size);
   size_t remaining() const { return body_.size(); }
 
-  // WRITE's data, in guest memory.
+  // The data of WRITE, in guest memory.
   Reader& payload() { return *payload_; }
 
  private:
@@ -53,7 +54,7 @@ class Request {
   Reader* payload_;
 };
 
-// The reply's part behind the header. Nothing that is put here counts if the handler then fails.
+// The part of the reply behind the header. If the handler fails, the guest is told nothing of what was put here.
 class Reply {
  public:
   explicit Reply(Writer body) : body_(std::move(body)) {}
@@ -67,13 +68,14 @@ class Reply {
   }
   OrErrno<void> put_bytes(std::span<const std::byte> bytes);
 
-  // For readv straight into guest memory: where the next bytes go, and how many have gone there.
+  // For readv(2) straight into guest memory: iovecs() returns where the next bytes go, and advance() counts those that
+  // have been written there.
   std::vector<iovec> iovecs(size_t limit) const { return body_.peek(limit); }
   OrErrno<void> advance(size_t count);
 
   size_t size() const { return body_.written(); }
 
-  // The handler keeps the request and answers it later (SETLKW).
+  // Says that the handler keeps the request and answers it later (SETLKW).
   void defer() { deferred_ = true; }
   bool deferred() const { return deferred_; }
 

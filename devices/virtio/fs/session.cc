@@ -12,17 +12,17 @@ constexpr uint64_t kWantedFlags = wire::kInitAsyncRead | wire::kInitAtomicOTrunc
                                   wire::kInitReaddirplusAuto | wire::kInitAsyncDio | wire::kInitParallelDirops |
                                   wire::kInitMaxPages | wire::kInitCacheSymlinks | wire::kInitHandleKillprivV2 |
                                   wire::kInitSetxattrExt | wire::kInitExt | wire::kInitAllowIdmap;
-// Not wanted: FUSE_CREATE_SUPP_GROUP, since creation keeps CAP_FSETID and the guest's kernel has taken away a set-gid
-// bit that its caller may not give; WRITEBACK_CACHE, which would make the guest the judge of sizes and times that the
-// host changes too; EXPORT_SUPPORT, whose "." and ".." are no names here.
+// Three flags are left out on purpose. CREATE_SUPP_GROUP: creation keeps CAP_FSETID, and the guest's kernel has already
+// removed a set-gid bit that its caller may not set. WRITEBACK_CACHE: the guest would decide sizes and times, which the
+// host changes too. EXPORT_SUPPORT: the guest would look up "." and "..", which are refused as names here.
 
 }  // namespace
 
 struct Session::Operation {
   wire::Opcode opcode;
   OrErrno<void> (Session::*handler)(Request&, Reply&);
-  size_t body_size;      // the least that a request has behind its header
-  size_t reply_size;     // the least room that it has for the reply behind the header
+  size_t body_size;      // the least number of bytes behind the header of a request
+  size_t reply_size;     // the least room for the reply behind its header
   bool changes = false;  // refused on a read-only share
   bool no_reply = false;
 };
@@ -111,7 +111,7 @@ void Session::submit(size_t queue, Chain chain) {
   if (std::exchange(locks_released_, false)) try_waiting();
 }
 
-// Returns the size of what it wrote to the chain.
+// Serves one request. Returns the size of the reply that was written to the chain.
 uint32_t Session::serve(Chain& chain, bool& deferred) {
   auto header = chain.reader.read_object<wire::InHeader>();
   if (!header) {
@@ -139,7 +139,7 @@ uint32_t Session::serve(Chain& chain, bool& deferred) {
   size_t length = sizeof(wire::OutHeader) + (done ? reply.size() : 0);
   wire::OutHeader out{
       .len = static_cast<uint32_t>(length), .error = done ? 0 : -done.error(), .unique = header->unique};
-  if (!chain.writer.write_object(out)) return 0;  // there was room when it was split off
+  if (!chain.writer.write_object(out)) return 0;  // cannot fail: split_after() has checked the room
   return out.len;
 }
 
@@ -178,7 +178,7 @@ void Session::remove_tree(const std::string& name) {
   handles_.remove_tree(found->second.id);
   locks_.remove_tree(found->second.id);
   trees_.erase(found);
-  try_waiting();  // who waited for a lock there is told that the handle is gone
+  try_waiting();  // answers requests that wait for a lock in the tree: their handle is gone
 }
 
 void Session::reset() {
@@ -199,7 +199,7 @@ OrErrno<void> Session::init(Request& request, Reply& reply) {
   wire::InitOut out{};
   out.major = wire::kMajor;
   out.minor = wire::kMinor;
-  // A newer major version: the guest is told ours and asks again (linux/fuse.h, "Version negotiation").
+  // The guest has a newer major version. It is told ours and sends INIT again (linux/fuse.h, "Version negotiation").
   if (in.major > wire::kMajor) return reply.put(out);
   if (in.major < wire::kMajor || in.minor < wire::kOldestMinor) return errno_of(EPROTO);
 

@@ -1,15 +1,14 @@
 // A FUSE server over a host directory: requests in, replies out, no virtio and no threads.
 //
-// How names become files: every step is an openat(2) of one component with O_PATH | O_NOFOLLOW beneath a descriptor
-// that the guest already holds, so nothing outside the shared directory can be named, whatever host and guest move
-// about meanwhile. What must be opened for real is opened again through /proc/self/fd/N, after its type is known: only
-// regular files and directories ever are (special files are the guest's own; opening a host's FIFO or device would
-// block, or act on the host).
+// How names become files: each step is an openat(2) of one component with O_PATH | O_NOFOLLOW below a descriptor that
+// the guest already holds. So the guest can name nothing outside the shared directory, whatever host and guest rename
+// meanwhile. A file that is read or written is opened a second time through /proc/self/fd/N, once its type is known to
+// be a regular file or a directory: opening a FIFO or a device of the host would block or act on the host, and in the
+// guest special files are those of its own kernel.
 //
-// How fresh the guest's view is: names and attributes are good for the timeouts of SessionOptions; a change of a file's
-// size or time that shows then makes the guest drop the file's cached pages (AUTO_INVAL_DATA). Pages stay cached over
-// close and open (KEEP_CACHE), except for a file that changed in the last moments, when one more change could leave
-// its times as they are.
+// How fresh the guest's view is: names and attributes are good for the timeouts of SessionOptions. When the guest then
+// sees another size or time of a file, it drops the file's cached pages (AUTO_INVAL_DATA). Pages stay cached after a
+// close (KEEP_CACHE), except for a file that changed a moment ago: one more change could leave its times as they are.
 #pragma once
 
 #include <chrono>
@@ -28,30 +27,17 @@
 #include "devices/virtio/fs/handle_table.h"
 #include "devices/virtio/fs/inode_table.h"
 #include "devices/virtio/fs/lock_table.h"
-#include "devices/virtio/fs/node_maker.h"
 #include "devices/virtio/fs/request.h"
+#include "devices/virtio/fs/session_options.h"
 
 namespace nacre::virtio::fs {
 
 struct HostDirent;
 
-struct SessionOptions {
-  bool readonly = false;
-  std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
-  std::chrono::nanoseconds attr_timeout = std::chrono::seconds(1);
-  std::chrono::nanoseconds negative_timeout = std::chrono::seconds(1);
-  // True: file locks are taken on the host's files, so that host and other guests see them. False: the guest's kernel
-  // keeps its locks to itself, which is faster, and its blocking calls can be interrupted.
-  bool host_locks = true;
-  bool posix_acl = true;
-  int proc_self_fd = -1;            // a descriptor of /proc/self/fd; not owned
-  NodeMaker* node_maker = nullptr;  // makes device nodes; none: mknod(2) does
-};
-
-// Used by one thread, which has called enter_thread().
+// Belongs to the thread that has called enter_thread().
 class Session {
  public:
-  // Called for each request when it is done, with the bytes in its writable part.
+  // Called once for each request, when it is done. `written` counts the bytes of the reply in the writable part.
   using Complete = std::function<void(size_t queue, Chain chain, uint32_t written)>;
 
   static constexpr uint32_t kMaxWrite = 1 << 20;
@@ -60,31 +46,33 @@ class Session {
 
   static Result<std::unique_ptr<Session>> create(Fd root, const SessionOptions& options, Complete complete);
 
-  // Makes the calling thread the session's.
+  // Gives the calling thread the credentials and the current directory that all requests need.
   Result<void> enter_thread() { return credentials_.adopt_thread(options_.proc_self_fd); }
 
-  // Serves one request. Completes it before returning, but for a blocking lock, which retry_locks() completes later.
+  // Serves one request and completes it before returning. The exception is SETLKW for a lock that somebody else holds:
+  // that is completed by a later call of any of these functions.
   void submit(size_t queue, Chain chain);
 
-  // When retry_locks() wants to be called next; nothing while no lock is waited for.
+  // Returns how long to wait until the next call of retry_locks(); nothing if no request waits for a lock.
   std::optional<std::chrono::milliseconds> lock_retry_delay() const;
   void retry_locks();
 
-  // Another tree of the host, which whoever looks for `name` in the root finds, though no list of the root shows it.
-  // EEXIST where there is one of that name.
+  // Adds another tree of the host: looking up `name` in the root finds it, though no listing of the root shows it.
+  // EEXIST if there is a tree of that name.
   Result<void> add_tree(const std::string& name, Fd root);
-  // Closes all that the guest holds of it, too: nothing keeps the host from unmounting it.
+  // Removes a tree and closes all inodes, open files and locks that the guest holds in it, so that the host can unmount
+  // it. An unknown name is no error.
   void remove_tree(const std::string& name);
 
-  // Forgets the guest: its inodes, handles, locks, and requests that wait (which are not completed).
+  // Forgets the guest's inodes, handles, locks and waiting requests. The waiting requests are not completed.
   void reset();
 
   size_t inode_count() const { return inodes_.size(); }
   size_t handle_count() const { return handles_.size(); }
 
  private:
-  struct Operation;   // what an opcode needs and who serves it
-  struct Operations;  // the table of them
+  struct Operation;   // what a request of one opcode needs, and the function that serves it
+  struct Operations;  // the table of operations
   struct Waiting;
 
   Session(InodeTable inodes, const SessionOptions& options, Complete complete);
@@ -169,7 +157,7 @@ class Session {
   void fail_waiting(int error);
   void cancel_waiting(uint64_t unique);
 
-  // Opens a name below a directory (O_PATH), and takes it in with one reference for the guest.
+  // Opens a name in a directory (O_PATH), and adds one reference of the guest to its inode.
   OrErrno<wire::EntryOut> look_up(const Inode& parent, const char* name);
   OrErrno<wire::EntryOut> take_in(Fd path, TreeId tree);
   wire::AttrOut attr_out(const struct statx& stat);
@@ -196,7 +184,7 @@ class Session {
   };
   std::map<std::string, Tree> trees_;
   TreeId next_tree_ = kOwnTree + 1;
-  bool locks_released_ = false;  // by the request that is being served: those who wait may go on
+  bool locks_released_ = false;  // the request that is being served gave up a lock: waiting requests are tried again
   bool initialized_ = false;
   uint64_t negotiated_ = 0;      // kInit* flags
   std::vector<std::byte> body_;  // of the request that is being served

@@ -1,7 +1,13 @@
-// The FUSE protocol as it travels over virtio-fs (virtio 1.3, 5.11): linux/fuse.h of protocol 7.41, in our own types.
+// The FUSE protocol as it travels over virtio-fs (virtio 1.3, 5.11): linux/fuse.h of protocol 7.41, in types of our
+// own.
 //
-// Everything is little endian here as the host is (virtio-fs leaves FUSE in native order, 5.11.6.2). Structures hold no
-// padding, so a structure that is zeroed and filled leaks nothing.
+// linux/fuse.h is not included for three reasons. The header of the machine that builds us may be older than the
+// protocol that we speak: Debian 12's ends at 7.38, before STATX and ALLOW_IDMAP. Its macros and its untyped opcodes
+// cannot be checked by the compiler, whereas every structure here is asserted to hold no padding, so that a reply which
+// is zeroed and filled leaks nothing to the guest. And a structure that grows with a newer header would silently change
+// what a guest has to send; here it is the protocol that we have tested.
+//
+// Integers are little endian, as the host is (virtio-fs leaves FUSE in native order, 5.11.6.2).
 #pragma once
 
 #include <cstddef>
@@ -358,7 +364,7 @@ struct FsyncIn {
   uint32_t padding;
 };
 
-// The last two fields only where kInitSetxattrExt was agreed on.
+// The last two fields are sent only if kInitSetxattrExt was negotiated.
 struct SetxattrIn {
   uint32_t size;
   uint32_t flags;
@@ -402,7 +408,7 @@ struct AccessIn {
   uint32_t padding;
 };
 
-// The part that every kernel sends; the rest follows where kInitExt is set.
+// The part that every kernel sends. InitInExt follows if kInitExt is set.
 struct InitIn {
   uint32_t major;
   uint32_t minor;
@@ -468,7 +474,7 @@ struct SyncfsIn {
   uint64_t padding;
 };
 
-// Followed by the name, and by zeroes up to a multiple of 8.
+// The name follows, and then zeroes up to a multiple of 8.
 struct Dirent {
   uint64_t ino;
   uint64_t off;

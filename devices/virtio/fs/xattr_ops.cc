@@ -1,8 +1,8 @@
 // Extended attributes.
 //
-// The guest gets what a container without CAP_SYS_ADMIN on the host gets: user.*, access lists, and file capabilities.
-// "trusted." does not exist for it (overlayfs on the host believes it), and the labels of the host's security modules
-// can be read, not set.
+// The guest may use what a container without CAP_SYS_ADMIN on the host may use: user.*, access lists and file
+// capabilities. Attributes named trusted.* do not exist in the guest, since overlayfs on the host acts on them. The
+// labels of the host's security modules can be read but not set.
 #include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -34,8 +34,8 @@ OrErrno<void> may_change(std::string_view name) {
   return errno_of(EOPNOTSUPP);
 }
 
-// The inode's name for calls that take a path and no descriptor of kind O_PATH: the thread's current directory is
-// /proc/self/fd, and what a link there leads to is the inode itself, be it a symbolic link.
+// Returns a path to the inode, for calls that take no O_PATH descriptor. The current directory of the thread is
+// /proc/self/fd, and a link there leads to the inode itself, even if that is a symbolic link.
 std::string path_of(const Inode& inode) {
   return std::to_string(inode.path.get());
 }
@@ -59,14 +59,15 @@ OrErrno<void> Session::setxattr(Request& request, Reply&) {
   credentials_.set_keep_setid(true);
   TRY(check(::setxattr(path.c_str(), name, value.data(), value.size(), static_cast<int>(in.flags))));
   if (name == kAclAccess && (in.setxattr_flags & wire::kSetxattrAclKillSgid) != 0) {
-    // The caller is not of the file's group: a local file system takes the set-gid bit with the access list.
+    // The caller is not in the group of the file. A local file system then clears the set-gid bit with a new access
+    // list.
     struct statx stat = TRY(stat_descriptor(inode->path.get()));
     if ((stat.stx_mode & S_ISGID) != 0) TRY(check(::chmod(path.c_str(), stat.stx_mode & 07777 & ~S_ISGID)));
   }
   return {};
 }
 
-// Answers with the size alone where the guest asks for that, and else checks that what follows will fit.
+// Answers with the size alone if the guest asks for that. Otherwise checks that the value will fit.
 OrErrno<void> Session::reply_sized(const wire::GetxattrIn& in, size_t size, Reply& reply) {
   if (in.size == 0) return reply.put(wire::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
   if (size > in.size) return errno_of(ERANGE);

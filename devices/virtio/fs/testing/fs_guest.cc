@@ -1,4 +1,4 @@
-#include "devices/virtio/fs/fs_guest.h"
+#include "devices/virtio/fs/testing/fs_guest.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -49,7 +49,7 @@ Fd ScratchDirectory::open() const {
   return Fd(::open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
-// A request and its reply's buffer, both cut into uneven pieces as a guest's pages cut them.
+// A request and the buffer of its reply, both cut into uneven pieces, as the buffers of a guest are cut into pages.
 struct FsGuest::Pending {
   Bytes request, reply;
   uint32_t written = 0;

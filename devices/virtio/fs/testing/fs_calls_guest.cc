@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "devices/virtio/fs/fs_calls.h"
+#include "devices/virtio/fs/testing/fs_calls.h"
 
 namespace nacre::virtio::fs {
 namespace {
@@ -199,7 +199,7 @@ int64_t GuestCalls::removexattr(const std::string& path, const std::string& name
   return simple(Opcode::removexattr, node(path), string_bytes(name));
 }
 
-// Listed by READDIR and READDIRPLUS, in small pieces; both must agree.
+// Lists a directory by READDIR and by READDIRPLUS, in small pieces, and checks that both agree.
 std::vector<std::string> GuestCalls::list(const std::string& path) {
   int64_t at = node(path);
   if (at < 0) return {error_text(static_cast<int>(-at))};

@@ -1,5 +1,5 @@
-// The same system calls by two ways, for tests that compare them: straight on a directory of the host, and as requests
-// to a virtio-fs session over another.
+// The same system calls in two ways, for tests that compare them: directly on a directory of the host, and as requests
+// to a virtio-fs session that serves another directory.
 #pragma once
 
 #include <fcntl.h>
@@ -13,12 +13,12 @@
 #include <thread>
 #include <vector>
 
-#include "devices/virtio/fs/fs_guest.h"
+#include "devices/virtio/fs/testing/fs_guest.h"
 
 namespace nacre::virtio::fs {
 
-// What a process does in a tree. Numbers are answered as the kernel does: 0 or more, or a negative errno. Paths are
-// relative to the tree's root and go through no symbolic links.
+// The system calls of a process in a tree. They return numbers as the kernel does: 0 or more, or a negative errno.
+// Paths are relative to the root of the tree and go through no symbolic links.
 class Calls {
  public:
   virtual ~Calls() = default;
@@ -42,7 +42,7 @@ class Calls {
   virtual int64_t removexattr(const std::string& path, const std::string& name) = 0;
   virtual std::vector<std::string> list(const std::string& path) = 0;  // "name type", sorted
 
-  // Answer a descriptor.
+  // open() and tmpfile() return a descriptor.
   virtual int64_t open(const std::string& path, int flags, mode_t mode = 0) = 0;
   virtual int64_t tmpfile(const std::string& directory, int flags, mode_t mode) = 0;
   virtual int64_t close(int64_t fd) = 0;
@@ -56,11 +56,11 @@ class Calls {
   virtual int64_t link_open(int64_t fd, const std::string& to) = 0;
 };
 
-// An error as the calls that answer text give it.
-std::string error_text(int code);  // "error ENOENT"
+// Returns an error as those calls return it whose result is text: "error ENOENT".
+std::string error_text(int code);
 
-// On a thread of its own, with the credentials of whom it became: those of a plain process, with no capabilities for
-// all but root.
+// Makes the calls on the host, on a thread of its own. The thread has the credentials of a plain process of the user
+// that become() names, and capabilities only as root.
 class HostCalls final : public Calls {
  public:
   explicit HostCalls(const std::string& directory);
@@ -104,12 +104,12 @@ class HostCalls final : public Calls {
   std::jthread thread_;
 };
 
-// As Linux's FUSE client turns them into requests.
+// Makes the calls as requests, in the way of Linux's FUSE client.
 class GuestCalls final : public Calls {
  public:
   explicit GuestCalls(FsGuest& guest) : guest_(guest) {}
 
-  // The node id of a path, looked up anew (and to be forgotten by forget_all()); or a negative errno.
+  // Looks a path up and returns its node id or a negative errno. forget_all() gives the reference back.
   int64_t node(const std::string& path);
   // Gives all references back.
   void forget_all();

@@ -1,4 +1,4 @@
-// A guest's side of FUSE for tests: makes requests as Linux does, and the system calls of its processes out of them.
+// The guest's side of FUSE for tests: sends requests to a session as Linux does.
 #pragma once
 
 #include <sys/stat.h>
@@ -32,10 +32,10 @@ Bytes object_bytes(const T& object) {
 Bytes string_bytes(std::string_view text);  // with its NUL
 Bytes operator+(Bytes left, const Bytes& right);
 
-// Runs a task on the thread of a loop, which may not have come up yet.
+// Runs a task on the thread of a loop and waits for it. The thread may not have started yet.
 void wait_for(EventLoop& loop, const std::function<void()>& task);
 
-// A directory that is removed with all it holds.
+// A temporary directory. The destructor removes it and all that it holds.
 class ScratchDirectory {
  public:
   ScratchDirectory();
@@ -49,7 +49,7 @@ class ScratchDirectory {
   std::string path_;
 };
 
-// A session on a thread of its own (its credentials and current directory are the thread's), and requests to it.
+// A session on a thread of its own, whose credentials and current directory the session changes, and requests to it.
 class FsGuest {
  public:
   struct Answer {
@@ -65,21 +65,22 @@ class FsGuest {
     }
   };
 
-  // `flags`: what the guest offers in INIT; none: no INIT.
+  // `flags` are those that the guest offers in INIT. Without them no INIT is sent.
   explicit FsGuest(const std::string& directory, SessionOptions options = {},
                    std::optional<uint64_t> flags = ~uint64_t{0});
   ~FsGuest();
 
-  // One request of this opcode: `body` behind the header, `room` bytes for the reply behind its header.
+  // Sends one request of this opcode and waits for its answer. `body` follows the header, and `room` is the number of
+  // bytes for the reply behind its header.
   Answer call(wire::Opcode opcode, uint64_t nodeid, const Bytes& body = {}, size_t room = 8192);
-  // The same with every byte of the request as given. Nothing where no answer comes within the limit.
+  // Does the same with every byte of the request as given. Returns nothing if no answer comes within the limit.
   std::optional<Answer> raw(const Bytes& request, size_t room,
                             std::chrono::milliseconds limit = std::chrono::seconds(60));
-  // Leaves the request with the server; its answer comes by wait().
+  // Sends a request without waiting. wait() returns its answer.
   uint64_t start(wire::Opcode opcode, uint64_t nodeid, const Bytes& body, size_t room = 8192);
   std::optional<Answer> wait(uint64_t unique, std::chrono::milliseconds limit);
 
-  // Runs on the session's thread.
+  // Runs a task on the session's thread and waits for it.
   void on_thread(const std::function<void(Session&)>& task);
   size_t inode_count();
   size_t handle_count();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -291,8 +292,8 @@ void FakeDriver::activate(virtio::VirtioDevice& device) {
 void FakeDriver::restart() {
   queues_.clear();
   // Everything before belongs to the device's last life: start over with zeroed memory.
-  const auto& region = memory_.regions().front();
-  std::ranges::fill(region.mapping.bytes(), std::byte{0});
+  std::span<std::byte> memory = memory_.regions().front().mapping.bytes();
+  std::memset(memory.data(), 0, memory.size());
   allocator_ = Allocator(options_.memory_start + 0x1000, options_.memory_start + (options_.memory_mib << 20));
   interrupt_ = std::make_shared<RecordingInterrupt>();
   for (uint16_t size : options_.queue_sizes) queues_.push_back(std::make_unique<FakeQueue>(*this, size));

@@ -85,7 +85,8 @@ void raise_descriptor_limit() {
 
 Result<End> run_machine(const Config& config, HostFiles files) {
   if (config.jail.enabled) TRY(enter_jail(config, files));
-  std::unique_ptr<Machine> machine = TRY(Machine::create(config, files, drop_thread_capabilities));
+  ThreadStarts starts{.vcpu = drop_thread_capabilities, .file_server = block_signals};
+  std::unique_ptr<Machine> machine = TRY(Machine::create(config, files, std::move(starts)));
   End end = TRY(machine->run());
   if (end.status == ExitStatus::kvm_failure) {
     // Most often it is the host: a KVM that emulates and gives up. Then say that, and not what it died of.

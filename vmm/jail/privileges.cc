@@ -122,9 +122,8 @@ Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes) {
   return std::move(ours);
 }
 
-void drop_thread_capabilities() {
-  // Fewer capabilities are always allowed.
-  [[maybe_unused]] Result<void> result = set_capabilities(0);
+Result<void> drop_thread_capabilities() {
+  return set_capabilities(0);
 }
 
 }  // namespace nacre::vmm

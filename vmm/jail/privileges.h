@@ -14,6 +14,6 @@ Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes);
 
 // Gives up the capabilities that drop_privileges() kept, for the calling thread. Threads that serve no files have no
 // use for them.
-void drop_thread_capabilities();
+Result<void> drop_thread_capabilities();
 
 }  // namespace nacre::vmm

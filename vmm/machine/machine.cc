@@ -14,18 +14,18 @@
 
 namespace nacre::vmm {
 
-Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files, ThreadStart thread_start) {
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files, ThreadStarts thread_starts) {
   std::unique_ptr<Machine> machine(new Machine(TRY(files.kvm.create_vm())));
   machine->loop_ = TRY(EventLoop::create());
   machine->end_ = std::make_unique<EndSignal>(*machine->loop_);
   TRY(machine->create_memory(config, files));
   TRY(arch::set_up_vm(machine->vm_));
   TRY(machine->create_board(config));
-  TRY(machine->create_fs(config, files));
+  TRY(machine->create_fs(config, files, thread_starts.file_server));
   TRY(machine->create_vsock(config, files));
   TRY(machine->create_hotplug_memory());
   GuestAddress entry = TRY(machine->load_guest(config, files));
-  TRY(machine->create_cpus(config, files, entry, std::move(thread_start)));
+  TRY(machine->create_cpus(config, files, entry, std::move(thread_starts.vcpu)));
   TRY(machine->watch_host(files));
   TRY(machine->create_control(files));
   return machine;
@@ -49,7 +49,7 @@ Result<void> Machine::create_board(const Config& config) {
   return board_->add_power();
 }
 
-Result<void> Machine::create_fs(const Config& config, HostFiles& files) {
+Result<void> Machine::create_fs(const Config& config, HostFiles& files, const ThreadStart& thread_start) {
   for (size_t i = 0; i < config.fs.size(); i++) {
     virtio::FsOptions options;
     options.tag = config.fs[i].tag;
@@ -57,6 +57,7 @@ Result<void> Machine::create_fs(const Config& config, HostFiles& files) {
     options.readonly = config.fs[i].readonly;
     options.proc_self_fd = files.proc_self_fd.get();
     options.node_maker = files.node_maker.get();
+    options.thread_start = thread_start;
     auto device = TRY_CONTEXT(virtio::FsDevice::create(std::move(options)), "fs " + config.fs[i].tag);
     sharers_.add_device(config.fs[i].tag, *device);
     TRY(board_->plug(std::move(device)));

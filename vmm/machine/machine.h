@@ -6,6 +6,7 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/loop_thread.h"
 #include "base/result.h"
 #include "devices/virtio/mem/device.h"
 #include "vmm/api/config.h"
@@ -21,11 +22,16 @@
 
 namespace nacre::vmm {
 
+// The first act of each thread, by what the thread does.
+struct ThreadStarts {
+  ThreadStart vcpu;
+  ThreadStart file_server;
+};
+
 class Machine : private ControlHandler {
  public:
-  // Builds everything up to the first instruction. Takes what it needs out of `files`. Each CPU's thread calls
-  // `thread_start` before anything else.
-  static Result<std::unique_ptr<Machine>> create(const Config& config, HostFiles& files, ThreadStart thread_start);
+  // Builds everything up to the first instruction. Takes what it needs out of `files`.
+  static Result<std::unique_ptr<Machine>> create(const Config& config, HostFiles& files, ThreadStarts thread_starts);
   ~Machine() override;
 
   // Runs the guest on threads of its own and the devices on the caller's, until the guest ends or somebody ends it.
@@ -37,7 +43,7 @@ class Machine : private ControlHandler {
   // The steps of create(), in order.
   Result<void> create_memory(const Config& config, HostFiles& files);
   Result<void> create_board(const Config& config);
-  Result<void> create_fs(const Config& config, HostFiles& files);
+  Result<void> create_fs(const Config& config, HostFiles& files, const ThreadStart& thread_start);
   Result<void> create_vsock(const Config& config, HostFiles& files);
   Result<void> create_hotplug_memory();
   Result<GuestAddress> load_guest(const Config& config, HostFiles& files);

@@ -27,8 +27,12 @@ Result<void> VcpuThread::start(unsigned index) {
   running_ = true;
   try {
     thread_ = std::thread([this] {
-      thread_start_();
-      run();
+      Result<void> begun = thread_start_ ? thread_start_() : Result<void>();
+      if (begun) {
+        run();
+      } else {
+        end_.end(ExitStatus::error, begun.error().message());
+      }
       running_ = false;
     });
   } catch (const std::system_error& error) {

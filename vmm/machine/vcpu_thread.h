@@ -2,17 +2,14 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <thread>
 
+#include "base/loop_thread.h"
 #include "devices/bus.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/end.h"
 
 namespace nacre::vmm {
-
-// The first thing that each thread does: it gives up rights that it has no use for.
-using ThreadStart = std::function<void()>;
 
 class VcpuThread {
  public:

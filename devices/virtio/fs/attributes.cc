@@ -30,11 +30,22 @@ uint64_t InodeNumbers::map(uint64_t device, uint64_t inode) {
   auto found = spaces_.find(space);
   if (found == spaces_.end()) {
     // After 65,535 file systems below one share there are no numbers left, and the last ones share theirs.
-    if (next_ < UINT16_MAX) found = spaces_.emplace(space, static_cast<uint16_t>(next_++)).first;
+    while (next_ < UINT16_MAX && used_.contains(static_cast<uint16_t>(next_))) next_++;
+    if (next_ < UINT16_MAX) {
+      used_.insert(static_cast<uint16_t>(next_));
+      found = spaces_.emplace(space, static_cast<uint16_t>(next_++)).first;
+    }
     uint64_t upper = found == spaces_.end() ? UINT16_MAX : found->second;
     return upper << kUpperShift | (inode & kLowerMask);
   }
   return uint64_t{found->second} << kUpperShift | (inode & kLowerMask);
+}
+
+bool InodeNumbers::adopt(const Space& space, uint16_t number) {
+  if (auto found = spaces_.find(space); found != spaces_.end()) return found->second == number;
+  if (number == UINT16_MAX || !used_.insert(number).second) return false;
+  spaces_.emplace(space, number);
+  return true;
 }
 
 wire::Attr to_attr(const struct statx& stat, InodeNumbers& numbers) {

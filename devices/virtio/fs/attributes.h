@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "devices/virtio/fs/errno_result.h"
 #include "devices/virtio/fs/wire.h"
@@ -29,12 +30,18 @@ class InodeNumbers {
   explicit InodeNumbers(uint64_t root_device);
   uint64_t map(uint64_t device, uint64_t inode);
 
- private:
   struct Space {
     uint64_t device;
     uint64_t upper;
     bool operator==(const Space&) const = default;
   };
+
+  // For save and restore: the guest must see the same numbers again.
+  const auto& spaces() const { return spaces_; }
+  // Gives a space its former number. Returns false if the number is in use, or if the space has another one.
+  bool adopt(const Space& space, uint16_t number);
+
+ private:
   struct Hash {
     size_t operator()(const Space& space) const noexcept {
       return std::hash<uint64_t>()(space.device * 0x9e3779b97f4a7c15 + space.upper);
@@ -42,6 +49,7 @@ class InodeNumbers {
   };
 
   std::unordered_map<Space, uint16_t, Hash> spaces_;
+  std::unordered_set<uint16_t> used_{0};  // numbers of spaces
   uint32_t next_ = 1;
 };
 

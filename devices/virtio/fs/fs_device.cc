@@ -1,30 +1,23 @@
 #include "devices/virtio/fs/fs_device.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <future>
-#include <system_error>
-#include <thread>
 
-#include "base/event_loop.h"
 #include "base/log.h"
 #include "devices/virtio/config_space.h"
 #include "devices/virtio/fs/session.h"
+#include "devices/virtio/worker.h"
 
 namespace nacre::virtio {
 namespace {
 
 // Requests that are served in one turn of the loop, over both queues: a driver that always has one more would otherwise
 // keep the worker from everything else, such as resets and tree changes.
-constexpr int kFsBudget = 64;
+constexpr size_t kFsBudget = 64;
+constexpr uint16_t kFsStateVersion = 1;
 
 // virtio 1.3, 5.11.4
 struct Config {
@@ -50,176 +43,141 @@ Result<void> check_proc(int proc_self_fd, int root) {
 
 }  // namespace
 
-// The thread and what it owns. Private functions run on the thread.
-class FsDevice::Worker {
+// The thread and what it owns. Public functions are for any other thread, private ones run on this one.
+class FsDevice::Worker final : public DeviceWorker::Client {
  public:
   static Result<std::unique_ptr<Worker>> start(const FsOptions& options) {
     auto worker = std::unique_ptr<Worker>(new Worker());
-    worker->loop_ = TRY(EventLoop::create());
-    worker->again_ = TRY(make_eventfd());
     worker->timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (!worker->timer_) return fail_errno("make a timer");
     worker->session_ = TRY(fs::Session::create(
         TRY(options.root.dup()), options,
         [raw = worker.get()](size_t queue, Chain chain, uint32_t written) { raw->complete(queue, chain, written); }));
-    TRY(worker->loop_->add(worker->timer_.get(), EPOLLIN, [raw = worker.get()](uint32_t) { raw->on_timer(); }));
-    TRY(worker->loop_->add(worker->again_.get(), EPOLLIN, [raw = worker.get()](uint32_t) {
-      uint64_t count;
-      [[maybe_unused]] ssize_t n = ::read(raw->again_.get(), &count, sizeof(count));
-      raw->turn();
-    }));
-    TRY(worker->start_thread());
+    worker->thread_ = TRY(LoopThread::create("virtio-fs", options.thread_start,
+                                             [raw = worker.get()](EventLoop& loop) { return raw->enter(loop); }));
     return worker;
   }
 
-  ~Worker() {
-    if (!thread_.joinable()) return;
-    loop_->stop();
-    thread_.join();
+  ~Worker() override {
+    // What the loop refers to goes before the loop.
+    if (thread_) run([this] { leave(); });
   }
 
-  Result<void> activate(Activation activation) {
+  Result<void> activate(Activation activation) { return queues_->activate(std::move(activation)); }
+
+  void reset() {
+    queues_->reset();
+    run([this] { session_->reset(); });  // also of a session that was restored and never activated
+  }
+
+  void pause() { queues_->pause(); }
+  void resume() { queues_->resume(); }
+
+  Result<void> save(StateWriter& state) {
     Result<void> result;
-    loop_->post_and_wait([&] { result = begin(std::move(activation)); });
+    run([&] {
+      result = state.section("virtio-fs", kFsStateVersion, [&] {
+        queues_->save(state);
+        return session_->save(state);
+      });
+    });
     return result;
   }
 
-  void reset() {
-    loop_->post_and_wait([this] { end(); });
-  }
-
-  void pause() {
-    loop_->post_and_wait([this] {
-      paused_ = true;
-      for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
-    });
-  }
-
-  void resume() {
-    loop_->post_and_wait([this] {
-      if (!std::exchange(paused_, false) || broken_) return;
-      for (size_t i = 0; i < activation_.queues.size(); i++) {
-        auto added = loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); });
-        if (!added) return break_device(added.error());
-      }
-      turn();
-    });
+  Result<void> restore(StateReader& state) {
+    Result<void> result;
+    run([&] { result = take_over(state); });
+    return result;
   }
 
   Result<void> add_tree(const std::string& name, Fd root) {
     Result<void> result;
-    loop_->post_and_wait([&] { result = session_->add_tree(name, std::move(root)); });
+    run([&] { result = session_->add_tree(name, std::move(root)); });
     return result;
   }
 
   void remove_tree(const std::string& name) {
-    loop_->post_and_wait([&] { session_->remove_tree(name); });
+    run([&] {
+      session_->remove_tree(name);
+      if (!queues_->is_running()) return;  // resume() arms the timer
+      session_->retry_locks();
+      arm_timer();
+    });
   }
 
  private:
   Worker() = default;
 
-  // Starts the thread. Returns when it has its credentials and its loop runs.
-  Result<void> start_thread() {
-    std::promise<Result<void>> ready;
-    try {
-      thread_ = std::thread([this, &ready] { run(ready); });
-    } catch (const std::system_error& error) {
-      return fail_errno("start the file system's thread", error.code().value());
-    }
-    return ready.get_future().get();
-  }
+  void run(const std::function<void()>& task) { thread_->loop().post_and_wait(task); }
 
-  void run(std::promise<Result<void>>& ready) {
-    // This thread takes no signals; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, nullptr);
-    pthread_setname_np(pthread_self(), "virtio-fs");
-    if (auto entered = session_->enter_thread(); !entered) {
-      ready.set_value(std::move(entered));
-      return;
-    }
-    loop_->post([&ready] { ready.set_value({}); });
-    if (auto ended = loop_->run(); !ended) {
-      log_error("virtio-fs: " + ended.error().message());
-      std::abort();  // epoll_wait(2) fails for nothing but a broken loop
-    }
-  }
-
-  Result<void> begin(Activation activation) {
-    end();
-    activation_ = std::move(activation);
-    for (size_t i = 0; i < activation_.queues.size() && !paused_; i++) {
-      auto added = loop_->add(activation_.queues[i].kick, EPOLLIN, [this, i](uint32_t) { on_kick(i); });
-      if (!added) {
-        end();
-        return added;
-      }
-    }
-    turn();  // what came in before
+  Result<void> enter(EventLoop& loop) {
+    TRY(session_->enter_thread());
+    TRY(loop.add(timer_.get(), EPOLLIN, [this](uint32_t) { on_timer(); }));
+    queues_ = TRY(DeviceWorker::create(loop, "virtio-fs", *this));
     return {};
   }
 
-  void end() {
-    for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
-    activation_ = {};
-    broken_ = false;
-    session_->reset();
+  void leave() {
+    queues_.reset();
+    thread_->loop().remove(timer_.get());
   }
 
-  void on_kick(size_t index) {
-    uint64_t count;
-    if (::read(activation_.queues[index].kick, &count, sizeof(count)) < 0) return;  // EAGAIN: somebody was faster
-    turn();
+  // Of DeviceWorker::Client. In a session that was restored, requests wait for locks whose chains are in the queues.
+  Result<void> started() override {
+    if (queues_->is_broken()) return {};
+    for (size_t i = 0; i < queues_->queue_count(); i++) {
+      if (session_->waiting_count(i) != queues_->queue(i).in_flight()) {
+        return fail("virtio-fs: the saved state lacks requests, or has too many", EBADMSG);
+      }
+    }
+    return session_->retake_waiting([this](size_t queue, uint16_t head) -> Result<Chain> {
+      if (queue >= queues_->queue_count()) return fail("virtio-fs: a saved request is of no queue", EBADMSG);
+      return queues_->queue(queue).retake(head);
+    });
   }
 
-  // Serves the queues in turns, one request each, until they are empty or the budget is spent; then the loop's next
-  // round goes on.
-  void turn() {
-    int budget = kFsBudget;
-    size_t queues = activation_.queues.size();
+  // Serves the queues in turns, one request each, until they are empty or the budget is spent.
+  Result<bool> turn() override {
+    size_t budget = kFsBudget;
+    size_t queues = queues_->queue_count();
     size_t empty = 0;  // queues in a row that had nothing
     for (size_t i = 0; empty < queues && budget > 0; i = (i + 1) % queues) {
-      empty = serve_one(i) ? 0 : empty + 1;
-      if (empty == 0) budget--;
+      size_t served = TRY(queues_->serve(i, 1, [&](Chain chain) { session_->submit(i, std::move(chain)); }));
+      empty = served > 0 ? 0 : empty + 1;
+      budget -= served;
     }
-    if (broken_ || paused_) return;
     arm_timer();
-    if (budget > 0) return;
-    uint64_t one = 1;
-    [[maybe_unused]] ssize_t n = ::write(again_.get(), &one, sizeof(one));
+    return budget == 0;
   }
 
-  // Returns false if the queue is empty, and then the driver notifies us of the next request.
-  bool serve_one(size_t index) {
-    if (broken_ || paused_) return false;
-    Queue& ring = activation_.queues[index].ring;
-    auto chain = ring.pop();
-    if (chain && !*chain) {
-      ring.enable_notifications();
-      chain = ring.pop();  // what came in before the driver saw that it has to notify
+  void broken() override {}
+  void stopped() override { session_->reset(); }
+
+  Result<void> take_over(StateReader& state) {
+    StateReader fields = TRY(state.section("virtio-fs", kFsStateVersion));
+    TRY(queues_->restore(fields));
+    auto restored = TRY(session_->restore(fields));
+    if (auto ended = fields.end(); !ended) {
+      session_->reset();
+      return ended;
     }
-    if (!chain) break_device(chain.error());
-    if (!chain || !*chain) return false;
-    ring.disable_notifications();
-    session_->submit(index, std::move(**chain));
-    return true;
+    if (restored.lost > 0) {
+      log_warn("virtio-fs: of " + std::to_string(restored.files) + " files that the guest holds, " +
+               std::to_string(restored.lost) + " are not found again and answer ESTALE");
+    }
+    return {};
   }
 
-  void complete(size_t index, const Chain& chain, uint32_t written) {
-    if (broken_) return;
-    Queue& ring = activation_.queues[index].ring;
-    if (auto pushed = ring.push(chain, written); !pushed) return break_device(pushed.error());
-    // The driver is told at once and not after the batch, since the next request may wait for the disk.
-    if (ring.needs_interrupt()) activation_.interrupt->queue_used(static_cast<uint16_t>(index));
+  void complete(size_t queue, const Chain& chain, uint32_t written) {
+    queues_->complete(queue, chain, written);
+    // The driver is told at once and not after the turn, since the next request may wait for the disk.
+    queues_->signal(queue);
   }
 
   void on_timer() {
-    uint64_t count;
-    if (::read(timer_.get(), &count, sizeof(count)) < 0) return;
+    drain_eventfd(timer_.get());
     armed_ = false;
-    if (paused_) return;
+    if (!queues_->is_running()) return;
     session_->retry_locks();
     arm_timer();
   }
@@ -232,24 +190,11 @@ class FsDevice::Worker {
     armed_ = ::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0;
   }
 
-  // Stops serving a driver that broke the rules of its rings, until it resets the device (virtio 1.3, 2.1.2).
-  void break_device(const Error& error) {
-    broken_ = true;
-    broken_log_.warn("virtio-fs: " + error.message());
-    for (const ActiveQueue& queue : activation_.queues) loop_->remove(queue.kick);
-    activation_.interrupt->device_broken();
-  }
-
-  std::unique_ptr<EventLoop> loop_;
   Fd timer_;
-  Fd again_;  // an eventfd, readable while requests are left for the loop's next round
   std::unique_ptr<fs::Session> session_;
-  LogLimiter broken_log_;
-  Activation activation_{};  // without queues while the device is not active
-  bool broken_ = false;
-  bool paused_ = false;
+  std::unique_ptr<DeviceWorker> queues_;
   bool armed_ = false;
-  std::thread thread_;
+  std::unique_ptr<LoopThread> thread_;
 };
 
 FsDevice::FsDevice(std::string tag, Fd own_proc, std::unique_ptr<Worker> worker)
@@ -293,12 +238,12 @@ void FsDevice::resume() {
   worker_->resume();
 }
 
-Result<void> FsDevice::save(StateWriter&) {
-  return fail("virtio-fs: the state of a file server is not saved", ENOTSUP);
+Result<void> FsDevice::save(StateWriter& state) {
+  return worker_->save(state);
 }
 
-Result<void> FsDevice::restore(StateReader&) {
-  return fail("virtio-fs: the state of a file server is not restored", ENOTSUP);
+Result<void> FsDevice::restore(StateReader& state) {
+  return worker_->restore(state);
 }
 
 Result<void> FsDevice::add_tree(const std::string& name, Fd root) {

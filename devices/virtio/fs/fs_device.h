@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "base/loop_thread.h"
 #include "base/result.h"
 #include "devices/virtio/device.h"
 #include "devices/virtio/fs/session_options.h"
@@ -17,6 +18,7 @@ struct FsOptions : fs::SessionOptions {
   std::string tag;  // 1 to 36 bytes; the name by which the guest mounts the file system
   Fd root;          // the shared directory, O_PATH
   // If proc_self_fd is -1, the device opens a descriptor of its own.
+  ThreadStart thread_start;  // the first act of the worker's thread
 };
 
 // One worker thread serves both queues, because its system calls block on the disk and its credentials change with the
@@ -42,7 +44,8 @@ class FsDevice final : public VirtioDevice {
   void reset() override;
   void pause() override;
   void resume() override;
-  // Errors: a file server's state is not saved.
+  // See session.h for what is saved. A device is restored after its trees have been added. The files that are gone are
+  // counted in a line of the log.
   Result<void> save(StateWriter& state) override;
   Result<void> restore(StateReader& state) override;
 

@@ -5,14 +5,11 @@
 #include "devices/virtio/fs/wire.h"
 
 namespace nacre::virtio::fs {
-namespace {
 
 InodeKey key_of(const struct statx& stat) {
   // Kernels before 5.8 have no mount ids and leave the field zero.
   return {.device = device_of(stat), .inode = stat.stx_ino, .mount = stat.stx_mnt_id};
 }
-
-}  // namespace
 
 Result<InodeTable> InodeTable::create(Fd root) {
   auto stat = stat_descriptor(root.get());
@@ -32,6 +29,7 @@ Result<InodeTable> InodeTable::create(Fd root) {
 OrErrno<Inode*> InodeTable::find(uint64_t nodeid) {
   auto found = inodes_.find(nodeid);
   if (found == inodes_.end()) return errno_of(ENOENT);
+  if (!found->second->path) return errno_of(ESTALE);
   return found->second.get();
 }
 
@@ -62,15 +60,24 @@ OrErrno<Inode*> InodeTable::refer(Fd path, const struct statx& stat, TreeId tree
 }
 
 void InodeTable::insert(std::unique_ptr<Inode> inode) {
-  by_key_.emplace(inode->key, inode.get());
-  if (inode->is_directory() || inode->is_regular()) by_device_[inode->key.device].insert(inode.get());
+  if (inode->path) {
+    by_key_.emplace(inode->key, inode.get());
+    if (inode->is_directory() || inode->is_regular()) by_device_[inode->key.device].insert(inode.get());
+  }
   inodes_.emplace(inode->nodeid, std::move(inode));
+}
+
+bool InodeTable::adopt(Inode inode) {
+  if (inode.nodeid <= wire::kRootId || inode.nodeid >= next_nodeid_ || inodes_.contains(inode.nodeid)) return false;
+  if (inode.path && by_key_.contains(inode.key)) return false;
+  insert(std::make_unique<Inode>(std::move(inode)));
+  return true;
 }
 
 void InodeTable::erase(uint64_t nodeid) {
   auto found = inodes_.find(nodeid);
   const Inode& inode = *found->second;
-  by_key_.erase(inode.key);
+  if (inode.path) by_key_.erase(inode.key);
   if (auto device = by_device_.find(inode.key.device); device != by_device_.end()) {
     device->second.erase(&inode);
     if (device->second.empty()) by_device_.erase(device);

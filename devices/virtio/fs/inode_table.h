@@ -24,13 +24,17 @@ struct InodeKey {
   bool operator==(const InodeKey&) const = default;
 };
 
-// Which of the trees of a share a file was found in.
+InodeKey key_of(const struct statx& stat);
+
+// The tree of a share that a file was found in.
 using TreeId = uint64_t;
 inline constexpr TreeId kOwnTree = 0;
 
 struct Inode {
   uint64_t nodeid = 0;
-  Fd path;          // O_PATH | O_NOFOLLOW: pins the inode, so `key` and `type` stay true
+  // O_PATH | O_NOFOLLOW: pins the inode, so `key` and `type` stay true. Empty if the inode was not found again when the
+  // session was restored.
+  Fd path;
   mode_t type = 0;  // S_IFREG, S_IFDIR, ...
   InodeKey key{};
   uint64_t lookups = 0;  // references that the guest holds and will FORGET
@@ -46,7 +50,8 @@ class InodeTable {
   // `root` is an O_PATH descriptor of a directory.
   static Result<InodeTable> create(Fd root);
 
-  // Returns ENOENT for an id that the guest does not hold.
+  // Returns ENOENT for an id that the guest does not hold, and ESTALE for an inode that was not found again when the
+  // session was restored.
   OrErrno<Inode*> find(uint64_t nodeid);
   // Does the same, and returns ENOTDIR if the inode is no directory.
   OrErrno<Inode*> find_directory(uint64_t nodeid);
@@ -62,8 +67,17 @@ class InodeTable {
   // Forgets all inodes but the root.
   void clear();
 
+  // For save and restore.
+  const auto& all() const { return inodes_; }
+  uint64_t next_nodeid() const { return next_nodeid_; }
+  void set_next_nodeid(uint64_t next) { next_nodeid_ = next; }
+  // Adds an inode under its former node id. Returns false if the id is in use or not below next_nodeid(), or if there
+  // is a node id of that file.
+  bool adopt(Inode inode);
+
   size_t size() const { return inodes_.size(); }
   InodeNumbers& numbers() { return numbers_; }
+  const InodeNumbers& numbers() const { return numbers_; }
   // Returns one descriptor (O_PATH, a directory or file) for each file system that the guest holds an inode of. Takes
   // time by the number of file systems, not by that of inodes.
   std::vector<int> one_per_device() const;

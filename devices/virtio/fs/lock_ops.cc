@@ -15,8 +15,9 @@
 namespace nacre::virtio::fs {
 namespace {
 
-constexpr std::chrono::milliseconds kFirstDelay(1);
 constexpr std::chrono::milliseconds kLongestDelay(64);
+
+}  // namespace
 
 OrErrno<struct flock> to_host(const wire::FileLock& lock) {
   bool known = lock.type == F_RDLCK || lock.type == F_WRLCK || lock.type == F_UNLCK;
@@ -29,6 +30,8 @@ OrErrno<struct flock> to_host(const wire::FileLock& lock) {
   host.l_len = lock.end >= INT64_MAX ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
   return host;
 }
+
+namespace {
 
 wire::FileLock to_guest(const struct flock& host) {
   wire::FileLock lock{};
@@ -54,9 +57,13 @@ OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   owner.slot = FdBudget::take();
   if (!owner.slot) return errno_of(ENFILE);
   // One descriptor holds the locks that the owner takes through several handles, some for reading and some for writing.
-  auto file = options_.readonly ? reopen(handle->fd.get(), O_RDONLY) : reopen(handle->fd.get(), O_RDWR);
-  owner.fd = file ? std::move(*file) : TRY(reopen(handle->fd.get(), handle->access));
+  owner.fd = TRY(open_for_locks(handle->fd.get(), handle->access));
   return locks_.add(handle->nodeid, in.owner, std::move(owner));
+}
+
+OrErrno<Fd> Session::open_for_locks(int fd, int access) {
+  auto file = reopen(fd, options_.readonly ? O_RDONLY : O_RDWR);
+  return file ? std::move(file) : reopen(fd, access);
 }
 
 OrErrno<void> Session::getlk(Request& request, Reply& reply) {
@@ -77,7 +84,12 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   if ((in.lk_flags & wire::kLockFlock) != 0) {
     int operation = in.lock.type == F_RDLCK ? LOCK_SH : in.lock.type == F_WRLCK ? LOCK_EX : LOCK_UN;
     if (operation == LOCK_UN) locks_released_ = true;
-    return check(::flock(handle->fd.get(), operation | LOCK_NB));
+    // flock(2) that converts a lock releases the old one first, and may then fail to take the new one.
+    bool taken = ::flock(handle->fd.get(), operation | LOCK_NB) == 0;
+    int error = errno;
+    if (taken || is_taken(error)) handle->flock = taken ? operation : LOCK_UN;
+    errno = error;
+    return check(taken ? 0 : -1);
   }
   struct flock host = TRY(to_host(in.lock));
   // The descriptor of the owner may be open for more than the guest's handle is, so that is checked here (fcntl(2),
@@ -88,10 +100,13 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
     LockOwner* owner = locks_.find(handle->nodeid, in.owner);
     if (owner == nullptr) return {};
     locks_released_ = true;
-    return check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host));
+    TRY(check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host)));
+    owner->ranges.set(in.lock.start, in.lock.end, F_UNLCK);
+    return {};
   }
   LockOwner* owner = TRY(lock_owner(in));
   TRY(check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host)));
+  owner->ranges.set(in.lock.start, std::min<uint64_t>(in.lock.end, INT64_MAX), host.l_type);
   owner->pid = in.lock.pid;
   if (host.l_type == F_RDLCK) locks_released_ = true;  // it may have been a write lock before
   return {};
@@ -109,7 +124,7 @@ OrErrno<void> Session::setlkw(Request& request, Reply& reply) {
   auto done = set_lock(in);
   if (done || !is_taken(done.error())) return done;
   if (waiting_.size() >= kMaxWaitingLocks) return errno_of(ENOLCK);
-  waiting_.push_back({.unique = request.header().unique, .lock = in, .delay = kFirstDelay});
+  waiting_.push_back({.unique = request.header().unique, .lock = in, .delay = kFirstLockDelay});
   reply.defer();
   return {};
 }

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "devices/virtio/fs/fd_budget.h"
 #include "devices/virtio/fs/inode_table.h"
+#include "devices/virtio/fs/lock_ranges.h"
 
 namespace nacre::virtio::fs {
 
@@ -19,6 +20,7 @@ struct LockOwner {
   uint32_t pid = 0;        // in the guest, of the last request
   TreeId tree = kOwnTree;  // of the inode, which the guest may forget while it holds locks on the file
   FdSlot slot;
+  LockRanges ranges;
 };
 
 class LockTable {
@@ -38,6 +40,7 @@ class LockTable {
     std::erase_if(owners_, [&](const auto& entry) { return entry.second.tree == tree; });
   }
   void clear() { owners_.clear(); }
+  const auto& all() const { return owners_; }  // pairs of (node id, owner) and LockOwner
   size_t size() const { return owners_.size(); }
 
   // Returns the pid of the one other guest process that holds a lock on this inode; 0 if there are several, or if the

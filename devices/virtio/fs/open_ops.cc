@@ -12,11 +12,6 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// The open flags of the guest that apply to the host's file too. O_APPEND does not: the guest's kernel writes cached
-// pages through any handle at their offset, and each WRITE says whether it appends. O_DIRECT does not: guest memory
-// need not be aligned as the host's disk requires.
-constexpr uint32_t kHostFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
-
 // The kernel stamps files with the time of its last tick, up to 10 ms ago: two changes within one tick get the same
 // time.
 constexpr int64_t kTimeStepNs = 20'000'000;
@@ -61,7 +56,7 @@ OrErrno<void> Session::open(Request& request, Reply& reply) {
   Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
   wire::OpenOut out{};
   out.open_flags = cache_flags(file.get(), false);
-  out.fh = TRY(handles_.add(std::move(file), *inode, in.flags & O_ACCMODE, false));
+  out.fh = TRY(handles_.add(std::move(file), *inode, static_cast<int>(in.flags & kHandleFlags), false));
   return reply.put(out);
 }
 
@@ -98,7 +93,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   auto open_entry = [&]() -> OrErrno<wire::OpenOut> {
     const Inode* inode = TRY(inodes_.find(entry.nodeid));
     Fd file = TRY(open_inode(*inode, in.flags, (in.open_flags & wire::kOpenKillSuidgid) != 0));
-    uint64_t fh = TRY(handles_.add(std::move(file), *inode, in.flags & O_ACCMODE, false));
+    uint64_t fh = TRY(handles_.add(std::move(file), *inode, static_cast<int>(in.flags & kHandleFlags), false));
     return wire::OpenOut{.fh = fh, .open_flags = 0, .backing_id = 0};
   };
   auto opened = open_entry();
@@ -134,7 +129,7 @@ OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply
   Fd path = TRY(reopen(file.get(), O_PATH));
   auto entry = TRY(take_in(std::move(path), tree));
   const Inode* inode = TRY(inodes_.find(entry.nodeid));
-  auto fh = handles_.add(std::move(file), *inode, static_cast<int>(flags & O_ACCMODE), false);
+  auto fh = handles_.add(std::move(file), *inode, static_cast<int>(flags & kHandleFlags), false);
   if (!fh) {
     inodes_.forget(entry.nodeid, 1);
     return errno_of(fh.error());
@@ -145,8 +140,9 @@ OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply
 // Closes a file, which also releases its flock(2) lock.
 OrErrno<void> Session::release(Request& request, Reply&) {
   auto in = TRY(request.take<wire::ReleaseIn>());
-  Handle* handle = TRY(handles_.find_file(in.fh));
-  locks_.remove(handle->nodeid, in.lock_owner);
+  auto handle = handles_.find_file(in.fh);
+  if (!handle && handle.error() != ESTALE) return errno_of(handle.error());
+  if (handle) locks_.remove((*handle)->nodeid, in.lock_owner);
   handles_.remove(in.fh);
   locks_released_ = !waiting_.empty();
   return {};
@@ -154,7 +150,8 @@ OrErrno<void> Session::release(Request& request, Reply&) {
 
 OrErrno<void> Session::releasedir(Request& request, Reply&) {
   auto in = TRY(request.take<wire::ReleaseIn>());
-  if (auto handle = handles_.find_directory(in.fh); !handle) return errno_of(handle.error());
+  auto handle = handles_.find_directory(in.fh);
+  if (!handle && handle.error() != ESTALE) return errno_of(handle.error());
   handles_.remove(in.fh);
   return {};
 }

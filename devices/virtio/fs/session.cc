@@ -178,7 +178,6 @@ void Session::remove_tree(const std::string& name) {
   handles_.remove_tree(found->second.id);
   locks_.remove_tree(found->second.id);
   trees_.erase(found);
-  try_waiting();  // answers requests that wait for a lock in the tree: their handle is gone
 }
 
 void Session::reset() {
@@ -190,6 +189,14 @@ void Session::reset() {
   negotiated_ = 0;
   body_ = {};
   scratch_ = {};
+}
+
+// Returns the flags of INIT that this session accepts.
+uint64_t Session::wanted_flags() const {
+  uint64_t wanted = kWantedFlags;
+  if (options_.host_locks) wanted |= wire::kInitPosixLocks | wire::kInitFlockLocks;
+  if (options_.posix_acl) wanted |= wire::kInitPosixAcl;
+  return wanted;
 }
 
 OrErrno<void> Session::init(Request& request, Reply& reply) {
@@ -205,10 +212,7 @@ OrErrno<void> Session::init(Request& request, Reply& reply) {
 
   fail_waiting(EIO);
   reset();
-  uint64_t wanted = kWantedFlags;
-  if (options_.host_locks) wanted |= wire::kInitPosixLocks | wire::kInitFlockLocks;
-  if (options_.posix_acl) wanted |= wire::kInitPosixAcl;
-  negotiated_ = wanted & offered;
+  negotiated_ = wanted_flags() & offered;
   initialized_ = true;
 
   out.minor = std::min(in.minor, wire::kMinor);

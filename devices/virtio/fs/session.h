@@ -11,6 +11,8 @@
 // close (KEEP_CACHE), except for a file that changed a moment ago: one more change could leave its times as they are.
 #pragma once
 
+#include <fcntl.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -22,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "devices/state.h"
 #include "devices/virtio/chain.h"
 #include "devices/virtio/fs/credentials.h"
 #include "devices/virtio/fs/handle_table.h"
@@ -33,6 +36,18 @@
 namespace nacre::virtio::fs {
 
 struct HostDirent;
+
+// The open flags of the guest that apply to the host's file too. O_APPEND does not: the guest's kernel writes cached
+// pages through any handle at their offset, and each WRITE says whether it appends. O_DIRECT does not: guest memory
+// need not be aligned as the host's disk requires.
+inline constexpr uint32_t kHostFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
+// Those that an open file keeps.
+inline constexpr uint32_t kHandleFlags = kHostFlags & ~uint32_t{O_TRUNC};
+
+inline constexpr std::chrono::milliseconds kFirstLockDelay(1);
+
+// Returns a lock as fcntl(2) takes it. EINVAL for what is no lock.
+OrErrno<struct flock> to_host(const wire::FileLock& lock);
 
 // Belongs to the thread that has called enter_thread().
 class Session {
@@ -61,11 +76,28 @@ class Session {
   // EEXIST if there is a tree of that name.
   Result<void> add_tree(const std::string& name, Fd root);
   // Removes a tree and closes all inodes, open files and locks that the guest holds in it, so that the host can unmount
-  // it. An unknown name is no error.
+  // it. An unknown name is no error. Requests that wait for a lock in the tree are answered by the next retry_locks().
   void remove_tree(const std::string& name);
 
   // Forgets the guest's inodes, handles, locks and waiting requests. The waiting requests are not completed.
   void reset();
+
+  // Writes all that the guest knows of this session: its inodes, open files, locks and waiting requests. The chains of
+  // waiting requests are saved by their heads.
+  Result<void> save(StateWriter& state) const;
+  // Takes over a saved session, which is hostile input. The share and its trees must be those of the saved session,
+  // under the same names, and the options as well. Inodes are found again by their paths below the root of their tree,
+  // opened as a lookup opens them, so that no state leads out of the tree. One that is gone, or is another file now,
+  // answers ESTALE. A lock that somebody else has taken meanwhile is an error. After an error the session is empty.
+  struct Restored {
+    size_t files = 0;  // inodes and open files of the saved session
+    size_t lost = 0;   // of these, how many answer ESTALE
+  };
+  Result<Restored> restore(StateReader& state);
+  // After restore(): fetches the chains of the waiting requests again.
+  using Retake = std::function<Result<Chain>(size_t queue, uint16_t head)>;
+  Result<void> retake_waiting(const Retake& retake);
+  size_t waiting_count(size_t queue) const;
 
   size_t inode_count() const { return inodes_.size(); }
   size_t handle_count() const { return handles_.size(); }
@@ -81,6 +113,7 @@ class Session {
   OrErrno<void> run(const Operation* operation, const wire::InHeader& header, Reader& reader, Reply& reply);
 
   // session.cc
+  uint64_t wanted_flags() const;
   OrErrno<void> init(Request&, Reply&);
   OrErrno<void> destroy(Request&, Reply&);
   OrErrno<void> forget(Request&, Reply&);
@@ -152,10 +185,27 @@ class Session {
   OrErrno<void> setlkw(Request&, Reply&);
   OrErrno<void> set_lock(const wire::LockIn& in);
   OrErrno<LockOwner*> lock_owner(const wire::LockIn& in);
+  OrErrno<Fd> open_for_locks(int fd, int access);
   void try_waiting();
   void finish_waiting(size_t index, int error);
   void fail_waiting(int error);
   void cancel_waiting(uint64_t unique);
+
+  // session_state.cc: save and restore
+  struct Roots;
+  void save_inodes(StateWriter& state, const Roots& roots) const;
+  void save_locks(StateWriter& state) const;
+  Result<void> check_options(StateReader& state) const;
+  Result<Roots> restore_roots(StateReader& state);
+  Result<void> restore_numbers(StateReader& state, const Roots& roots);
+  Result<void> restore_inodes(StateReader& state, const Roots& roots, Restored& restored);
+  Result<void> restore_handles(StateReader& state, Restored& restored);
+  Result<void> restore_handle(StateReader& state, Restored& restored);
+  Result<void> restore_owners(StateReader& state);
+  Result<void> restore_owner(StateReader& state);
+  Result<void> take_locks_again(const Inode& inode, LockOwner& owner, std::span<const wire::FileLock> locks);
+  Result<void> restore_waiting(StateReader& state);
+  Result<void> restore_all(StateReader& state, Restored& restored);
 
   // Opens a name in a directory (O_PATH), and adds one reference of the guest to its inode.
   OrErrno<wire::EntryOut> look_up(const Inode& parent, const char* name);

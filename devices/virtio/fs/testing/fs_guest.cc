@@ -71,7 +71,9 @@ FsGuest::FsGuest(const std::string& directory, SessionOptions options, std::opti
   Fd root(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   options.proc_self_fd = proc_.get();
   auto complete = [this](size_t, Chain chain, uint32_t written) {
-    auto pending = in_flight_.extract(chain.head).mapped();
+    auto found = in_flight_.extract(chain.head);
+    if (!found) return;  // a session that was restored answers requests that it was not sent
+    auto pending = found.mapped();
     std::lock_guard lock(pending->mutex);
     pending->written = written;
     pending->done = true;

@@ -1,4 +1,4 @@
-// Threads of devices.
+// An event loop on a thread of its own.
 #pragma once
 
 #include <functional>
@@ -9,21 +9,20 @@
 #include "base/event_loop.h"
 #include "base/result.h"
 
-namespace nacre::virtio {
+namespace nacre {
 
-// The first act of a device's thread, on that thread: what the program that has the device wants of each of its threads
-// (signal mask, capabilities, system call filter). An error is the device's and ends the thread.
+// The first act of a thread, on that thread: what the program wants of each thread of a kind (signal mask,
+// capabilities, system call filter). After an error the thread does nothing else.
 using ThreadStart = std::function<Result<void>()>;
 
-// The least that a device's thread needs, for programs that want nothing else: blocks every signal. No signal is for
-// such a thread; above all not SIGXFSZ, which a guest's write beyond RLIMIT_FSIZE would raise.
+// Blocks every signal for the calling thread: the ThreadStart of threads that no signal is for. That holds for threads
+// that serve files above all: a guest's write beyond RLIMIT_FSIZE would raise SIGXFSZ.
 Result<void> block_signals();
 
-// An event loop on a thread of its own.
 class LoopThread {
  public:
-  // `name` has at most 15 bytes. The thread calls `start` and then `enter` (either may be empty), and create() returns
-  // when the loop turns, or with the error of one of them.
+  // `name` has at most 15 bytes. The thread calls `start` and then `enter` (if `start` is empty, block_signals()), and
+  // create() returns when the loop turns, or with the error of one of them.
   static Result<std::unique_ptr<LoopThread>> create(std::string name, ThreadStart start,
                                                     std::function<Result<void>(EventLoop&)> enter = {});
   // Ends the loop and waits for the thread. Not on the thread itself.
@@ -38,4 +37,4 @@ class LoopThread {
   std::thread thread_;
 };
 
-}  // namespace nacre::virtio
+}  // namespace nacre

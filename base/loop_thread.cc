@@ -1,4 +1,4 @@
-#include "devices/virtio/thread.h"
+#include "base/loop_thread.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 
-namespace nacre::virtio {
+namespace nacre {
 
 namespace {
 
@@ -57,4 +57,4 @@ LoopThread::~LoopThread() {
   thread_.join();
 }
 
-}  // namespace nacre::virtio
+}  // namespace nacre

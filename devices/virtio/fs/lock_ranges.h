@@ -1,0 +1,61 @@
+// The byte ranges of a file that one owner has locked, as the host's kernel keeps them: a new lock replaces what the
+// owner had there, and neighbours of one kind become one range.
+#pragma once
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+
+namespace nacre::virtio::fs {
+
+class LockRanges {
+ public:
+  struct Range {
+    uint64_t end;  // inclusive
+    short type;    // F_RDLCK or F_WRLCK
+  };
+
+  // Locks or unlocks (F_UNLCK) the bytes from `start` to `end`, inclusive.
+  void set(uint64_t start, uint64_t end, short type) {
+    cut(start, end);
+    if (type == F_UNLCK) return;
+    auto after = ranges_.upper_bound(end);
+    if (after != ranges_.end() && end != UINT64_MAX && after->first == end + 1 && after->second.type == type) {
+      end = after->second.end;
+      after = ranges_.erase(after);
+    }
+    if (after != ranges_.begin()) {
+      auto before = std::prev(after);
+      if (before->second.type == type && before->second.end + 1 == start) {
+        before->second.end = end;
+        return;
+      }
+    }
+    ranges_.emplace(start, Range{.end = end, .type = type});
+  }
+
+  bool empty() const { return ranges_.empty(); }
+  size_t size() const { return ranges_.size(); }
+  auto begin() const { return ranges_.begin(); }  // pairs of a range's first byte and the Range
+  auto end() const { return ranges_.end(); }
+
+ private:
+  // Removes the bytes from all ranges.
+  void cut(uint64_t start, uint64_t end) {
+    auto at = ranges_.upper_bound(start);
+    if (at != ranges_.begin() && std::prev(at)->second.end >= start) --at;
+    while (at != ranges_.end() && at->first <= end) {
+      uint64_t first = at->first;
+      Range range = at->second;
+      at = ranges_.erase(at);
+      if (first < start) ranges_.emplace(first, Range{.end = start - 1, .type = range.type});
+      if (range.end > end) at = ranges_.emplace(end + 1, range).first;
+    }
+  }
+
+  std::map<uint64_t, Range> ranges_;  // by the first byte; they do not overlap
+};
+
+}  // namespace nacre::virtio::fs

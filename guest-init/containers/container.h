@@ -31,6 +31,7 @@ class Container {
   std::string id;
   ContainerSpec spec;
   std::optional<Cgroup> cgroup;
+  std::vector<unsigned> cpus;  // of the machine, which the container may use; empty: all
   std::optional<Freezer> freezer;
   Process first;
   std::map<std::string, std::unique_ptr<Process>> execs;

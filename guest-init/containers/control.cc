@@ -5,6 +5,7 @@
 #include "guest-init/containers/statistics.h"
 #include "guest-init/containers/table.h"
 #include "guest-init/kernel/cpus.h"
+#include "oci/cpu_list.h"
 
 // The requests about a container as a whole while it runs. Those that make, signal and end processes are in
 // requests.cc.
@@ -102,6 +103,16 @@ ContainerTable::Answer ContainerTable::watch(ConnectionId connection, protocol::
   return ok();
 }
 
+void ContainerTable::choose_cpus_of(Container& container, Limits& limits) const {
+  if (limits.cpus == 0) return;
+  std::vector<std::vector<unsigned>> others;
+  for (const auto& [id, other] : containers_) {
+    if (id != container.id) others.push_back(other->cpus);
+  }
+  container.cpus = choose_cpus(limits.cpus, count_cpus(config_.cpu_path), others);
+  limits.files.push_back({.name = "cpuset.cpus", .value = oci::cpu_list(container.cpus), .optional = true});
+}
+
 // Runs in a helper process. CPUs come before the limits that give them to the container, and go after them.
 Result<void> ContainerTable::set_limits(const Container& container, const std::vector<oci::CgroupFile>& files,
                                         unsigned cpus) {
@@ -119,13 +130,20 @@ Result<void> ContainerTable::set_limits(const Container& container, const std::v
 ContainerTable::Answer ContainerTable::update(ConnectionId connection, protocol::Update request) {
   Container& container = *TRY(find_running(request.container));
   JsonField resources(&request.resources, "resources");
-  auto files = TRY(parse_resources(resources));
+  Limits limits = TRY(parse_resources(resources));
   TRY(check_usage(TRY(resources.member("memory")), container.cgroup->fd()));
   auto cpus = static_cast<unsigned>(request.cpus.value_or(0));  // 0: as they are
-  if (files.empty() && cpus == 0) return ok();
+  std::vector<unsigned> cpus_before = container.cpus;
+  choose_cpus_of(container, limits);
+  if (limits.files.empty() && cpus == 0) return ok();
+  auto updated = [this, connection, id = container.id, cpus_before](const Json& reply) {
+    auto found = containers_.find(id);
+    if (found != containers_.end() && protocol::type_of(reply) != protocol::Ok::kType)
+      found->second->cpus = cpus_before;
+    outlet_.reply(connection, reply);
+  };
   // The kernel first frees memory to get below a new limit, which may take long.
-  TRY(helpers_.run_in_fork([&] { return set_limits(container, files, cpus); },
-                           [this, connection](const Json& reply) { outlet_.reply(connection, reply); }));
+  TRY(helpers_.run_in_fork([&] { return set_limits(container, limits.files, cpus); }, updated));
   return std::nullopt;
 }
 

@@ -113,7 +113,8 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, protocol:
   TRY(find_shared_mounts(request.shared_mounts, *container));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
-  container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.cgroup_files));
+  choose_cpus_of(*container, container->spec.limits);
+  container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.limits.files));
 
   container->freezer.emplace(loop_, container->cgroup->fd());
   // The host must hear of a kill before it hears of the end.

@@ -1,7 +1,10 @@
 #include "guest-init/kernel/cpus.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/fd.h"
@@ -25,6 +28,12 @@ Result<bool> set_online(const std::string& path, unsigned cpu, bool online) {
 }
 
 }  // namespace
+
+unsigned count_cpus(const std::string& path) {
+  unsigned count = 1;
+  while (::access(online_file(path, count).c_str(), F_OK) == 0) count++;
+  return count;
+}
 
 unsigned count_online_cpus(const std::string& path) {
   unsigned online = 1;
@@ -51,6 +60,19 @@ Result<void> set_online_cpus(const std::string& path, unsigned count) {
     if (!set && set.error().code() == ENOENT) return {};
     if (!set) return std::unexpected(set.error());
   }
+}
+
+std::vector<unsigned> choose_cpus(unsigned count, unsigned machine, const std::vector<std::vector<unsigned>>& others) {
+  std::vector<unsigned> users(machine);
+  for (const auto& cpus : others) {
+    for (unsigned cpu : cpus) users[cpu]++;
+  }
+  std::vector<unsigned> chosen(machine);
+  std::iota(chosen.begin(), chosen.end(), 0);
+  std::ranges::stable_sort(chosen, {}, [&](unsigned cpu) { return users[cpu]; });
+  chosen.resize(std::min(count, machine));
+  std::ranges::sort(chosen);
+  return chosen;
 }
 
 }  // namespace nacre::guest

@@ -56,7 +56,21 @@ BOOST_FIXTURE_TEST_CASE(more_cpus_than_there_are, Cpus) {
   BOOST_TEST(online() == "100");
 }
 
+BOOST_FIXTURE_TEST_CASE(cpus_are_counted, Cpus) {
+  BOOST_TEST(guest::count_cpus(path) == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(the_least_used_cpus_are_chosen) {
+  using List = std::vector<unsigned>;
+  BOOST_TEST(guest::choose_cpus(2, 4, {}) == (List{0, 1}), boost::test_tools::per_element());
+  BOOST_TEST(guest::choose_cpus(2, 4, {{0, 1}}) == (List{2, 3}), boost::test_tools::per_element());
+  BOOST_TEST(guest::choose_cpus(3, 4, {{0, 1}}) == (List{0, 2, 3}), boost::test_tools::per_element());
+  BOOST_TEST(guest::choose_cpus(1, 4, {{0, 1, 2}, {3}, {0, 3}}) == (List{1}), boost::test_tools::per_element());
+  BOOST_TEST(guest::choose_cpus(9, 2, {{0}}) == (List{0, 1}), boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(a_machine_with_one_cpu) {
+  BOOST_TEST(guest::count_cpus("/nonexistent") == 1u);
   BOOST_TEST(guest::count_online_cpus("/nonexistent") == 1u);
   BOOST_TEST(guest::set_online_cpus("/nonexistent", 1).has_value());
   BOOST_TEST(!guest::set_online_cpus("/nonexistent", 2).has_value());

@@ -6,7 +6,9 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "guest-init/protocol/messages.h"
 #include "guest-init/spec/spec.h"
+#include "oci/cpu_list.h"
 
 namespace nacre::guest {
 
@@ -127,7 +129,7 @@ Result<void> parse_linux(const JsonField& linux, ContainerSpec& spec) {
     if (spec.root_propagation == 0) return propagation.fails("is unknown");
   }
   JsonField resources = TRY(linux.member("resources"));
-  spec.cgroup_files = TRY(parse_resources(resources));
+  spec.limits = TRY(parse_resources(resources));
   spec.device_rules = TRY(parse_device_rules(TRY(resources.member("devices"))));
   return {};
 }
@@ -141,8 +143,19 @@ uint64_t namespace_flag(std::string_view type) {
   return 0;
 }
 
-Result<std::vector<oci::CgroupFile>> parse_resources(const JsonField& resources) {
-  return oci::files_on(oci::Side::guest, TRY(oci::cgroup_files(resources, false)));
+// cpuset.cpus and cpuset.mems have numbers of the host. In the guest the container has as many CPUs of the machine, and
+// the machine's only memory node.
+Result<Limits> parse_resources(const JsonField& resources) {
+  std::vector<oci::CgroupFile> files = TRY(oci::cgroup_files(resources, false));
+  Limits limits;
+  bool has_nodes = false;
+  for (const oci::CgroupFile& file : files) {
+    if (file.name == "cpuset.cpus") limits.cpus = oci::count_cpus(file.value, protocol::kMaxCpus);
+    if (file.name == "cpuset.mems") has_nodes = true;
+  }
+  limits.files = oci::files_on(oci::Side::guest, std::move(files));
+  if (has_nodes) limits.files.push_back({.name = "cpuset.mems", .value = "0", .optional = true});
+  return limits;
 }
 
 Result<ContainerSpec> parse_container(const Json& config) {

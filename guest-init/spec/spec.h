@@ -129,6 +129,12 @@ struct ClockOffset {
   int64_t nanoseconds = 0;
 };
 
+// What linux.resources limits in the guest, but for devices.
+struct Limits {
+  std::vector<oci::CgroupFile> files;  // of the container's cgroup
+  unsigned cpus = 0;                   // how many of the machine's CPUs the container may use; 0: all
+};
+
 struct ContainerSpec {
   ProcessSpec process;
   std::string root_path;
@@ -145,7 +151,7 @@ struct ContainerSpec {
   std::vector<DeviceSpec> devices;  // without the standard ones
   std::vector<std::string> masked_paths, readonly_paths;
   std::vector<std::pair<std::string, std::string>> sysctls;  // path below /proc/sys, value
-  std::vector<oci::CgroupFile> cgroup_files;
+  Limits limits;
   std::vector<DeviceRule> device_rules;
   StartHooks start_hooks;
 };
@@ -167,8 +173,7 @@ uint64_t namespace_flag(std::string_view type);
 // Parts of parse_container().
 Result<MountSpec> parse_mount(const JsonField& mount);
 Result<uint64_t> parse_propagation(const std::string& name);  // MS_*; 0 if the name is not one
-// Translates linux.resources, as far as it acts in the guest.
-Result<std::vector<oci::CgroupFile>> parse_resources(const JsonField& resources);
+Result<Limits> parse_resources(const JsonField& resources);
 Result<DeviceSpec> parse_device(const JsonField& device);
 // Returns the rules together with those that every container has.
 Result<std::vector<DeviceRule>> parse_device_rules(const JsonField& rules);

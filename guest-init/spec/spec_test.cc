@@ -31,10 +31,11 @@ std::string error_with(const char* pointer, const Json& value) {
 }
 
 std::string files_of(const Json& resources) {
-  auto files = parse_resources(JsonField(&resources, "linux.resources"));
-  if (!files) return files.error().message();
+  auto limits = parse_resources(JsonField(&resources, "linux.resources"));
+  if (!limits) return limits.error().message();
   std::string text;
-  for (const auto& file : *files) text += file.name + "=" + file.value + ";";
+  for (const auto& file : limits->files) text += file.name + "=" + file.value + ";";
+  if (limits->cpus > 0) text += std::to_string(limits->cpus) + " CPUs;";
   return text;
 }
 
@@ -256,7 +257,9 @@ BOOST_AUTO_TEST_CASE(resources_become_files_of_cgroup_v2) {
              "hugetlb.2MB.max=3;hugetlb.2MB.rsvd.max=3;");
   // What has a meaning in the guest.
   BOOST_TEST(files_of({{"cpu", {{"shares", 100}, {"cpus", "0-7"}, {"mems", "1"}}}, {"blockIO", {{"weight", 750}}}}) ==
-             "cpu.weight=17;io.weight=7475;");
+             "cpu.weight=17;io.weight=7475;cpuset.mems=0;8 CPUs;");
+  BOOST_TEST(files_of({{"cpu", {{"cpus", "4-5"}}}, {"unified", {{"cpuset.cpus", "1,3-4"}, {"cpuset.foo", "1"}}}}) ==
+             "3 CPUs;");
   BOOST_TEST(files_of({{"unified", {{"io.max", "8:0 rbps=1"}, {"memory.low", "2"}, {"memory.max", "3"}}}}) ==
              "memory.low=2;memory.max=3;");
   BOOST_TEST(files_of({{"hugepageLimits", {{{"pageSize", "/../2MB"}}}}}) ==

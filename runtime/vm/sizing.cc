@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "oci/cpu_list.h"
+
 namespace nacre::runtime {
 
 namespace {
@@ -63,26 +65,10 @@ uint64_t cpus_of_quota(const Json& resources) {
   return quota == 0 ? 0 : (quota - 1) / period + 1;
 }
 
-// Counts the CPUs in a list like "0-3,7".
-uint64_t cpus_in_set(std::string_view set) {
-  uint64_t count = 0;
-  while (!set.empty()) {
-    std::string_view part = set.substr(0, set.find(','));
-    set.remove_prefix(std::min(part.size() + 1, set.size()));
-    uint64_t first = 0, last = 0;
-    const char* end = part.data() + part.size();
-    auto [at, error] = std::from_chars(part.data(), end, first);
-    last = first;
-    if (error != std::errc()) continue;  // the kernel will refuse it
-    if (at != end && *at == '-') std::from_chars(at + 1, end, last);
-    count = std::min<uint64_t>(count + (last < first ? 0 : std::min<uint64_t>(last - first, kMaxCpus) + 1), kMaxCpus);
-  }
-  return count;
-}
-
-std::string cpu_list(const Json& resources) {
+// Returns how many CPUs of the host the container may use; 0 if that is not limited.
+unsigned cpus_in_set(const Json& resources) {
   std::string list = unified(resources, "cpuset.cpus");
-  return list.empty() ? member(resources, "cpu").value("cpus", "") : list;
+  return oci::count_cpus(list.empty() ? member(resources, "cpu").value("cpus", "") : list, kMaxCpus);
 }
 
 uint64_t round_up(uint64_t size) {
@@ -104,7 +90,7 @@ bool limits_memory(const Json& resources) {
 }
 
 bool limits_cpus(const Json& resources) {
-  return cpus_of_quota(resources) > 0 || cpus_in_set(cpu_list(resources)) > 0;
+  return cpus_of_quota(resources) > 0 || cpus_in_set(resources) > 0;
 }
 
 VmSize largest_size(const VmSize& first, const HostSize& host) {
@@ -119,7 +105,7 @@ VmSize size_for(const Json& resources, const HostSize& host) {
     size.memory = *limit > most ? most : std::min(round_up(*limit + guest_overhead(*limit)), most);
   }
   uint64_t quota = cpus_of_quota(resources);
-  uint64_t set = cpus_in_set(cpu_list(resources));
+  uint64_t set = cpus_in_set(resources);
   uint64_t cpus = kDefaultCpus;
   if (quota > 0) cpus = std::min<uint64_t>(quota, host.cpus);
   if (set > 0) cpus = quota > 0 ? std::min(cpus, set) : set;

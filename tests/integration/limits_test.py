@@ -147,7 +147,7 @@ class Places(Limits):
         guest, host = self.in_guest(container), self.in_host("/nt/one")
         both = {"memory_low": 32 * MIB, "memory_swap.max": 64 * MIB, "cpu_max": "50000 100000", "cpu_weight": 59,
                 "pids_max": 33, "io_weight": "default 4950", "hugetlb_2MB.max": 4 * MIB}
-        self.assert_files(guest, memory_max=64 * MIB, memory_high=60 * MIB, cpuset_cpus="", **both)
+        self.assert_files(guest, memory_max=64 * MIB, memory_high=60 * MIB, cpuset_cpus=0, cpuset_mems=0, **both)
         self.assert_files(host, memory_high="max", cpuset_cpus=0, cpuset_mems=0,
                           io_max="7:0 rbps=1048576 wbps=max riops=max wiops=max", **both)
         self.updates(container, guest, host)

@@ -69,6 +69,18 @@ class BesideRunc(ContainerTest):
         again = run(NACRE, "run", "--bundle", bundle.path, self.container())
         self.assertEqual((again.returncode, again.stdout.decode().replace("new\n", "")), (0, theirs[1]), again.stderr)
 
+    def test_a_container_finds_its_cpus_and_memory_nodes_in_its_cgroup(self):
+        """In numbers of its own machine, which may have more CPUs: here there is a second one that is not for it."""
+        def change(config):
+            config["linux"]["resources"] = {"cpu": {"cpus": "0", "mems": "0"}}
+            config["annotations"] = {"nacre.vm.cpus": "2"}
+
+        look = "nproc; cd /sys/fs/cgroup; cat cpuset.cpus cpuset.cpus.effective cpuset.mems"
+        bundle = self.bundle("sh", "-c", look, change=change)
+        for program in ("runc", NACRE):
+            done = run(program, "run", "--bundle", bundle.path, self.container())
+            self.assertEqual((done.stdout.decode(), done.stderr.decode()), ("1\n0\n0\n0\n", ""), program)
+
     def test_options_of_the_whole_tree_hold_for_the_mounts_below(self):
         options = {"a": "rnoatime", "b": "rstrictatime", "c": "rnodiratime", "d": "rnosuid,rnodev",
                    "e": "rro,rnoexec", "f": "noatime,rstrictatime", "g": "rnoatime,atime"}

@@ -11,12 +11,6 @@
 
 namespace nacre {
 
-namespace {
-
-constexpr int kMaxLinks = 40;  // as the kernel
-
-}  // namespace
-
 std::string parent_path(const std::string& path) {
   size_t end = path.find_last_not_of('/');
   size_t slash = end == std::string::npos ? std::string::npos : path.rfind('/', end);
@@ -61,10 +55,6 @@ Result<std::string> Rootfs::path_of(int fd) const {
 }
 
 Result<Fd> Rootfs::make_directory(const std::string& path) const {
-  return make_directory(path, kMaxLinks);
-}
-
-Result<Fd> Rootfs::make_directory(const std::string& path, int links_left) const {
   auto whole = open(path, O_PATH | O_DIRECTORY);
   if (whole || whole.error().code() != ENOENT) return whole;
   std::string prefix = "/";
@@ -75,47 +65,31 @@ Result<Fd> Rootfs::make_directory(const std::string& path, int links_left) const
     std::string name = path.substr(at, slash - at);
     at = slash + 1;
     if (name.empty()) continue;
-    last = TRY(make_component(prefix, name, links_left));
+    last = TRY(make_component(prefix, name));
     prefix += (prefix.size() > 1 ? "/" : "") + name;
   }
   return last;
 }
 
 // `parent` is a directory that exists.
-Result<Fd> Rootfs::make_component(const std::string& parent, const std::string& name, int links_left) const {
-  std::string path = parent + "/" + name;
+Result<Fd> Rootfs::make_component(const std::string& parent, const std::string& name) const {
+  std::string path = (parent.size() > 1 ? parent : "") + "/" + name;
   auto found = open(path, O_PATH | O_DIRECTORY);
   if (found || found.error().code() != ENOENT) return found;
   Fd directory = TRY(open(parent, O_PATH | O_DIRECTORY));
   if (::mkdirat(directory.get(), name.c_str(), 0755) == 0) return open(path, O_PATH | O_DIRECTORY);
-  if (errno != EEXIST) return fail_errno("mkdir " + path);
-  // The name exists and cannot be opened: a symbolic link to something that does not exist yet.
-  std::array<char, PATH_MAX> target;
-  ssize_t length = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
-  if (length < 0) return open(path, O_PATH | O_DIRECTORY);
-  if (links_left == 0) return fail("mkdir " + path + ": too many symbolic links", ELOOP);
-  std::string link(target.data(), static_cast<size_t>(length));
-  return make_directory(link[0] == '/' ? link : parent + "/" + link, links_left - 1);
+  if (errno == EEXIST) return fail("mkdir " + path + ": a symbolic link that leads to nothing", EEXIST);
+  return fail_errno("mkdir " + path);
 }
 
 Result<Fd> Rootfs::make_file(const std::string& path) const {
-  return make_file(path, kMaxLinks);
-}
-
-Result<Fd> Rootfs::make_file(const std::string& path, int links_left) const {
   auto found = open(path, O_PATH);
   if (found || found.error().code() != ENOENT) return found;
   Fd directory = TRY(make_directory(parent_path(path)));
-  // Neither O_EXCL nor O_NOFOLLOW: a dangling link is followed, inside the root, and its target is made.
-  auto made = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0755);
-  if (made) return open(path, O_PATH);
-  // A link into directories that do not exist yet either.
-  std::array<char, PATH_MAX> target;
-  ssize_t length = ::readlinkat(directory.get(), base_name(path).c_str(), target.data(), target.size());
-  if (made.error().code() != ENOENT || length < 0) return std::unexpected(made.error());
-  if (links_left == 0) return fail("make " + path + ": too many symbolic links", ELOOP);
-  std::string link(target.data(), static_cast<size_t>(length));
-  return make_file(link[0] == '/' ? link : parent_path(path) + "/" + link, links_left - 1);
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  if (Fd made(::openat(directory.get(), base_name(path).c_str(), kFlags, 0755)); made) return open(path, O_PATH);
+  if (errno == EEXIST) return fail("make " + path + ": a symbolic link that leads to nothing", EEXIST);
+  return fail_errno("make " + path);
 }
 
 }  // namespace nacre

@@ -19,15 +19,13 @@ class Rootfs {
   // Returns the path of an open file as the container sees it. The root must be attached.
   Result<std::string> path_of(int fd) const;
 
-  // Open (O_PATH) the directory or file at `path`, or make it with every missing parent. If a symbolic link on the way
-  // dangles, its target is made.
+  // Open (O_PATH) the directory or file at `path`, or make it with every missing parent. A symbolic link that leads to
+  // nothing is an error (EEXIST), as it is for runc since 1.4: an image could have anything made at its target.
   Result<Fd> make_directory(const std::string& path) const;
   Result<Fd> make_file(const std::string& path) const;
 
  private:
-  Result<Fd> make_directory(const std::string& path, int links_left) const;
-  Result<Fd> make_file(const std::string& path, int links_left) const;
-  Result<Fd> make_component(const std::string& parent, const std::string& name, int links_left) const;
+  Result<Fd> make_component(const std::string& parent, const std::string& name) const;
 
   Fd root_;
 };

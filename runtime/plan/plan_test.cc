@@ -345,6 +345,7 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
   char path[] = "/tmp/nacre-root-XXXXXX";
   fs::path scratch = ::mkdtemp(path);
   fs::create_directories(scratch / "root/real");
+  fs::create_directories(scratch / "root/outside");
   fs::create_directories(scratch / "outside");
   fs::create_directory_symlink("../outside", scratch / "root/up");
   fs::create_directory_symlink("/real", scratch / "root/absolute");
@@ -366,10 +367,18 @@ BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {
   BOOST_TEST(fs::is_directory(scratch / "root/d"));
   BOOST_TEST(fs::is_regular_file(scratch / "root/odd/device"));
   BOOST_TEST(!fs::exists(scratch / "root/d/covered"));
+  BOOST_TEST(fs::exists(scratch / "root/outside/escaped"));
   BOOST_TEST(!fs::exists(scratch / "outside/escaped"));
   BOOST_TEST(fs::read_symlink(scratch / "root/dev/ptmx") == "pts/ptmx");
   plan.mounts = {{.name = "", .destination = "/up/x", .source = "tmpfs"}};
-  (void)runtime::make_mountpoints(plan);
+  BOOST_TEST(runtime::make_mountpoints(plan).has_value());
   BOOST_TEST(!fs::exists(scratch / "outside/x"));
+  // A link that leads to nothing is no mount point.
+  fs::create_symlink("/made", scratch / "root/dangling");
+  plan.mounts = {{.name = "mounts[0]", .destination = "/dangling", .source = "/etc/passwd", .bind = true}};
+  made = runtime::make_mountpoints(plan);
+  BOOST_REQUIRE(!made.has_value());
+  BOOST_TEST(made.error().message() == "mounts[0].destination: make /dangling: a symbolic link that leads to nothing");
+  BOOST_TEST(!fs::exists(scratch / "root/made"));
   fs::remove_all(scratch);
 }

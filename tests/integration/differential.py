@@ -45,7 +45,7 @@ def write(path, text, mode=0o644):
 def make_rootfs(root):
     for name, mode in {"": 0o755, "bin": 0o755, "etc": 0o755, "root": 0o700, "home": 0o755, "home/user": 0o755,
                        "tmp": 0o1777, "full": 0o2751, "full/inside": 0o750, "private": 0o700, "hidden": 0o755,
-                       "kept": 0o755, "kept/below": 0o755}.items():
+                       "kept": 0o755, "kept/below": 0o755, "outside": 0o755}.items():
         os.mkdir(f"{root}/{name}")
         os.chmod(f"{root}/{name}", mode)
     shutil.copy(f"{BUSYBOX}/bin/busybox", f"{root}/bin/busybox")

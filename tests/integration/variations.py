@@ -195,7 +195,8 @@ def nested(config, random):
 
 @variation("mounts: over symbolic links")
 def over_links(config, random):
-    place = random.choice(["/link", "/dangling", "/outwards", "/outwards/more", "/link/../link/new"])
+    # Not over links that lead to nothing: Debian's runc makes their targets, and runc since 1.4 refuses them as Nacre does.
+    place = random.choice(["/link", "/link/more", "/outwards", "/outwards/more", "/link/../link/new"])
     if random.random() < 0.5:
         kind = "tmpfs", "tmpfs", []
     else:

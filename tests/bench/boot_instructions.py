@@ -1,10 +1,11 @@
-"""Counts instructions from exec of `nacre run` to the exit of /bin/true in a container, beside runc and crun.
+"""Counts the instructions that `nacre run`, runc and crun take to run /bin/true in a container.
 
   tools/bench boot [--runs N] [--json FILE]
 
-In the lab with --icount the clock advances by 1 ns per executed instruction, in the lab machine and in its guests
-alike, so the time that tasks were busy is a count of instructions: rq_cpu_time, the 7th number of cpu0's line in
-/proc/schedstat. Everything is in memory and warmed by a run that is not counted. Medians, in 10^6 instructions.
+In the lab with --icount, the clock advances by 1 ns per executed instruction, in the lab machine and in its guests
+alike. So the time for which tasks were busy is a count of instructions. This time is rq_cpu_time, the 7th number of
+cpu0's line in /proc/schedstat. All files are in memory, and a first run, which is not counted, warms the caches. The
+figures are medians, in 10^6 instructions.
 """
 
 import argparse

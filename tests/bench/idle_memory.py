@@ -1,9 +1,9 @@
-"""Memory of vmm and of the stand-in with one idle container (`sleep`), from /proc/PID/smaps.
+"""Measures the memory of vmm and of the stand-in with one idle container (`sleep`), from /proc/PID/smaps.
 
   tools/bench memory [--json FILE]
 
-`own` is what the process has beside the guest's RAM (for vmm: all mappings but the guest's memory, the way Firecracker
-counts); private is clean plus dirty, proportional is PSS. In KiB.
+`own` is what a process has beside the guest's RAM. For vmm, that is all mappings but the guest's memory, as Firecracker
+counts. `private` is clean plus dirty, and `proportional` is PSS. All figures are in KiB.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import time
 
 from bundle import NACRE, make_bundle
 
-GUEST_RAM = 64 << 20  # a mapping this large and anonymous, and what is mapped into its range, is the guest's memory
+GUEST_RAM = 64 << 20  # an anonymous mapping this large, and what is mapped into its range, is the guest's memory
 
 
 def mappings(pid):
-    """(start, end, {field: KiB}) of each mapping."""
+    """Returns (start, end, {field: KiB}, inode, path) of each mapping."""
     found, current = [], None
     with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
         for line in file:
@@ -34,10 +34,10 @@ def mappings(pid):
 
 
 def split(pid):
-    """Sums for the process's own mappings and for the guest's RAM."""
+    """Returns the sums for the process's own mappings, and those for the guest's RAM."""
     own, guest = dict.fromkeys(("private", "pss"), 0), dict.fromkeys(("private", "pss"), 0)
     entries = mappings(pid)
-    # Guest RAM is one range of address space; kernel and initramfs are mapped into it, which splits it up.
+    # Guest RAM is one range of address space. The kernel and the initramfs are mapped into the range and split it up.
     ranges = []
     for index, (low, high, _, inode, _) in enumerate(entries):
         large = high - low >= GUEST_RAM and inode == 0
@@ -67,7 +67,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args()
-    # As engines have it, unlike the default of `nacre spec`.
+    # Engines grant CAP_MKNOD. `nacre spec` does not.
     bundle = make_bundle("sleep", "1000", capabilities=["CAP_MKNOD"])
     with open("/dev/null", "r+b") as null:
         for argv in (["create", "--bundle", bundle, "bench"], ["start", "bench"]):

@@ -1,7 +1,7 @@
 """Runs a bundle under runc (or crun) and under nacre, and compares them.
 
-A bundle is made twice from one description; the process in it is the probe (tests/support/probe.cc). Compared are its
-report, the exit code, the words of the error, and the files that are left in the bundle.
+A bundle is made twice from one description. The process in each is the probe (tests/support/probe.cc). The comparison
+covers the report of the probe, the exit status, and the files that are left in the bundle.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ PROGRAMS = {"runc": "runc", "crun": "crun", "nacre": NACRE}
 BUSYBOX_NAMES = ("sh", "sleep", "cat", "true", "false", "echo", "env", "id", "pwd", "ls", "mount", "umount", "kill")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n"
 
-# Differences that a VM makes inevitable: what the report says there is not compared. Patterns are of a whole path in
-# the report. See neutral_mounts() for those of mounts.
+# Differences that a VM makes inevitable, and that do not count. Each pattern has to match the whole path of a value.
+# neutral_mounts() removes the inevitable differences between mounts.
 INEVITABLE = {
     "ociVersion": "the specification that the runtime follows",
     r"report\.dev\.in\.core\..*": "the guest's kernel has no /proc/kcore, and so there is no /dev/core",
@@ -29,10 +29,10 @@ INEVITABLE = {
         "the container's sysfs is the machine's, so it is the mount that is read-only and not the file system: EACCES",
     r"report\.answers\.(stat|read|write):/proc/sysrq-trigger": "the guest's kernel has no magic system requests",
 }
-# In /proc and /sys there is what the guest's kernel has, so what masks or protects them may find nothing there.
+# Paths that the guest's kernel may lack, so that there is nothing to mask or to protect.
 OF_THE_KERNEL = ("/proc/kcore", "/proc/sysrq-trigger", "/proc/acpi", "/proc/asound", "/proc/scsi", "/proc/sched_debug",
                  "/proc/timer_stats", "/proc/latency_stats")
-# What is mounted below the source of an rbind mount is a part of the one virtio-fs.
+# Mount points below the source of an rbind mount, which the guest sees as part of the one virtio-fs.
 SERVED_WITH_ANOTHER = ("/data/below",)
 
 
@@ -98,7 +98,7 @@ def tree(top):
 
 
 class Bundle:
-    """One runtime's copy. `config` may name its own directory as "BUNDLE"."""
+    """One runtime's copy of a bundle. `config` may use "BUNDLE" as the name of its own directory."""
 
     def __init__(self, runtime, config, prepare=None):
         self.runtime = runtime
@@ -125,7 +125,7 @@ class Bundle:
         if "stdin" not in options:
             options.setdefault("input", b"")
         options.setdefault("cwd", self.path)
-        # Not pipes: a container that lives on keeps them open.
+        # Uses no pipes with --detach: the container would hold them open.
         detached = "--detach" in argv
         options.update({name: subprocess.DEVNULL if detached else subprocess.PIPE for name in ("stdout", "stderr")})
         done = subprocess.run([PROGRAMS[self.runtime], *argv], check=False, timeout=PATIENCE, **options)
@@ -146,7 +146,7 @@ class Outcome:
     errors: str
 
     def observed(self):
-        """Returns the outcome that is compared."""
+        """Returns what of the outcome is compared."""
         seen = {"status": self.status}
         if self.status == 0:
             seen["said"] = bool(self.errors)
@@ -160,14 +160,14 @@ class Outcome:
 def neutral_report(report):
     if isinstance(report, dict) and "mounts" in report:
         report["mounts"] = neutral_mounts(report["mounts"])
-        # Without a cgroup namespace: a path on the host, or in the guest.
+        # Without a cgroup namespace, this is a path on the host under runc, and a path in the guest under nacre.
         if report["cgroup"] != "0::/\n":
             report["cgroup"] = "a path"
     return report
 
 
 def neutral_mounts(mounts):
-    """By their place, less what is of the host's file systems and of its kernel."""
+    """Returns the mounts by mount point, without what depends on the host's file systems or on the kernel."""
     found = {}
     for mount in mounts:
         at = mount.pop("at")
@@ -175,14 +175,13 @@ def neutral_mounts(mounts):
             continue
         while at in found:
             at += " again"
-        # virtio-fs stands for all file systems of the host. Its mounts are not the guest's, and nor does what is
-        # mounted on the host later propagate into a VM.
+        # virtio-fs stands for all file systems of the host, so only options and propagation are compared.
         if mount["type"] == "virtiofs" or "NAME" in mount["root"] or "BUNDLE" in mount["root"]:
             mount = {"options": mount["options"], "propagation": mount["propagation"]}
         elif mount["root"] == "/null":
-            mount = {"masked": True}  # with a /dev/null that the image cannot have touched
+            mount = {"masked": True}  # by a /dev/null that the image cannot have changed
         elif mount["type"] in ("sysfs", "cgroup2"):
-            del mount["super"]  # of the network namespace, which a VM needs none of; and of the host's own mount
+            del mount["super"]  # depends on the network namespace, which no VM needs, and on the host's own mount
         else:
             mount["super"] = [word for word in mount["super"] if word != "inode64" and not word.startswith("mode=")]
         if "propagation" in mount:
@@ -214,7 +213,7 @@ def differences(first, second):
 
 
 def run_both(config, prepare=None, oracle="runc", arguments=()):
-    """Runs a bundle under both, and returns the two outcomes and the differences."""
+    """Runs a bundle under `oracle` and under nacre, and returns the two outcomes and the differences."""
     outcomes, seen = [], []
     for runtime in (oracle, "nacre"):
         bundle = Bundle(runtime, config, prepare)

@@ -1,4 +1,4 @@
-"""create, start, exec, kill, delete; many containers; what happens when a part is killed."""
+"""Tests create, start, exec, kill and delete, many containers, and what happens if a part is killed."""
 
 import concurrent.futures
 import json
@@ -51,7 +51,7 @@ class Lifecycle(ContainerTest):
         pid = state(container)["pid"]
         self.assertEqual(nacre("start", container).returncode, 0)
         wait_until(lambda: nacre("exec", container, "test", "-e", "/ready").returncode == 0, "the trap is set")
-        os.kill(pid, signal.SIGTERM)  # what callers do: kill(2) on the stand-in
+        os.kill(pid, signal.SIGTERM)  # callers use kill(2) on the stand-in
         wait_until(lambda: state(container)["status"] == "stopped", "stopped")
 
     def test_ten_execs_at_once(self):
@@ -130,7 +130,7 @@ class Many(ContainerTest):
 
 
 class Killed(ContainerTest):
-    """A SIGKILL of any part ends the container, and delete removes the rest."""
+    """Tests that a SIGKILL of any part ends the container, and that delete removes the rest."""
 
     def started(self):
         container, bundle = self.container(), self.bundle("sleep", "1000")
@@ -157,8 +157,8 @@ class Killed(ContainerTest):
         self.ends_and_can_be_deleted(container)
 
     def test_guest_init(self):
-        # No signal from within can end a guest's PID 1, so the initramfs gets a companion that, when the container asks
-        # for it, overwrites the code of PID 1 with zeroes and wakes it up by ending.
+        # No signal from within a guest can end its PID 1, so the initramfs gets a companion process. When the container
+        # asks for it, the companion overwrites the code of PID 1 with zeroes. Then it exits, which wakes PID 1 up.
         container, bundle = self.container(), self.bundle("sh", "-c", "echo now > /crash; sleep 1000", copy=True)
         environment = {**os.environ, "NACRE_INITRAMFS": sabotaged_initramfs(bundle.path)}
         done = run_quietly(NACRE, "create", "--bundle", bundle.path, container, env=environment)
@@ -167,7 +167,7 @@ class Killed(ContainerTest):
         self.ends_and_can_be_deleted(container)
 
 
-# guest-init moves to a root of its own, so its files are reached through its process.
+# guest-init moves to a root of its own, so the companion reaches its files through /proc/1.
 SABOTAGE = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /companion
 (
@@ -197,7 +197,7 @@ def sabotaged_initramfs(folder):
 
 
 def run_quietly(*argv, env=None):
-    """For commands that leave a process behind: it must not hold our pipes open."""
+    """Runs a command that leaves a process behind, without pipes that this process would hold open."""
     with open("/dev/null", "r+b") as null:
         return subprocess.run(argv, stdin=null, stdout=null, stderr=None, timeout=PATIENCE, check=False, env=env)
 

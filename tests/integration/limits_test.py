@@ -1,4 +1,4 @@
-"""linux.resources, the host's cgroup, and the size of the VM: which limit acts where, compared with runc."""
+"""Tests linux.resources, the host's cgroup and the size of the VM: which limit acts where, compared with runc."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from support import NACRE, PATIENCE, ContainerTest, alive, children, main, nacre
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
-# Takes memory until it is killed: tail keeps what it read.
+# Takes memory until it is killed, because tail keeps what it reads.
 EAT = ["tail", "/dev/zero"]
 
 
@@ -49,7 +49,7 @@ class Limits(ContainerTest):
                 if mount["type"] == "cgroup":
                     mount["options"].remove("ro")
                 if mount["destination"] == "/dev/shm":
-                    mount["options"] = ["size=1g"]  # the container's limit is what counts
+                    mount["options"] = ["size=1g"]  # so that the container's limit acts first
             if path:
                 config["linux"]["cgroupsPath"] = path
         container, bundle = self.container(), self.bundle(*args, change=change)
@@ -80,7 +80,7 @@ class Limits(ContainerTest):
 
 class HostCgroup(Limits):
     def test_paths_are_runcs(self):
-        # In a cgroup of our own, so that "relative" shows.
+        # Runs in a cgroup of its own, so that a relative path differs from an absolute one.
         os.makedirs(f"{ROOT}/nt/own")
         move_here("/nt/own")
         self.addCleanup(move_here, "")
@@ -125,7 +125,7 @@ class HostCgroup(Limits):
         done = self.run_container("true", change=lambda config: config["linux"].update(cgroupsPath="/nt/busy"))
         self.assert_one_line_error(done, "container's cgroup is not empty: 1 process(es) found")
         self.assertTrue(alive(other.pid))
-        # Below one with processes there are no limits of memory.
+        # A cgroup below one with processes cannot limit memory.
         done = self.run_container("true", change=lambda config: config["linux"].update(
             cgroupsPath="/nt/busy/x", resources={"memory": {"limit": 64 * MIB}}))
         self.assert_one_line_error(done, "cannot enter cgroupv2", "with domain controllers -- it is in an invalid state")
@@ -133,7 +133,7 @@ class HostCgroup(Limits):
 
 class Places(Limits):
     def test_each_limit_at_its_place(self):
-        # And what docker writes where nothing is limited says nothing.
+        # Among the values are those that docker writes if nothing is limited. They cause no warning.
         container = self.started("sleep", "1000", path="/nt/one", resources={
             "memory": {"limit": 64 * MIB, "swap": 128 * MIB, "reservation": 32 * MIB, "swappiness": None,
                        "disableOOMKiller": False, "kernel": 0},
@@ -170,7 +170,7 @@ class Places(Limits):
             self.assert_one_line_error(done, *words)
         for side in (guest, host):
             self.assert_files(side, pids_max=20, cpu_weight=100)
-        # The VM's threads are none of the container's processes, and have to answer.
+        # The host's limits leave room for the threads of the VM, which must still be able to answer.
         self.ok("update", "--pids-limit", "2", "--cpu-quota", "1000", container)
         self.assert_files(host, cpu_max="5000 100000")
         self.assertGreater(int(host("pids.max")), 8)
@@ -224,7 +224,7 @@ class Places(Limits):
 
 class Size(Limits):
     def test_a_small_container_has_a_small_machine(self):
-        # It can really use what it is given, and `free` shows about that.
+        # The container can really use the memory that it is given, and `free` shows about as much.
         fill = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null; echo > /dev/shm/done; sleep 1000"
         container = self.started("sh", "-c", fill, path="/nt/small", resources={
             "memory": {"limit": 64 * MIB}, "cpu": {"quota": 50000}})
@@ -232,7 +232,7 @@ class Size(Limits):
         total, size = int(self.ok("exec", container, "sh", "-c", "free -m | awk '/^Mem/ { print $2 }'")), 60 * MIB
         self.assertTrue(64 <= total <= 64 * 1.5, total)
         self.assertEqual(int(self.ok("exec", container, "stat", "-c", "%s", "/dev/shm/x")), size)
-        # What the VM costs is seen on the host, at the pid that engines look at.
+        # The host sees what the VM costs, in the cgroup of the pid that engines look at.
         cgroup = cgroup_of(state(container)["pid"])
         self.assertGreater(int(read(f"{ROOT}{cgroup}/memory.current")), size)
         most = int(read(f"{ROOT}{cgroup}/memory.max"))
@@ -276,7 +276,7 @@ class Growth(Limits):
         self.assertEqual(self.ok("exec", container, "sh", "-c", self.USE % mib).strip(), str(mib * MIB))
 
     def test_the_machine_follows_the_limits(self):
-        # The lab has one CPU: the annotation says that the machine may have more.
+        # The lab has one CPU. The annotation allows the VM more.
         watch = "while :; do nproc >/dev/shm/new; mv /dev/shm/new /dev/shm/cpus; sleep 1; done"
         container = self.started("sh", "-c", watch, path="/nt/grow", annotations={"nacre.vm.max-cpus": "3"}, resources={
             "memory": {"limit": 64 * MIB}, "cpu": {"quota": 100000, "period": 100000}})
@@ -303,7 +303,7 @@ class Growth(Limits):
         self.assertLess(self.resident(container), cheap + 128)
         self.assertLess(int(host("memory.max")), backstop + 128 * MIB)
 
-        # And up again, by other options. A program that has run all the time sees the change.
+        # Raise the limits again, this time with `unified`. A program that has run all the time sees the change.
         self.ok("update", "--resources", "-", container, input=json.dumps(
             {"unified": {"memory.max": "256M", "cpu.max": "300000 100000"}}).encode())
         self.assertEqual(self.figures(container)[0], 3)
@@ -319,7 +319,7 @@ class Growth(Limits):
         self.assertEqual(beyond.returncode, 0)
         self.assertIn(b"cannot have more than 256 MiB", beyond.stderr)
         self.uses(container, 150)
-        # A limit that the guest refuses takes the machine back.
+        # If the guest refuses a limit, the VM goes back to its former size.
         self.ok("update", "--memory", "64m", container)
         backstop = int(self.in_host("/nt/stay")("memory.max"))
         done = nacre("update", "--resources", "-", container,

@@ -1,4 +1,4 @@
-"""Mounts that come from the host, compared with runc if runc supports them."""
+"""Tests mounts that come from the host, and compares them with runc if runc supports them."""
 
 import contextlib
 import json
@@ -58,8 +58,8 @@ class Binds(ContainerTest):
         self.assertEqual(ours, theirs)
 
     def test_places_in_the_root_are_as_under_runc(self):
-        """Sources that an earlier mount has put there, host paths as destinations, and mount points through links that
-        lead nowhere yet, all with a read-only root."""
+        """Covers sources that an earlier mount has put there, host paths as destinations, and mount points through
+        links that lead nowhere yet, all with a read-only root."""
         outcomes = []
         for program in ("runc", NACRE):
             bundle = self.bundle("sh", "-c", "cat /final/x/file /tmp/foo/bar /data/file; ls /final; echo x >/final/new; "
@@ -89,7 +89,7 @@ class Binds(ContainerTest):
         self.assertEqual(ours, theirs)
 
     def test_mapped_ids_are_as_under_crun(self):
-        """runc 1.1 knows no mapped mounts."""
+        """Compares with crun, because runc 1.1 has no id-mapped mounts."""
         volume, below = "/srv/mapped", "/srv/mapped/below"
         self.addCleanup(run, "umount", "-n", "--recursive", volume)
         outcomes = []
@@ -110,7 +110,7 @@ class Binds(ContainerTest):
             bundle = self.bundle("sh", "-c", "stat -c '%n %u %g' /[mnru]/[ab]; touch /m/new /u/new2 /n/none; "
                                  "chown 1007:1007 /n/b; chown 7:7 /n/a; stat -c '%n %u' /m/new /n/b; "
                                  "stat -c '%n %u' /[nr]/below/c >&2", copy=True)
-            bundle.config["ociVersion"] = "1.0.2"  # crun 1.8 takes no other
+            bundle.config["ociVersion"] = "1.0.2"  # crun 1.8 accepts no other
             for kind in bundle.config["process"]["capabilities"].values():
                 kind += EVERYTHING
             bundle.config["process"]["capabilities"].pop("ambient")
@@ -125,7 +125,7 @@ class Binds(ContainerTest):
             outcomes[-1] += (run("find", volume, "-printf", "%P %U %G\n").stdout.decode(),)
             run("umount", "-n", "--recursive", volume)
         theirs, ours = outcomes
-        # What is mounted below is not there at all under crun 1.8.
+        # Leaves out stderr: under crun 1.8, what is mounted below the volume is missing.
         self.assertEqual([ours[1], ours[3]], [theirs[1], theirs[3]])
         self.assertIn("/n/below/c 5\n/r/below/c 1005\n", ours[2])
 
@@ -141,7 +141,7 @@ stat -c '%n %F %a %u %g %t %T %h' /null /moved /disk /large /set/* /volume/*; st
 
 
 class DeviceNodes(ContainerTest):
-    """On file systems of the host."""
+    """Tests device nodes that a container makes on file systems of the host."""
 
     def nodes(self, script, change=None):
         bundle = self.bundle("sh", "-c", script, copy=True)
@@ -195,13 +195,13 @@ class DeviceNodes(ContainerTest):
                 nacre("delete", "--force", name)
 
     def test_their_maker(self):
-        """The helper can do nothing else and ends with its vmm. Without the helper there is an error, and the
+        """Checks that the helper can do nothing else and ends with its vmm. If the helper is gone, mknod fails and the
         container goes on."""
         name = self.start()
         (maker,) = node_makers()
-        # It is the VM's, and none of the container's processes.
+        # The helper belongs to the VM and is not one of the container's processes.
         self.assertEqual(json.loads(nacre("ps", "--format", "json", name).stdout), [state(name)["pid"]])
-        os.kill(maker, signal.SIGTERM)  # as all processes of a service get it
+        os.kill(maker, signal.SIGTERM)  # as a service manager sends it to all processes of a service
         with open(f"/proc/{maker}/status", encoding="utf-8") as file:
             status = dict(line.split(":\t", 1) for line in file.read().splitlines())
         # chown, dac_override, fsetid, setgid, setuid, setpcap, mknod
@@ -226,7 +226,7 @@ done < /proc/self/mountinfo | sed 's/:[0-9]*//g' | sort
 
 
 class LaterMounts(ContainerTest):
-    """Mounts of the host that are made while the container runs."""
+    """Tests mounts that the host makes while the container runs."""
 
     TOP = "/srv/later"
 
@@ -247,7 +247,7 @@ class LaterMounts(ContainerTest):
         return name
 
     def make_sources(self):
-        """The last of them is there when the container is made."""
+        """Mounts a shared tmpfs with two mounts below it, which are there before the container is made."""
         os.makedirs(self.TOP, exist_ok=True)
         self.addCleanup(run, "umount", "-n", "--recursive", self.TOP)
         run("mount", "-n", "-t", "tmpfs", "top", self.TOP)
@@ -267,7 +267,7 @@ class LaterMounts(ContainerTest):
         self.assertEqual(run("umount", "-n", f"{self.TOP}/{place}").returncode, 0)
 
     def views(self, program, look, root_propagation=None):
-        """What the container sees after each step of the host's."""
+        """Returns what the container sees after each step that the host takes."""
         self.make_sources()
         name = self.start(program, root_propagation)
         seen = [look(name, 0)]
@@ -309,7 +309,7 @@ class LaterMounts(ContainerTest):
         self.assertIn("in sub in deep in sub\n", theirs[2])
 
         def look(name, step):
-            # A moment later than the kernel would be.
+            # Nacre passes a change on a moment later than the kernel would.
             with contextlib.suppress(AssertionError):
                 wait_until(lambda: view(NACRE, name) == theirs[step], "it has come", 30)
             seen = view(NACRE, name)
@@ -318,7 +318,7 @@ class LaterMounts(ContainerTest):
         self.views(NACRE, look, root_propagation)
 
     def test_below_a_tmpfs_of_the_container(self):
-        """There the host's side does not see the bind, and what is below it stays."""
+        """Checks that the bind keeps the mounts below its source, although the host's side does not see the bind."""
         self.make_sources()
         name = self.start(NACRE, mounts=[
             {"destination": "/t", "type": "tmpfs", "source": "t"},
@@ -332,7 +332,7 @@ class LaterMounts(ContainerTest):
         self.make_sources()
         name = self.start(NACRE)
         for number in range(20):
-            if number:  # busy for the moment in which somebody looks at it
+            if number:  # tries again: the mount is busy while somebody looks at it
                 wait_until(lambda: run("umount", "-n", f"{self.TOP}/sub").returncode == 0, "unmounted")
             self.mount("sub", "sub", "-t", "tmpfs")
             with open(f"{self.TOP}/sub/file", "w", encoding="utf-8") as file:
@@ -391,14 +391,14 @@ class LaterMounts(ContainerTest):
 
 
 class HostFilesystems(ContainerTest):
-    """File systems that a configuration mounts and that only the host can."""
+    """Tests file systems of config.json that only the host can mount."""
 
     VIEW = ("cat /o/lower /o/both; echo new >/o/new; rm /o/lower; echo x >/d/file; ls /d; cat /r/lower; "
             "touch /r/no; grep -c ' /[odr] ' /proc/self/mountinfo")
 
     def prepare(self, top):
         self.addCleanup(run, "rm", "-rf", top)
-        # A path that is longer than fsconfig(2) takes.
+        # The path is longer than fsconfig(2) accepts.
         folders = {name: f"{top}/{'long-' * 40}/{name}" for name in ("lower", "upper", "work")}
         for folder in folders.values():
             os.makedirs(folder)
@@ -425,7 +425,7 @@ class HostFilesystems(ContainerTest):
                  "options": ["ro", f"lowerdir={folders['lower']}:{folders['upper']}"]},
                 {"destination": "/d", "type": "ext4", "source": loop, "options": ["noatime", "data=ordered"]}]
             bundle.write()
-            # A relative root is one of the working directory, wherever the stand-in goes.
+            # A relative --root starts at the caller's working directory, wherever the stand-in goes.
             root = tempfile.mkdtemp(dir="/tmp")
             self.addCleanup(shutil.rmtree, root)
             done = run(program, "--root", os.path.relpath(root), "run", "--bundle", bundle.path, self.container())

@@ -1,4 +1,4 @@
-"""Containers that share namespaces share a VM. Their processes see what they would see under runc."""
+"""Tests that containers that share namespaces share a VM, and that their processes see what they would under runc."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from support import NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre
 
 FILES = {"network": "net", "mount": "mnt"}
 NAMESPACES = "for n in pid ipc uts cgroup mnt net user; do readlink /proc/self/ns/$n; done"
-ROOT = 100000  # the host's id of root in a user namespace
+ROOT = 100000  # the id on the host of a user namespace's root
 MIB = 1 << 20
 
 
@@ -17,7 +17,7 @@ def pid_of(container):
 
 
 def join(config, pid, *types):
-    """Puts a configuration into the namespaces of a container's stand-in, or of its first process."""
+    """Makes a configuration join namespaces of `pid`: a stand-in under nacre, a first process under runc."""
     listed = [entry for entry in config["linux"]["namespaces"] if entry["type"] not in types]
     listed += [{"type": kind, "path": f"/proc/{pid}/ns/{FILES.get(kind, kind)}"} for kind in types]
     config["linux"]["namespaces"] = listed
@@ -31,7 +31,7 @@ def cgroup_of(pid):
 
 
 def allow_nodes(config):
-    """As engines do: there is a process beside the VM then, which is the VM's too."""
+    """Grants CAP_MKNOD, as engines do. The VM then has a second process on the host, which makes device nodes."""
     for kind in ("bounding", "effective", "permitted"):
         config["process"]["capabilities"][kind].append("CAP_MKNOD")
 
@@ -82,7 +82,7 @@ class Pods(ContainerTest):
                 done = run(program, "run", "--bundle", second.path, container)
                 lines = done.stdout.decode().splitlines()
                 self.assertEqual(len(lines), len(own), done)
-                # The numbers of namespaces are other ones in a VM. Which are the first's are the same.
+                # The numbers of namespaces differ in a VM. Only compare which ones are those of the first container.
                 outcomes.append([types, done.returncode] +
                                 [mine == its if "[" in mine else mine for mine, its in zip(lines, own)])
             seen.append(outcomes)
@@ -95,11 +95,11 @@ class Pods(ContainerTest):
         self.assertEqual(len(machines()), 1)
         vmm = machines()[0]
         third_bundle = self.bundle("sleep", "1000")
-        join(third_bundle.config, pid_of(second), "ipc")  # of one that shares it itself
+        join(third_bundle.config, pid_of(second), "ipc")  # second itself has joined the namespace
         third_bundle.write()
         third = self.start(third_bundle)
         self.assertEqual(machines(), [vmm])
-        # What ends: the process by itself, by `kill`, with its stand-in. What stays: everybody else.
+        # A container ends by `kill`, or with its stand-in. The other containers go on.
         nacre("kill", second, "KILL")
         wait_until(lambda: state(second)["status"] == "stopped", "second killed")
         self.assertEqual(nacre("delete", second).returncode, 0)
@@ -146,7 +146,7 @@ class Pods(ContainerTest):
             with open(f"{bundle.path}/rootfs/number", encoding="utf-8") as file:
                 self.assertEqual(file.read(), f"{number}\nmore\n")
             bundle.remove()
-        # Nothing of the host's files is held any more.
+        # vmm holds none of the files any more.
         files = f"/proc/{machines()[0]}/fd"
         held = [os.readlink(f"{files}/{fd}") for fd in os.listdir(files)]
         self.assertEqual([path for path in held if path.endswith("/number")], [])
@@ -173,13 +173,13 @@ class Pods(ContainerTest):
         lines = done.stdout.decode().splitlines()
         self.assertEqual((lines[0], lines[1].split()[1]), ("shared", "8192"))
         self.assertEqual(self.look(first, "ls /dev/shm"), [])
-        # A container in another VM has its own.
+        # A container in another VM has its own shared memory.
         self.look(first, "echo shared > /dev/shm/file")
         done = self.run_container("ls", "/dev/shm", change=with_shm)
         self.assertEqual((done.returncode, done.stdout), (0, b""))
 
     def test_a_user_namespace_is_shared(self):
-        """As in a pod with a user namespace: the mounts that belong to the others' namespaces work."""
+        """Checks that mounts which belong to shared namespaces work, as in a pod with a user namespace."""
         def change(config):
             for kind in ("uidMappings", "gidMappings"):
                 config["linux"][kind] = [{"containerID": 0, "hostID": ROOT, "size": 65536}]
@@ -199,7 +199,7 @@ class Pods(ContainerTest):
                 bundle = owned("sh", "-c", f"{NAMESPACES}; id -u; touch /made /dev/mqueue/x 2>&1; echo $$; "
                                "sleep 1 & cat /proc/sys/kernel/shmmni > /dev/null; ls -d /proc/1")
                 join(bundle.config, pid_of(first), *types)
-                if "user" not in types:  # which runc would refuse: the queue belongs to another user namespace
+                if "user" not in types:  # runc would refuse mqueue: it belongs to another user namespace
                     bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "mqueue"]
                 bundle.write()
                 done = nacre("run", "--bundle", bundle.path, self.container())

@@ -1,4 +1,4 @@
-"""A user without privilege: runc's rootless containers, and podman's. He may open /dev/kvm, and has no power beyond it."""
+"""Tests rootless containers as runc and podman know them. Their user may open /dev/kvm and has no other privilege."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def tearDownModule():
 
 
 class Plain(unittest.TestCase):
-    """`nacre spec --rootless`, and runc beside us."""
+    """Tests bundles that `nacre spec --rootless` writes, some of them also under runc."""
 
     def setUp(self):
         self.user = setUpModule.user
@@ -60,7 +60,7 @@ class Plain(unittest.TestCase):
         (vmm,) = children(json.loads(nacre("state", "x"))["pid"])
         directories = [path for path in os.scandir(f"/proc/{vmm}/fd") if os.path.isdir(path)]
         self.assertGreaterEqual(len(directories), 2)
-        for directory in directories:  # no way out of the jail but through files
+        for directory in directories:  # `..` must not lead out of the jail
             self.assertEqual([name for name in os.listdir(f"{directory.path}/../../..") if name in ("version", "work")], [])
         self.assertEqual(nacre("exec", "x", "cat", "/proc/1/cmdline"), "sleep\0001000\0")
         nacre("exec", "x", "sh", "-c", "exit 5", status=5)
@@ -104,7 +104,10 @@ class Vmm(unittest.TestCase):
 
 
 class Podman(unittest.TestCase):
-    """Without --userns a container is in podman's own user namespace, with the user's subordinate ids."""
+    """Tests rootless podman.
+
+    Without --userns, a container is in podman's own user namespace, with the user's subordinate ids.
+    """
 
     @classmethod
     def setUpClass(cls):

@@ -1,10 +1,10 @@
-"""linux.seccomp in the guest: what a container sees under a profile, side by side with runc."""
+"""Tests linux.seccomp in the guest: compares what a container sees under a profile with what it sees under runc."""
 
 import json
 
 from support import DEBIAN, NACRE, Bundle, ContainerTest, main, nacre, run
 
-# Calls whose outcome shows the filter: results and errno, as a line of JSON.
+# Makes system calls whose outcome shows the filter, and prints their results and errno as a line of JSON.
 PROBE = r"""
 import ctypes, json, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -26,7 +26,7 @@ CALLS = [["uname", UNAME, 0], ["sync", SYNC], ["sched_yield", SCHED_YIELD], ["pe
 
 
 def errno_profile(**more):
-    """Allows everything but a few calls, in the many ways that a profile has for that."""
+    """Returns a profile that allows all but a few calls. It refuses those in the various ways that a profile has."""
     return dict({
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -41,7 +41,7 @@ def errno_profile(**more):
 
 
 def names_of_all_calls():
-    """What docker's default profile is in spirit: a long list of what is allowed, up to some kernel's newest."""
+    """Returns the names of all calls below 440. Like docker's allow list, they end at some kernel's newest call."""
     import ctypes
     library = ctypes.CDLL("libseccomp.so.2")
     resolve = library.seccomp_syscall_resolve_num_arch
@@ -58,7 +58,7 @@ def allow_list():
 
 class Seccomp(ContainerTest):
     def outcomes(self, profile, no_new_privileges=True, user=0, command=None):
-        """What runc gives and what nacre gives: (status, stdout)."""
+        """Runs a command under runc and under nacre, and returns (status, stdout) of each."""
         def change(config):
             config["linux"]["seccomp"] = profile
             config["process"]["noNewPrivileges"] = no_new_privileges
@@ -102,7 +102,7 @@ class Seccomp(ContainerTest):
         def change(config):
             config["linux"]["seccomp"] = errno_profile()
         container, bundle = self.container(), self.bundle("sleep", "1000", rootfs=DEBIAN, change=change)
-        # What it leaves behind must not hold our pipes open.
+        # The stand-in goes on running and must not hold our pipes open.
         started = run("sh", "-c", 'exec "$@" >/dev/null 2>&1', "sh", NACRE, "run", "--detach", "--bundle", bundle.path,
                       container)
         self.assertEqual(started.returncode, 0)

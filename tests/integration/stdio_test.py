@@ -51,7 +51,7 @@ class Stdio(ContainerTest):
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.assertEqual(writer.stdout.read(4), b"y\ny\n")
         writer.stdout.close()
-        # SIGPIPE, or the status that busybox's yes makes of EPIPE.
+        # The status is that of SIGPIPE, or the one with which busybox's yes exits on EPIPE.
         self.assertIn(writer.wait(timeout=PATIENCE), (1, 141))
 
     def test_dev_stdout_can_be_opened(self):
@@ -60,10 +60,10 @@ class Stdio(ContainerTest):
 
 
 class PassedDescriptors(ContainerTest):
-    """--preserve-fds and LISTEN_FDS, as runc has them."""
+    """Tests --preserve-fds and LISTEN_FDS, which work as they do in runc."""
 
     def shell(self, script, *argv, **options):
-        # bash is the machine's own: it knows descriptors above 9.
+        # Uses bash, because Debian's sh cannot redirect descriptors above 9.
         return run("bash", "-c", script, "-", *argv, **options)
 
     def test_they_are_files_and_pipes_under_the_same_numbers(self):
@@ -75,7 +75,7 @@ class PassedDescriptors(ContainerTest):
                                       '{ "$1" run --preserve-fds 3 --bundle . "$3"; } 5> >(cat >piped); wait $!; '
                                       'cat out; tail -n 1 piped; echo $line',
                                       runtime, bundle.path, self.container())
-                    # The file's reader goes on where bash was. ls has 0, 1, 2, those three, and the directory.
+                    # The container reads on from where bash stopped. ls has 0, 1, 2, those three, and the directory.
                     self.assertEqual(done.stdout, b"second\n7\nto four\n20000\nfirst\n", done.stderr)
 
     def test_a_socket_goes_both_ways(self):
@@ -101,7 +101,7 @@ class PassedDescriptors(ContainerTest):
             done = self.shell('export LISTEN_FDS=1 LISTEN_PID=$$; exec "$1" run --bundle "$2" "$3" 3<<<"activated"',
                               NACRE, bundle.path, self.container())
             self.assertEqual((done.returncode, done.stdout), (0, b"1 1\nactivated\n"), done.stderr)
-            # Meant for somebody else.
+            # LISTEN_PID names another process, so the descriptor is not passed on.
             done = self.shell('export LISTEN_FDS=1 LISTEN_PID=1; exec "$1" run --bundle "$2" "$3" 3<<<"activated"',
                               NACRE, bundle.path, self.container())
             self.assertEqual(done.stdout, b"\n", done.stderr)
@@ -126,9 +126,9 @@ class PassedDescriptors(ContainerTest):
 
 
 class Readiness(ContainerTest):
-    """sd_notify(3): what a service manager is told."""
+    """Tests what a service manager is told by sd_notify(3)."""
 
-    # busybox has no program that sends a datagram; Python is in the other root filesystem.
+    # Runs in the Debian root filesystem, which has Python: busybox has no program that sends a datagram.
     SCRIPT = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
               "s.connect(os.environ['NOTIFY_SOCKET']); s.send(b'STATUS=nearly'); s.send(b'STATUS=there\\nREADY=1'); "
               "print(os.environ['NOTIFY_SOCKET'])")
@@ -157,7 +157,7 @@ class ExitStatus(ContainerTest):
         for script, status in (("exit 0", 0), ("exit 7", 7), ("nonesuch", 127), ("/etc/passwd", 126),
                                ("kill -9 $$", 137)):
             with self.subTest(script=script):
-                # A second shell, for PID 1 cannot kill itself; not as the last command, which a shell becomes.
+                # Uses a second shell, because PID 1 cannot kill itself. `exit` keeps the first from exec'ing it.
                 done = self.run_container("sh", "-c", 'sh -c "$1"; exit $?', "-", script)
                 self.assertEqual(done.returncode, status, done.stderr)
 

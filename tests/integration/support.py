@@ -1,4 +1,4 @@
-"""Helpers of the lab tests: bundles, nacre's command line, and a check of what is left behind.
+"""Helpers for the lab tests: bundles, nacre's command line, and a check that nothing is left behind.
 
 Each test file runs on the lab machine as root (tools/lab run -- python3 FILE) and is one test of the `lab` suite.
 """
@@ -22,17 +22,20 @@ STOCK_KERNEL = os.environ.get("NACRE_STOCK_KERNEL", "")
 BUSYBOX = os.environ.get("NACRE_BUSYBOX_ROOTFS", "")
 DEBIAN = os.environ.get("NACRE_DEBIAN_ROOTFS", "")
 
-# An emulated machine within an emulated machine: what takes a second elsewhere may take a minute here.
+# In seconds. Guests run on an emulated machine, so what takes a second elsewhere may take a minute here.
 PATIENCE = 240
 
 
 def copy_rootfs(source, target):
-    """A copy that a container may write to. cp knows every kind of file; Python's copytree does not."""
+    """Makes a copy that a container may write to. cp copies every kind of file; Python's copytree does not."""
     subprocess.run(["cp", "-a", source, target], check=True)
 
 
 def install(prefix="/opt/nacre"):
-    """Lays the programs out as tools/install does: clients start nacre with an environment of their own. Returns it."""
+    """Lays the programs out as tools/install does, and returns the path of nacre.
+
+    Clients start nacre with an environment of their own, in which NACRE_VMM and the like are not set.
+    """
     os.makedirs(f"{prefix}/bin", exist_ok=True)
     os.makedirs(f"{prefix}/lib/nacre", exist_ok=True)
     for source, target in ((NACRE, "bin/nacre"), (VMM, "bin/vmm"), (KERNEL, "lib/nacre/vmlinux"),
@@ -42,7 +45,7 @@ def install(prefix="/opt/nacre"):
 
 
 class Bundle:
-    """A bundle directory; its config.json starts as `nacre spec` writes it, less the terminal."""
+    """A bundle directory. Its config.json is that of `nacre spec`, with a writable root and without a terminal."""
 
     def __init__(self, *args, rootfs=BUSYBOX, change=None, copy=False):
         self.path = tempfile.mkdtemp(prefix="bundle-")
@@ -117,7 +120,7 @@ class Client:
         return self(*argv, **options).stdout.decode()
 
     def run_once(self, *argv, **options):
-        """`run --rm` without a network."""
+        """Runs a container with `run --rm` and without a network, and returns its output."""
         return self.text("run --rm --network none " + argv[0], *argv[1:], **options)
 
     def on_terminal(self, *argv):
@@ -125,11 +128,11 @@ class Client:
 
 
 class User:
-    """A user without privilege: made on the lab machine, with a home and an XDG_RUNTIME_DIR. He may open /dev/kvm."""
+    """An unprivileged user of the lab machine, with a home and an XDG_RUNTIME_DIR. He may open /dev/kvm."""
 
     UID = 1777
     NAME = "tester"
-    SUBORDINATE = 200000  # first of his subordinate ids
+    SUBORDINATE = 200000  # the first of his subordinate ids
 
     def __init__(self):
         for file, line in (("passwd", f"{self.NAME}:x:{self.UID}:{self.UID}::/tmp:/bin/sh"),
@@ -137,7 +140,7 @@ class User:
                            ("subgid", f"{self.NAME}:{self.SUBORDINATE}:65536")):
             with open(f"/etc/{file}", "a", encoding="ascii") as out:
                 out.write(line + "\n")
-        for device in ("/dev/kvm", "/dev/fuse"):  # as a member of the group kvm has the first, and everybody the second
+        for device in ("/dev/kvm", "/dev/fuse"):  # elsewhere, the group kvm may open the first and everybody the second
             os.chmod(device, 0o666)
         self.home, self.runtime_dir = tempfile.mkdtemp(prefix="home-"), tempfile.mkdtemp(prefix="xdg-")
         for directory in (self.home, self.runtime_dir):
@@ -150,7 +153,7 @@ class User:
         return run(*argv, **self.options, **options)
 
     def detach(self, *argv):
-        """A command that leaves something behind which would keep its output open."""
+        """Runs a command that leaves a process behind, without pipes that this process would hold open."""
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                        timeout=PATIENCE, **self.options)
 
@@ -158,7 +161,10 @@ class User:
         subprocess.run(["chown", "-R", f"{self.UID}:{self.UID}", path], check=True)
 
     def bundle(self, program):
-        """With the user's own root filesystem, and the configuration of `nacre spec --rootless`: path, configuration."""
+        """Makes a bundle with the user's own root filesystem and the configuration of `nacre spec --rootless`.
+
+        Returns the path of the bundle and its configuration.
+        """
         path = tempfile.mkdtemp(prefix="bundle-", dir=self.home)
         copy_rootfs(BUSYBOX, f"{path}/rootfs")
         self.own(path)
@@ -189,7 +195,7 @@ def wait_until(condition, what, seconds=PATIENCE):
 
 
 def alive(pid):
-    """Returns whether a process runs or sleeps. A zombie does not."""
+    """Returns whether a process exists and is no zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -198,7 +204,10 @@ def alive(pid):
 
 
 def processes(name):
-    """Returns pids of live processes by their program's name: a stand-in's command line is its container's."""
+    """Returns the pids of live processes by the name of their program.
+
+    The command line would not do: a stand-in has that of its container.
+    """
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -216,7 +225,7 @@ def command(pid):
 
 
 def node_makers():
-    """The processes beside a vmm that make device nodes for it."""
+    """Returns the pids of the helpers that make device nodes for a vmm."""
     return [pid for pid in processes("vmm") if command(pid) == "vmm-nodes"]
 
 
@@ -230,9 +239,9 @@ def children(pid):
 
 
 class Surroundings:
-    """Returns what containers could leave behind: processes, mounts, sockets, files and cgroups."""
+    """What containers could leave behind: processes, mounts, sockets, files and cgroups."""
 
-    WATCHED = ["/run", "/tmp", "/dev/shm"]  # not /var/tmp: it is the host's, where others write
+    WATCHED = ["/run", "/tmp", "/dev/shm"]  # not /var/tmp: it is the host's, and others write there
 
     def __init__(self):
         self.seen = self.look()
@@ -242,7 +251,7 @@ class Surroundings:
         for top in self.WATCHED:
             for folder, folders, names in os.walk(top):
                 files.update(os.path.join(folder, name) for name in folders + names)
-        # The root directories of the runtimes themselves stay.
+        # The runtimes keep their own root directories.
         files -= {"/run/nacre", "/run/runc", "/run/crun"}
         with open("/proc/self/mountinfo", encoding="utf-8") as file:
             mounts = {line.split()[4] for line in file}
@@ -262,7 +271,7 @@ class Surroundings:
         return {kind: sorted(now[kind] - self.seen[kind]) for kind in now if now[kind] - self.seen[kind]}
 
     def assert_clean(self, seconds=PATIENCE):
-        """A process that was just killed may take a moment to go."""
+        """Fails if something is left behind. Waits, because a process that was just killed takes a moment to go."""
         deadline = time.monotonic() + seconds
         while left := self.left_behind():
             if time.monotonic() > deadline:
@@ -285,20 +294,20 @@ class ContainerTest(unittest.TestCase):
         return bundle
 
     def run_container(self, *args, container=None, **options):
-        """`nacre run` of a command in a fresh container; keywords for subprocess and for Bundle."""
+        """Runs a command in a new container with `nacre run`. Passes keywords on to subprocess and to Bundle."""
         for_bundle = {key: options.pop(key) for key in ("rootfs", "change", "copy") if key in options}
         with Bundle(*args, **for_bundle) as bundle:
             return nacre("run", "--bundle", bundle.path, container or self.container(), **options)
 
     def container(self):
-        """An id for this test's container, deleted at the end whatever happens."""
+        """Returns an id for a container, which is deleted at the end of the test, whatever happens."""
         ContainerTest.counter = getattr(ContainerTest, "counter", 0) + 1
         name = f"t{os.getpid()}-{ContainerTest.counter}"
         self.addCleanup(nacre, "delete", "--force", name)
         return name
 
     def assert_one_line_error(self, done, *words, status=1):
-        """Checks for status 1, nothing on stdout, and one line on stderr that names the cause."""
+        """Checks for this status, nothing on stdout, and one line on stderr that contains all `words`."""
         text = done.stderr.decode()
         self.assertEqual((done.returncode, done.stdout), (status, b""), text)
         self.assertEqual(len(text.splitlines()), 1, text)

@@ -1,6 +1,7 @@
-"""--systemd-cgroup: the container is a transient unit of systemd's, compared with runc beside us.
+"""Tests --systemd-cgroup: a container is a transient unit of systemd. The units are compared with those of runc.
 
-systemd is PID 1 of a pid namespace in the lab, with a cgroup namespace of its own; this script runs itself in there.
+systemd runs in the lab as PID 1 of a pid namespace, and in its own cgroup namespace. This script runs itself again in
+these namespaces.
 """
 
 import json
@@ -27,7 +28,7 @@ mkdir /run/lock
 mount --bind /run/console /dev/console
 exec /lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=no
 """
-# What the VM has for itself, or what is of one container alone.
+# Properties that differ because of the VM, or between any two containers.
 OURS_ALONE = {"MemoryMax", "MemoryCurrent", "MemoryAvailable", "TasksCurrent", "TasksMax", "CPUUsageNSec", "CPUWeight",
               "Id", "Names", "Description", "ControlGroup", "ControlGroupId", "InvocationID", "IOReadBytes",
               "DropInPaths", "FragmentPath", "IOReadOperations", "IOWriteBytes", "IOWriteOperations",
@@ -40,7 +41,7 @@ def read(path):
 
 
 def show(unit):
-    """Properties as systemctl prints them."""
+    """Returns the properties of a unit as systemctl prints them."""
     lines = run("systemctl", "show", "--no-pager", unit).stdout.decode().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -56,7 +57,7 @@ class Units(ContainerTest):
                  "pids": {"limit": 33}}
 
     def setUp(self):
-        # systemd itself comes and goes with files and slices of its own.
+        # systemd creates and removes files and slices of its own, which do not count as left behind.
         watched = "/run/nacre", "/run/runc", "/tmp", "/dev/shm"
         self.enterContext(mock.patch.object(Surroundings, "WATCHED", watched))
         super().setUp()
@@ -110,7 +111,7 @@ class Units(ContainerTest):
         self.assertEqual({name: ours[name] for name in expected}, expected)
         pid = state(container)["pid"]
         self.assertEqual(read(f"/proc/{pid}/cgroup").strip(), f"0::{ours['ControlGroup']}")
-        # What systemd knows is what the files say, and stays when it writes them again.
+        # systemd's properties agree with the files. A reload, in which systemd writes the files again, changes nothing.
         directory = ROOT + ours["ControlGroup"]
         before = {name: read(f"{directory}/{name}") for name in ("memory.max", "cpu.max", "pids.max", "cpu.weight")}
         self.assertEqual(before["memory.max"].strip(), ours["MemoryMax"])
@@ -142,7 +143,7 @@ class Units(ContainerTest):
         before = files()
         self.assertEqual(show("pre-exact.scope")["CPUQuotaPerSecUSec"], "670ms")
         self.assertEqual({**before, "cpu.max": "67000 100000", "cpu.idle": "1", "memory.min": str(8 * MIB)}, before)
-        # All or nothing, of systemd's too.
+        # A refused update changes nothing, not even systemd's properties.
         refused = nacre("update", "--resources", "-", container, input=json.dumps(
             {"cpu": {"quota": 80000, "period": 100000}, "pids": {"limit": 50}, "unified": {"x.y": "1"}}).encode())
         self.assert_one_line_error(refused, "x.y")
@@ -201,7 +202,7 @@ class Units(ContainerTest):
         self.assertTrue(self.gone("pre-term.scope"))
 
     def test_systemctl_stop_ends_the_container(self):
-        # sleep as a container's first process heeds no TERM.
+        # sleep ignores SIGTERM if it is a container's first process.
         container = self.started(path=":pre:stop", annotations={"org.systemd.property.TimeoutStopSec": "uint64 2"})
         self.assertEqual(show("pre-stop.scope")["Slice"], "system.slice")
         pid = state(container)["pid"]
@@ -236,7 +237,7 @@ class Units(ContainerTest):
 
 
 class Podman(unittest.TestCase):
-    """podman with its default where there is systemd."""
+    """Tests podman with the cgroup manager that is its default on a host with systemd."""
 
     @classmethod
     def setUpClass(cls):
@@ -276,7 +277,7 @@ class Podman(unittest.TestCase):
 
 
 class UsersOwn(unittest.TestCase):
-    """The systemd of a user without privilege, and podman's default there."""
+    """Tests nacre and podman under the systemd of an unprivileged user."""
 
     @classmethod
     def setUpClass(cls):
@@ -335,7 +336,7 @@ class UsersOwn(unittest.TestCase):
 
 
 def run_under_systemd():
-    """Starts systemd and this script beside it; never returns."""
+    """Starts systemd, runs this script in its namespaces, and exits with the status of that run."""
     os.makedirs(f"{ROOT}/systemd")
     with open("/tmp/init.sh", "w", encoding="ascii") as file:
         file.write(INIT)
@@ -347,12 +348,12 @@ def run_under_systemd():
                              stdin=subprocess.DEVNULL, preexec_fn=enter)
     wait_until(lambda: children(outer.pid), "there is a PID 1")
     (pid,) = children(outer.pid)
-    # The root of systemd's cgroups must have no process, or it has no controllers to give.
+    # Move unshare out of the root of systemd's cgroups: a root with processes cannot pass controllers on.
     with open(f"{ROOT}/cgroup.procs", "w", encoding="ascii") as procs:
         procs.write(str(outer.pid))
     within = ["nsenter", "-t", str(pid), "--pid", "--mount", "--cgroup", "--"]
     wait_until(lambda: run(*within, "systemctl", "is-active", "dbus.socket").stdout == b"active\n", "systemd is up")
-    # A cgroup of systemd's, as a login would have.
+    # Enter a cgroup below systemd's root, as a login session would.
     os.makedirs(f"{ROOT}/systemd/test")
     with open(f"{ROOT}/systemd/test/cgroup.procs", "w", encoding="ascii") as procs:
         procs.write(str(os.getpid()))

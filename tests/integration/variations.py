@@ -1,7 +1,7 @@
-"""What differential_test.py varies: each variation sets one field of config.json, and asks the probe about it.
+"""Variations of config.json for differential_test.py. Each sets one field and asks the probe about that field.
 
-A variation is a function of the configuration and of a random generator; its name is the field. Many are put into one
-bundle, so none may keep another from being seen.
+A variation is a function that takes the configuration and a random generator, and is named after its field. A bundle
+gets many variations, so no variation may hide the effect of another.
 """
 
 import copy
@@ -178,7 +178,7 @@ def tmpfs(config, random):
     if random.random() < 0.3:
         options.append(random.choice(PROPAGATIONS))
     place = random.choice(["/scratch", "/full", "/new/scratch", "/full/inside", "/link"])
-    # runc before 1.1.8 gives a directory that exists its own mode back, whatever the option says.
+    # If the directory exists, runc before 1.1.8 keeps the mode of the directory, whatever the option says.
     if "scratch" in place and random.random() < 0.7:
         options.append(random.choice(["mode=700", "mode=1777", "mode=0555"]))
     mount(config, place, "tmpfs", random.choice(["tmpfs", "scratch", "none"]), options, f"tree:{place}",
@@ -195,7 +195,7 @@ def nested(config, random):
 
 @variation("mounts: over symbolic links")
 def over_links(config, random):
-    # Not over links that lead to nothing: Debian's runc makes their targets, and runc since 1.4 refuses them as Nacre does.
+    # Leaves out links that lead nowhere: Debian's runc makes their targets. runc since 1.4 refuses them, as Nacre does.
     place = random.choice(["/link", "/link/more", "/outwards", "/outwards/more", "/link/../link/new"])
     if random.random() < 0.5:
         kind = "tmpfs", "tmpfs", []
@@ -293,7 +293,7 @@ def devices(config, random):
 
 @variation("linux.resources.devices")
 def device_rules(config, random):
-    """No driver has these numbers: what is let through finds no device."""
+    """Uses device numbers that no driver has: an access that the rules allow finds no device."""
     for minor in (1, 2):
         config["linux"].setdefault("devices", []).append(
             {"path": f"/dev/ruled{minor}", "type": "c", "major": 240, "minor": minor})
@@ -341,7 +341,7 @@ def unknown(config, _):
 
 
 def choose(seed):
-    """About half of the variations, in the order in which they come into the bundle (that of mounts counts)."""
+    """Returns about half of the variations, in the order in which vary() applies them. The order of mounts matters."""
     random = Random(f"{seed}")
     chosen = [name for name in VARIATIONS if random.random() < 0.55]
     random.shuffle(chosen)
@@ -349,7 +349,7 @@ def choose(seed):
 
 
 def vary(template, seed, names):
-    """A configuration with these variations. What one of them does depends on the seed alone, not on the others."""
+    """Returns a configuration with these variations. The effect of each depends on the seed, not on the others."""
     config = copy.deepcopy(template)
     config["process"]["args"] = ["/bin/probe"]
     for name in names:

@@ -2,15 +2,15 @@
 // of the host's root, then runs one command for tools/lab, carrying its
 // standard streams over a virtio-serial port.
 //
-// One static program instead of a shell script because every fork is dear on
-// an emulated CPU, and because the streams need framing.
+// This is a static program and not a shell script because every fork is slow
+// on an emulated CPU, and because the streams need framing.
 //
 // Frames, both ways: type (1 byte), payload length (4 bytes, little endian),
 // payload. From the host:
 //   M  fstype \0 source \0 target \0 options \0       mount this ("bind": options unused)
 //   R  cwd \0 umask \0 argc \0 arguments \0... environment \0...
 //   I  data for standard input; empty: end of file
-//   N  nothing: what counts is the interrupt
+//   N  nothing, sent for the interrupt that it causes
 // To the host:
 //   U  up        O, E  data of stdout, stderr
 //   X  exit status in decimal        F  why the lab cannot go on
@@ -101,7 +101,7 @@ struct Mount {
 
 constexpr unsigned long kPlain = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-// Runs in the assembled root, after /dev, /proc and /sys have been moved there.
+// Mounted in the assembled root, after /dev, /proc and /sys have been moved there.
 constexpr Mount kMounts[] = {
     {"devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666", false},
     {"tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777", false},
@@ -117,7 +117,7 @@ constexpr Mount kMounts[] = {
 
 constexpr Mount kCgroupV2[] = {{"cgroup2", "/sys/fs/cgroup", kPlain, "nsdelegate", false}};
 
-// Mounts the cgroups as systemd does.
+// Mounted as systemd does it.
 constexpr Mount kCgroupV1[] = {
     {"tmpfs", "/sys/fs/cgroup", kPlain, "mode=755", false},
     {"cgroup", "/sys/fs/cgroup/systemd", kPlain, "none,xattr,name=systemd", false},
@@ -135,7 +135,7 @@ constexpr Mount kCgroupV1[] = {
 };
 constexpr Mount kCgroupHybrid[] = {{"cgroup2", "/sys/fs/cgroup/unified", kPlain, "nsdelegate", false}};
 
-// Nodes whose opening loads the module behind them.
+// Device nodes that load their module when they are opened.
 struct Node {
   const char* path;
   unsigned major, minor;
@@ -200,17 +200,19 @@ void assemble_root() {
   mount_or_fail("overlay", "lab", "/new", 0, "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work");
   for (const char* tree : {"/dev", "/proc", "/sys"})
     mount_or_fail(nullptr, tree, std::string("/new") + tree, MS_MOVE, nullptr);
-  // What switch_root does: containers' pivot_root needs "/" to be a mount, not the initramfs.
+  // Do what switch_root does: a container's pivot_root needs "/" to be a mount, not the initramfs.
   if (chdir("/new") != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || chroot(".") != 0 || chdir("/") != 0)
     fail("switching root");
   mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr);  // as systemd leaves it
   mount_all(kMounts);
 }
 
+// Makes a virtual machine of each kind and keeps them for good.
+//
 // KVM patches the kernel's code when its first virtual machine appears and when its last one goes (static keys: preempt
 // notifiers, virtual CPUs without a local APIC, local APICs that are switched off). Two CPUs under QEMU's TCG do not
-// survive that: one now and then runs half of the old and half of the new instruction. So the lab comes up with one
-// CPU, makes a virtual machine of each kind, keeps them for good, and only then starts the other CPUs.
+// survive that: now and then, one of them runs half of the old and half of the new instruction. So the lab comes up
+// with one CPU, calls this function, and only then starts the other CPUs.
 void hold_kvm() {
   const int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
   if (kvm < 0) fail("open /dev/kvm");
@@ -259,7 +261,7 @@ void prepare_system(bool with_kvm) {
   ioctl(s, SIOCSIFFLAGS, &request);
   close(s);
 
-  // One write each: a controller that the kernel lacks must not cost the others.
+  // Write each name separately, so that a controller that the kernel lacks does not cost the others.
   for (const char* controller : {"+cpuset", "+cpu", "+io", "+memory", "+hugetlb", "+pids", "+rdma", "+misc"})
     write_file("/sys/fs/cgroup/cgroup.subtree_control", controller);
   write_file("/proc/sys/net/ipv4/ip_forward", "1");
@@ -397,7 +399,7 @@ class Session {
   void run() {
     send_frame('U', "", 0);
     while (!ended_) {
-      // No more input is taken than the command takes: the host has to wait, too.
+      // Take no more input than the command takes, so that the host waits, too.
       const bool input_waits = !input_.empty() && command_.in >= 0;
       pollfd fds[] = {
           {input_waits ? -1 : port, POLLIN, 0},

@@ -1,6 +1,6 @@
-// Fuzzes the packets of the control socket: requests, as vmm reads them, and answers, as the runtime does.
+// Fuzzes the packets of the control socket: requests, as vmm reads them, and answers, as the runtime reads them.
 //
-// A request that was read is written and read again, and must then be the same.
+// A request that was read is written and read again. It must then be the same.
 #include <cstdlib>
 #include <string_view>
 

@@ -1,8 +1,8 @@
-// Fuzzes the FUSE server: a session over a scratch directory is fed a sequence of requests.
+// Fuzzes the FUSE server: feeds a sequence of requests to a session over a scratch directory.
 //
-// The input is a sequence of: opcode, node id, room for the reply in units of 64 bytes, body length in units of 8 bytes
-// (one byte each), then the body. Afterwards the directory beside the share must be what it was. Works as root too:
-// whatever the server can be made to do, it does below the scratch directory.
+// Each request in the input has a header of four bytes: opcode, node id, room for the reply in units of 64 bytes, and
+// body length in units of 8 bytes. The body follows. Afterwards the files next to the share must be what they were.
+// This works as root too: whatever the server can be made to do, it does below the scratch directory.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -52,7 +52,7 @@ struct World {
   Fd proc;
 };
 
-// Slow, or hungry for the disk, and of no interest.
+// Returns whether to skip a request, since it would be slow or fill the disk, and is of no interest.
 bool skipped(uint32_t opcode, std::span<const std::byte> body) {
   using enum wire::Opcode;
   auto is = [&](wire::Opcode which) { return opcode == static_cast<uint32_t>(which); };
@@ -73,8 +73,9 @@ void request(Session& session, uint32_t opcode, uint64_t nodeid, std::span<const
                         .pid = 1,
                         .total_extlen = 0,
                         .padding = 0};
-  // Buffers of their exact size on the heap, so that a step beyond them is seen. A request that waits for a lock keeps
-  // them: they live until the session ends.
+  // The buffers are on the heap with their exact size, so that an access beyond them is found (but one byte more for
+  // the reply, whose size may be 0). A request that waits for a lock keeps its buffers, so they live until the session
+  // ends. The opcode UINT32_MAX frees them.
   static std::vector<std::unique_ptr<std::byte[]>> buffers;
   if (opcode == UINT32_MAX) return buffers.clear();
   size_t size = sizeof(header) + body.size();

@@ -1,4 +1,4 @@
-// A fuzzer's input, taken apart from its front. When it is used up, everything more is zero.
+// Takes a fuzzer's input apart from its front. When the input is used up, everything more is zero.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ class Input {
     if (!raw.empty()) std::memcpy(&value, raw.data(), raw.size());
     return value;
   }
-  // Up to `size` bytes.
+  // Takes up to `size` bytes.
   std::span<const std::byte> bytes(size_t size) {
     auto taken = left_.first(std::min(size, left_.size()));
     left_ = left_.subspan(taken.size());

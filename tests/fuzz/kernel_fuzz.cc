@@ -1,6 +1,6 @@
 // Fuzzes the kernel loaders: the input is both the kernel and the initramfs of a guest with 16 MiB.
 //
-// Whatever it is, the guest's entry point lies in its memory, or there is an error.
+// Whatever the input is, either the guest's entry point lies in its memory, or there is an error.
 #include <sys/mman.h>
 
 #include <cstdlib>

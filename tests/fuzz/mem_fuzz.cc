@@ -1,5 +1,6 @@
-// Fuzzes virtio-mem: requests of the driver, sizes that the host asks for, and moves to a new device in between. What
-// is plugged must be what the chunks are open for, and never more than was requested at any time.
+// Fuzzes virtio-mem: requests of the driver, sizes that the host asks for, and moves to a new device in between. The
+// chunks that hold plugged blocks must be the open ones, and never may more be plugged than the largest size that was
+// requested.
 #include <cstdlib>
 #include <map>
 
@@ -97,7 +98,7 @@ void step(World& world, fuzz::Input& input) {
       return world.driver.activate(*world.device);
     }
     case 3: {
-      // Anything at all, in a chain of any size.
+      // Send anything at all, in a chain of any size.
       auto bytes = input.bytes(input.take<uint8_t>());
       world.driver.queue(0).send({testing::Bytes(bytes.begin(), bytes.end())}, {uint32_t{input.take<uint8_t>()}});
       return;
@@ -124,7 +125,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try {
       step(world, input);
     } catch (const std::logic_error&) {
-      // An empty chain, which the driver does not make.
+      // The step made an empty chain, which the driver does not send.
     }
     world.turn();
     while (world.driver.queue(0).pop_used()) {

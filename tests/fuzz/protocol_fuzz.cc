@@ -1,8 +1,9 @@
-// Fuzzes what both ends of the protocol do with bytes of the other: the decoder of frames, and every message.
+// Fuzzes what each end of the protocol does with bytes of the other end: the decoder of frames, and every message.
 //
-// The input is one byte, then bytes that come in pieces of so many (0: all at once). If the lowest bit of the byte is
-// set, they are a stream of frames; else they are the JSON of one message, which gets its length here. What can be
-// decoded must mean the same once it is encoded and decoded again.
+// The first byte of the input says how the other bytes are taken. If bit 0 is set, they are a stream of frames. If not,
+// they are the JSON of one message, which gets its length here. Bit 6 chooses the large limits of the decoder. Half of
+// the first byte, rounded down, is the size of the pieces in which the bytes arrive; 0 means all at once. Whatever can
+// be decoded must mean the same once it is encoded and decoded again.
 #include <algorithm>
 #include <cstdlib>
 #include <span>
@@ -29,14 +30,15 @@ void look_at_all(const Json& json) {
   (look_at<Messages>(json), ...);
 }
 
-// A message is looked at as every kind: its "type" is no more to be trusted than the rest.
+// Looks at a message as every kind of message: its "type" is no more to be trusted than the rest.
 void take(const Json& json) {
   look_at_all<Create, Start, Exec, Release, Resize, Kill, State, Delete, Pause, Resume, Processes, Procfs, Statistics,
               Watch, Update, Mount, Unmount>(json);
   look_at_all<Ok, ErrorReply, Created, StateReply, ProcessesReply, ProcfsReply, StatisticsReply>(json);
   look_at_all<Exited, Oom, Ready>(json);
   (void)decode_reply<Created>(json);
-  // A message that was taken fits into one frame again, unless its odd bytes have grown.
+  // If the message can be made a frame again, the frame must not be too large. to_frame() may refuse the message, since
+  // replacing bytes that are not UTF-8 makes it grow.
   if (auto frame = to_frame(json); frame && frame->size() > kMaxFrame + 4) std::abort();
 }
 

@@ -1,5 +1,5 @@
-// Runs a fuzz target without libFuzzer, as a test: the files of its corpus, then as many mutations of them as asked,
-// the same ones each time.
+// Runs a fuzz target without libFuzzer, as a test: first the files of the corpus, then as many mutations of them as
+// asked for. The mutations are the same each time.
 //
 //   NAME-fuzz CORPUS ROUNDS
 #include <algorithm>
@@ -30,7 +30,8 @@ std::vector<Bytes> read_corpus(const std::filesystem::path& directory) {
   return corpus;
 }
 
-// One to eight changes: a bit, a byte, a piece taken out, a piece of another file put in.
+// Makes one to eight changes to a file of the corpus: flips a bit, sets a byte, takes a piece out, or inserts a piece
+// of another file.
 Bytes mutate(const std::vector<Bytes>& corpus, std::mt19937& random) {
   auto below = [&random](size_t end) { return end == 0 ? 0 : random() % end; };
   Bytes bytes = corpus[below(corpus.size())];

@@ -1,5 +1,6 @@
-// Fuzzes the restoring of saved states. The input's first byte chooses the device, the rest is the state; the rings
-// that it is restored over have requests in them. A state that is taken must leave a device that works until its reset.
+// Fuzzes the restoring of saved states. The first byte of the input chooses the device, or the sealed form of a state;
+// the rest is the state. The rings over which the state is restored have requests in them. If a state is accepted, the
+// device must go on working with it.
 #include <cstdlib>
 
 #include "devices/legacy/serial.h"
@@ -30,7 +31,7 @@ struct SlowSink final : SerialSink {
   size_t write(std::span<const std::byte> data) override { return data.size() / 2; }
 };
 
-// Restores through the transport, so that status, features and queues come from the state too.
+// Restores a device through the transport, so that status, features and queues come from the state too.
 void try_device(VirtioDevice& device, EventLoop& loop, const GuestMemory& memory, std::span<const std::byte> state) {
   NoIrq irq;
   auto transport = MmioTransport::create(device, memory, irq).value();
@@ -84,7 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static_cast<void>(silent);
   fuzz::Input input(data, size);
   auto which = input.take<uint8_t>();
-  // A copy of its exact size, so that a step beyond it is seen.
+  // Copy the state into a buffer of its exact size, so that an access beyond it is found.
   auto rest = input.rest();
   std::vector<std::byte> state(rest.begin(), rest.end());
   testing::FakeDriver driver({.memory_mib = 1, .queue_sizes = {16, 16, 4}});
@@ -101,7 +102,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       try_serial(state);
       break;
     default:
-      // The sealed form in which a state is stored.
+      // Open the sealed form in which a state is stored.
       if (auto opened = open_state(state)) (void)opened->section("machine", 1);
   }
   return 0;

@@ -1,6 +1,6 @@
-// Fuzzes what vmm reads of its configuration: TOML and the values of options.
+// Fuzzes what vmm reads of its configuration: TOML, and the values of options.
 //
-// What was read is written and read again, and must then be the same.
+// A configuration that was read is written and read again. It must then be the same.
 #include <cstdlib>
 #include <string_view>
 

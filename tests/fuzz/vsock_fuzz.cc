@@ -1,5 +1,5 @@
-// Fuzzes virtio-vsock and its queues: a driver sends packets, offers buffers and writes descriptors as it likes, the
-// host's end of a connection sends and goes away, and the device is paused, moved to a new one and reset in between.
+// Fuzzes virtio-vsock and its queues. A driver sends packets, offers buffers and writes descriptors as it likes. The
+// host's end of a connection sends and goes away. In between, the device is paused, moved to a new device, and reset.
 #include <sys/socket.h>
 
 #include <cstdlib>
@@ -40,7 +40,8 @@ struct World {
     driver.restart();
     driver.activate(*device);
   }
-  // Must work for every state that a driver can bring a device to, but for rings that it has spoilt.
+  // Moves the state to a new device. Saving and restoring must work for every state to which a driver can bring a
+  // device. Only the activation may fail, if the driver has broken the rings.
   void move() {
     device->pause();
     StateWriter state;
@@ -140,7 +141,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try {
       step(world, input);
     } catch (const std::logic_error&) {
-      // The driver has nothing left to send with, or sees what came of its own descriptors: it begins anew.
+      // Either the driver has nothing left to send with, or it sees the effect of its own bad descriptors. It begins
+      // anew.
       world.restart();
     }
     world.turn();

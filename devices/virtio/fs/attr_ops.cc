@@ -1,4 +1,4 @@
-// Attributes of inodes and of the file system.
+// Serves the requests about attributes of inodes and of the file system.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>

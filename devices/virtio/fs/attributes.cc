@@ -29,7 +29,7 @@ uint64_t InodeNumbers::map(uint64_t device, uint64_t inode) {
   Space space{device, inode >> kUpperShift};
   auto found = spaces_.find(space);
   if (found == spaces_.end()) {
-    // After 65,535 file systems below one share there are no numbers left, and the last ones share theirs.
+    // After 65,535 spaces no numbers are left. All further spaces then share the number UINT16_MAX.
     while (next_ < UINT16_MAX && used_.contains(static_cast<uint16_t>(next_))) next_++;
     if (next_ < UINT16_MAX) {
       used_.insert(static_cast<uint16_t>(next_));
@@ -88,7 +88,7 @@ wire::Statx to_statx(const struct statx& stat, InodeNumbers& numbers) {
   out.mtime = to_time(stat.stx_mtime);
   out.rdev_major = stat.stx_rdev_major;
   out.rdev_minor = stat.stx_rdev_minor;
-  return out;  // the device of the file (stx_dev) stays 0: the guest learns no device numbers of the host
+  return out;  // stx_dev stays 0: the guest learns no device numbers of the host
 }
 
 uint32_t encode_device(uint32_t major, uint32_t minor) {

@@ -1,4 +1,4 @@
-// Attributes as the guest sees them.
+// Translates the attributes of host files into those that the guest sees.
 #pragma once
 
 #include <sys/stat.h>
@@ -19,12 +19,12 @@ inline uint64_t device_of(const struct statx& stat) {
   return uint64_t{stat.stx_dev_major} << 32 | stat.stx_dev_minor;
 }
 
-// Inode numbers for the guest. The guest sees one file system where the host may have several mounted below the share,
-// so (device, inode) pairs become numbers that differ if the pairs do. Numbers below 2^48 of the share's own device
-// stay as they are.
+// Numbers inodes for the guest. The guest sees one file system, but the host may have several mounted below the share.
+// Different (device, inode) pairs of the host therefore get different numbers, until there are no numbers left (see
+// map() in attributes.cc). Inode numbers below 2^48 on the share's own device stay as they are.
 //
-// Each (device, upper 16 bits of the inode) gets an upper half of its own. There are few of those pairs: a file system
-// counts inodes from below, and overlayfs marks its layers in the topmost bits.
+// Each pair of a device and the upper 16 bits of an inode number is a space. A space gets upper 16 bits of its own.
+// There are few spaces: file systems number inodes from 1 upwards, and overlayfs marks its layers in the topmost bits.
 class InodeNumbers {
  public:
   explicit InodeNumbers(uint64_t root_device);
@@ -36,9 +36,9 @@ class InodeNumbers {
     bool operator==(const Space&) const = default;
   };
 
-  // For save and restore: the guest must see the same numbers again.
+  // These two are for save and restore: the guest must see the same numbers again.
   const auto& spaces() const { return spaces_; }
-  // Gives a space its former number. Returns false if the number is in use, or if the space has another one.
+  // Gives a space its former number. Returns false if the number is in use, or if the space has another number.
   bool adopt(const Space& space, uint16_t number);
 
  private:
@@ -49,14 +49,14 @@ class InodeNumbers {
   };
 
   std::unordered_map<Space, uint16_t, Hash> spaces_;
-  std::unordered_set<uint16_t> used_{0};  // numbers of spaces
+  std::unordered_set<uint16_t> used_{0};  // the numbers that spaces have
   uint32_t next_ = 1;
 };
 
 wire::Attr to_attr(const struct statx& stat, InodeNumbers& numbers);
 wire::Statx to_statx(const struct statx& stat, InodeNumbers& numbers);
 
-// The kernel's 32-bit form of a device number (new_encode_dev), which FUSE uses.
+// Encodes or decodes a device number in the kernel's 32-bit form (new_encode_dev), which FUSE uses.
 uint32_t encode_device(uint32_t major, uint32_t minor);
 dev_t decode_device(uint32_t encoded);
 

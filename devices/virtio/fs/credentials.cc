@@ -17,8 +17,8 @@ constexpr uint64_t bit(int capability) {
   return 1ull << capability;
 }
 
-// setfsuid(2) and setfsgid(2) return the former id and never an error. An invalid id changes nothing and so reads the
-// present one.
+// setfsuid(2) and setfsgid(2) return the former id and never an error. A call with an invalid id changes nothing, so it
+// reads the present id.
 constexpr uint32_t kNoId = UINT32_MAX;
 
 bool set_fs_gid(uint32_t gid) {

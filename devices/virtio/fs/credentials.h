@@ -1,12 +1,16 @@
-// The credentials of the thread that serves a guest's file system.
+// Manages the credentials of the thread that serves a guest's file system.
 //
-// The guest's kernel has checked permissions (virtio-fs mounts have default_permissions). The server sees to it that
+// The guest's kernel has checked permissions (virtio-fs mounts have default_permissions). The server makes sure that
 // new files belong to the caller, that the caller's umask applies, and that set-id bits go away as they would on a
 // local file system. So the thread keeps its capabilities all the time, and takes the caller's *file system* uid and
-// gid only while it creates something. setfsuid(2) normally takes CAP_DAC_OVERRIDE and its like out of the effective
-// set; the securebit NO_SETUID_FIXUP prevents that, and where the thread may not set it (CAP_SETPCAP), capset(2) puts
-// them back. The C library's wrappers of setuid(2) would change every thread of the process: only raw system calls are
-// used here.
+// gid only while it creates something.
+//
+// setfsuid(2) normally takes CAP_DAC_OVERRIDE and similar capabilities out of the effective set. The securebit
+// NO_SETUID_FIXUP prevents that. If the thread may not set this securebit (CAP_SETPCAP), capset(2) puts the
+// capabilities back.
+//
+// Only raw system calls are used here: the C library's wrappers of setuid(2) and its relatives would change every
+// thread of the process.
 #pragma once
 
 #include <sys/types.h>
@@ -24,12 +28,12 @@ class Credentials {
   Credentials(const Credentials&) = delete;
   Credentials& operator=(const Credentials&) = delete;
 
-  // Prepares the calling thread. Its umask and current directory become its own (unshare(CLONE_FS)), and the current
-  // directory becomes `proc_self_fd`, so that the path "N" names descriptor N in calls that take no directory. From
-  // then on this object is for this thread only.
+  // Prepares the calling thread. The umask and the current directory become the thread's own (unshare(CLONE_FS)), and
+  // the current directory becomes `proc_self_fd`. The path "N" then names descriptor N in calls that take no directory
+  // descriptor. From then on this object is for this thread only.
   Result<void> adopt_thread(int proc_self_fd);
 
-  // While it lives, what the thread creates belongs to the caller.
+  // As long as this object lives, whatever the thread creates belongs to the caller.
   class AsCaller {
    public:
     AsCaller(AsCaller&& other) noexcept : credentials_(std::exchange(other.credentials_, nullptr)) {}
@@ -41,12 +45,13 @@ class Credentials {
     explicit AsCaller(Credentials* credentials) : credentials_(credentials) {}
     Credentials* credentials_;
   };
-  // Returns EPERM for ids that the user namespace of the thread does not have.
+  // Takes the ids of the caller and sets the umask. Returns EPERM if the user namespace of the thread does not have the
+  // ids. If the thread may not switch ids, its own ids stay in force.
   OrErrno<AsCaller> as_caller(uint32_t uid, uint32_t gid, uint32_t umask);
 
-  // Without CAP_FSETID the host's kernel clears set-id bits on write, truncate and fallocate; with it, it keeps them
-  // and lets chmod and creation set them for any group. The switch stays until the next call, so a run of equal
-  // requests costs nothing.
+  // Raises or drops CAP_FSETID. Without it, the host's kernel clears set-id bits on write, truncate and fallocate. With
+  // it, the kernel keeps them, and lets chmod and creation set them for any group. The choice holds until the next
+  // call, so a run of equal requests costs no system calls.
   void set_keep_setid(bool keep);
 
  private:
@@ -55,7 +60,7 @@ class Credentials {
 
   uint32_t own_uid_ = 0;
   uint32_t own_gid_ = 0;
-  bool can_switch_ = false;  // has CAP_SETUID and CAP_SETGID; else all that is created belongs to the process's ids
+  bool can_switch_ = false;  // has CAP_SETUID and CAP_SETGID; if not, new files belong to the process's ids
   bool fixup_is_off_ = false;
   uint64_t permitted_ = 0;
   uint64_t effective_ = 0;

@@ -1,4 +1,4 @@
-// Listing directories.
+// Lists directories.
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@ namespace nacre::virtio::fs {
 // An entry of getdents64(2). `name` points into the buffer.
 struct HostDirent {
   uint64_t inode;
-  int64_t next;  // the cookie of the entry after it
+  int64_t next;  // the cookie of the next entry
   uint8_t type;
   const char* name;
 };
@@ -24,7 +24,7 @@ namespace {
 constexpr size_t kMaxDirent = 280;  // struct linux_dirent64 with a name of 255 bytes, rounded up
 constexpr size_t kMaxListing = 32 << 10;
 
-// Decodes a struct linux_dirent64: d_ino, d_off, d_reclen, d_type, d_name. Sets `length` to d_reclen.
+// Decodes a struct linux_dirent64 (d_ino, d_off, d_reclen, d_type, d_name). Sets `length` to d_reclen.
 HostDirent parse(const std::byte* at, size_t& length) {
   HostDirent entry{};
   uint16_t record;
@@ -69,7 +69,7 @@ OrErrno<void> Session::list(Request& request, Reply& reply, bool plus) {
     HostDirent entry = parse(scratch_.data() + at, length);
     handle->position = entry.next;
     if (!full && !put_entry(*directory, entry, plus, limit, reply)) {
-      if (reply.size() == 0) return errno_of(EINVAL);  // as getdents(2) says of a buffer that holds no entry
+      if (reply.size() == 0) return errno_of(EINVAL);  // as getdents(2) does if the buffer is too small for one entry
       full = true;
     }
   }
@@ -90,10 +90,10 @@ bool Session::put_entry(const Inode& directory, const HostDirent& entry, bool pl
                       .namelen = static_cast<uint32_t>(name.size()),
                       .type = entry.type};
   if (plus) {
-    wire::EntryOut out{};  // node id 0: no attributes come with this entry, and no reference
+    wire::EntryOut out{};  // node id 0: the entry has no attributes and adds no reference
     if (!is_dot && !FdBudget::is_scarce()) {
       auto found = look_up(directory, entry.name);
-      if (!found && found.error() == ENOENT) return true;  // gone meanwhile
+      if (!found && found.error() == ENOENT) return true;  // removed since it was listed
       if (found) out = *found;
     }
     if (!reply.put(out)) return false;

@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <expected>
 
-#include "base/result.h"  // TRY works on these too
+#include "base/result.h"  // TRY works on OrErrno too
 
 namespace nacre::virtio::fs {
 
@@ -15,8 +15,8 @@ inline std::unexpected<int> errno_of(int code) {
   return std::unexpected(code);
 }
 
-// Returns the error of the system call that has just failed. EMFILE becomes ENFILE: in the guest EMFILE would mean the
-// limit of the calling process, and what is full is a table of the file system.
+// Returns the error of the system call that has just failed. EMFILE becomes ENFILE: in the guest, EMFILE would mean the
+// limit of the calling process, but what is full is a table of the file system.
 inline std::unexpected<int> last_errno() {
   return std::unexpected(errno == EMFILE ? ENFILE : errno);
 }

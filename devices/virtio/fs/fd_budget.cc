@@ -9,7 +9,8 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// Returns the most that RLIMIT_NOFILE can be (proc(5), /proc/sys/fs/nr_open), or its default if there is no /proc.
+// Returns the highest value that RLIMIT_NOFILE can have (proc(5), /proc/sys/fs/nr_open), but at most 16 Mi. Returns the
+// default of nr_open if there is no /proc.
 rlim_t system_limit() {
   constexpr rlim_t kDefault = 1 << 20;
   auto text = read_file("/proc/sys/fs/nr_open", 64);

@@ -1,8 +1,8 @@
-// How many descriptors the virtio-fs devices of this process may hold for their guest.
+// Limits how many descriptors the virtio-fs devices of this process may hold for their guest.
 //
 // Each inode that the guest remembers costs a descriptor here, and the guest decides how many it remembers. The rest of
 // the process (vsock connections, the control socket) must stay able to open files whatever the guest does, so a part
-// of RLIMIT_NOFILE is kept back from it.
+// of RLIMIT_NOFILE is kept back for the rest.
 #pragma once
 
 #include <atomic>
@@ -35,11 +35,13 @@ class FdSlot {
 
 class FdBudget {
  public:
-  // Raises RLIMIT_NOFILE as far as the process may, and makes three quarters of it the budget. Called for each device.
+  // Raises RLIMIT_NOFILE as far as the process may, and makes three quarters of it the budget. Each new session calls
+  // this.
   static void raise_limit();
-  // Returns an empty slot if the budget is spent. Any thread.
+  // Takes one descriptor out of the budget. Returns an empty slot if the budget is spent. Any thread may call this.
   static FdSlot take();
-  // True if half of the budget is used: READDIRPLUS then opens no files that nobody has asked for by name.
+  // Returns true if more than half of the budget is used. READDIRPLUS then opens no files that nobody has asked for by
+  // name.
   static bool is_scarce() { return used_.load(std::memory_order_relaxed) > limit_.load(std::memory_order_relaxed) / 2; }
 
   static size_t used() { return used_; }

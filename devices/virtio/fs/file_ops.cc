@@ -1,4 +1,4 @@
-// Calls on open files. Data goes straight between the host's file and guest memory.
+// Serves the requests on open files. Data goes straight between the host's file and guest memory.
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -11,8 +11,8 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// Calls preadv(2) or pwritev2(2) until all of `iovecs` is done, or nothing more comes. An error after some progress
-// ends the transfer with a short count: the next request of the guest meets the error.
+// Repeats `call`, which is preadv(2) or pwritev2(2), until all of `iovecs` is done or no more bytes move. An error
+// after some progress ends the transfer with a short count: the next request of the guest meets the error.
 template <typename Call>
 OrErrno<size_t> transfer(std::vector<iovec> iovecs, uint64_t offset, Call call) {
   size_t done = 0;
@@ -40,7 +40,7 @@ OrErrno<void> Session::read(Request& request, Reply& reply) {
   auto in = TRY(request.take<wire::ReadIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (in.offset > INT64_MAX) return errno_of(EINVAL);
-  // No more than the guest was told in INIT (max_pages), since the worker serves nobody else meanwhile.
+  // Reads no more than INIT told the guest (max_pages), since the worker serves nobody else meanwhile.
   size_t most = std::min(in.size, kMaxWrite);
   size_t done = TRY(transfer(reply.iovecs(most), in.offset, [&](const iovec* iovecs, int count, off_t offset) {
     return ::preadv(handle->fd.get(), iovecs, count, offset);
@@ -54,7 +54,8 @@ OrErrno<void> Session::write(Request& request, Reply& reply) {
   size_t payload =
       request.header().len - sizeof(wire::InHeader) - sizeof(wire::WriteIn) - size_t{request.header().total_extlen} * 8;
   if (in.size > payload || in.size > kMaxWrite || in.offset > INT64_MAX) return errno_of(EINVAL);
-  // The host appends at its own end of the file, which others may have moved. Cached pages are written at their offset.
+  // With O_APPEND, the host appends at the end of the file as the host knows it, which others may have moved. Cached
+  // pages are written at their offset.
   bool append = (in.flags & O_APPEND) != 0 && (in.write_flags & wire::kWriteCache) == 0;
   credentials_.set_keep_setid((in.write_flags & wire::kWriteKillSuidgid) == 0);
   size_t done = TRY(transfer(request.payload().peek(in.size), in.offset, [&](const iovec* iovecs, int count, off_t at) {
@@ -78,7 +79,7 @@ OrErrno<void> Session::fsyncdir(Request& request, Reply&) {
 }
 
 // FALLOCATE and COPY_FILE_RANGE, unlike WRITE, do not say whether the caller has CAP_FSETID. So set-id bits are cleared
-// unless the caller is root. (With ALLOW_IDMAP Linux does not say who calls, and they are always cleared.)
+// unless the caller is root. With ALLOW_IDMAP, Linux does not say who the caller is, and the bits are always cleared.
 OrErrno<void> Session::fallocate(Request& request, Reply&) {
   auto in = TRY(request.take<wire::FallocateIn>());
   Handle* handle = TRY(handles_.find_file(in.fh));
@@ -95,7 +96,8 @@ OrErrno<void> Session::copy_file_range(Request& request, Reply& reply) {
   credentials_.set_keep_setid(request.header().uid == 0);
   auto off_in = static_cast<off_t>(in.off_in);
   auto off_out = static_cast<off_t>(in.off_out);
-  // As much as one WRITE may carry, since the worker serves nobody else meanwhile. Callers go on after a short count.
+  // Copies at most as much as one WRITE may carry, since the worker serves nobody else meanwhile. Callers continue
+  // after a short count.
   size_t most = std::min<uint64_t>(in.len, kMaxWrite);
   ssize_t done = ::copy_file_range(from->fd.get(), &off_in, to->fd.get(), &off_out, most, 0);
   if (done < 0) return last_errno();

@@ -1,4 +1,4 @@
-// Modes, owners, times and extended attributes against those on a plain directory.
+// Compares modes, owners, times and extended attributes with those on a plain directory.
 #include <fcntl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ BOOST_AUTO_TEST_CASE(modes_and_owners) {
     for (mode_t mode : {0000, 0777, 04755, 02755, 01644, 06755, 07777, 02644}) {
       s.number("chmod", s->chmod("file", mode));
       s.mode("file");
-      s.number("chown", s->chown("file", 1000, UINT32_MAX));  // takes set-id bits
+      s.number("chown", s->chown("file", 1000, UINT32_MAX));  // clears the set-id bits
       s.mode("file");
     }
     s.number("group", s->chown("file", UINT32_MAX, 77));
@@ -30,15 +30,15 @@ BOOST_AUTO_TEST_CASE(modes_and_owners) {
   });
 }
 
-// A file that loses its set-id bits and capabilities as the host's kernel would take them (CVE-2021-20263).
+// Checks that files lose their set-id bits and capabilities if the host's kernel would clear them (CVE-2021-20263).
 void killing_privileges(uint32_t uid) {
   compare([uid](Script& s) {
     // VFS_CAP_REVISION_2 with CAP_NET_RAW permitted.
     const std::string capability("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
                                  20);
     s->become(0, 0, 0);
-    // Not 02666: FUSE takes a set-gid bit only from what the group may execute (linux/fuse.h, HANDLE_KILLPRIV_V2), a
-    // local file system of late also where the writer is not of the group.
+    // 02666 is left out. FUSE clears a set-gid bit only if the group may execute the file (linux/fuse.h,
+    // HANDLE_KILLPRIV_V2). Recent kernels clear the bit on a local file system also if the writer is not in the group.
     for (mode_t mode : {06777, 04666, 02676, 01666}) {
       for (const char* how : {"write", "truncate", "open", "ftruncate", "fallocate", "append"}) {
         std::string name = std::string(how) + std::to_string(mode);
@@ -165,7 +165,7 @@ BOOST_AUTO_TEST_CASE(access_lists) {
     s.mode("file");
     s.number("mkdir", s->mkdir("directory", 0777));
     s.number("set default", s->setxattr("directory", "system.posix_acl_default", acl, 0));
-    s->become(0, 0, 077);  // a default access list stands above the umask
+    s->become(0, 0, 077);  // a default access list overrides the umask
     s.file("directory/file", "x", 0666);
     s.number("mkdir", s->mkdir("directory/below", 0777));
     s.number("set default of a file", s->setxattr("file", "system.posix_acl_default", acl, 0));

@@ -1,4 +1,4 @@
-// Calls on open files against the same calls on a plain directory.
+// Compares calls on open files with the same calls on a plain directory.
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
-// Calls on names against the same calls on a plain directory: results, and what the trees look like afterwards.
+// Compares calls on names with the same calls on a plain directory: their results, and what the trees look like
+// afterwards.
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 

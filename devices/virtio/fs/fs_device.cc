@@ -14,8 +14,8 @@
 namespace nacre::virtio {
 namespace {
 
-// Requests that are served in one turn of the loop, over both queues: a driver that always has one more would otherwise
-// keep the worker from everything else, such as resets and tree changes.
+// The number of requests that are served in one turn of the loop, over both queues. Without this limit, a driver that
+// always has one more request would keep the worker from everything else, such as resets and tree changes.
 constexpr size_t kFsBudget = 64;
 constexpr uint16_t kFsStateVersion = 1;
 
@@ -26,8 +26,8 @@ struct Config {
 };
 static_assert(sizeof(Config) == 40);
 
-// Checks that a descriptor of /proc/self/fd is that of this process: after a fork, one that the parent opened shows the
-// parent's files.
+// Checks that a descriptor of /proc/self/fd is that of this process. If the parent opened the descriptor before a fork,
+// it shows the parent's files.
 Result<void> check_proc(int proc_self_fd, int root) {
   struct stat through{};
   struct stat directly{};
@@ -43,7 +43,8 @@ Result<void> check_proc(int proc_self_fd, int root) {
 
 }  // namespace
 
-// The thread and what it owns. Public functions are for any other thread, private ones run on this one.
+// The thread and what it owns. Public functions and run() are for any other thread. The other private functions run on
+// this thread.
 class FsDevice::Worker final : public DeviceWorker::Client {
  public:
   static Result<std::unique_ptr<Worker>> start(const FsOptions& options) {
@@ -59,7 +60,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
   }
 
   ~Worker() override {
-    // What the loop refers to goes before the loop.
+    // Everything that the loop refers to must go before the loop does.
     if (thread_) run([this] { leave(); });
   }
 
@@ -67,7 +68,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
 
   void reset() {
     queues_->reset();
-    run([this] { session_->reset(); });  // also of a session that was restored and never activated
+    run([this] { session_->reset(); });  // also resets a session that was restored but never activated
   }
 
   void pause() { queues_->pause(); }
@@ -99,7 +100,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
   void remove_tree(const std::string& name) {
     run([&] {
       session_->remove_tree(name);
-      if (!queues_->is_running()) return;  // resume() arms the timer
+      if (!queues_->is_running()) return;  // the first turn after resume() arms the timer
       session_->retry_locks();
       arm_timer();
     });
@@ -122,7 +123,8 @@ class FsDevice::Worker final : public DeviceWorker::Client {
     thread_->loop().remove(timer_.get());
   }
 
-  // Of DeviceWorker::Client. In a session that was restored, requests wait for locks whose chains are in the queues.
+  // Starts serving (DeviceWorker::Client). In a restored session, requests may be waiting for locks. Their chains are
+  // in flight in the queues, so started() fetches them again.
   Result<void> started() override {
     if (queues_->is_broken()) return {};
     for (size_t i = 0; i < queues_->queue_count(); i++) {
@@ -140,7 +142,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
   Result<bool> turn() override {
     size_t budget = kFsBudget;
     size_t queues = queues_->queue_count();
-    size_t empty = 0;  // queues in a row that had nothing
+    size_t empty = 0;  // the number of queues in a row that had nothing
     for (size_t i = 0; empty < queues && budget > 0; i = (i + 1) % queues) {
       size_t served = TRY(queues_->serve(i, 1, [&](Chain chain) { session_->submit(i, std::move(chain)); }));
       empty = served > 0 ? 0 : empty + 1;
@@ -170,7 +172,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
 
   void complete(size_t queue, const Chain& chain, uint32_t written) {
     queues_->complete(queue, chain, written);
-    // The driver is told at once and not after the turn, since the next request may wait for the disk.
+    // Tells the driver at once and not after the turn, since the next request may wait for the disk.
     queues_->signal(queue);
   }
 
@@ -186,7 +188,7 @@ class FsDevice::Worker final : public DeviceWorker::Client {
     auto delay = session_->lock_retry_delay();
     if (armed_ || !delay) return;
     itimerspec when{};
-    when.it_value.tv_nsec = std::chrono::nanoseconds(*delay).count();  // below a second
+    when.it_value.tv_nsec = std::chrono::nanoseconds(*delay).count();  // always less than a second
     armed_ = ::timerfd_settime(timer_.get(), 0, &when, nullptr) == 0;
   }
 

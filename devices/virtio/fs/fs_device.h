@@ -17,22 +17,24 @@ namespace nacre::virtio {
 struct FsOptions : fs::SessionOptions {
   std::string tag;  // 1 to 36 bytes; the name by which the guest mounts the file system
   Fd root;          // the shared directory, O_PATH
-  // If proc_self_fd is -1, the device opens a descriptor of its own.
-  ThreadStart thread_start;  // the first act of the worker's thread
+  // If SessionOptions::proc_self_fd is -1, the device opens a descriptor of its own.
+  ThreadStart thread_start;  // what the worker's thread does first
 };
 
 // One worker thread serves both queues, because its system calls block on the disk and its credentials change with the
-// caller. The thread lives as long as the device and has the privileges of the thread that calls create(). To give
-// files the owners that the guest asks for, it needs these capabilities in a user namespace that has the ids:
-// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_SETFCAP. With CAP_SETPCAP creating a
-// file takes fewer system calls.
+// caller. The thread lives as long as the device and has the privileges of the thread that calls create().
+//
+// To give files the owners that the guest asks for, the thread needs these capabilities in a user namespace that has
+// the ids: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETUID, CAP_SETGID, CAP_SETFCAP. If the thread also
+// has CAP_SETPCAP, creating a file takes fewer system calls.
 class FsDevice final : public VirtioDevice {
  public:
   static constexpr size_t kMaxTag = 36;
   static constexpr uint16_t kQueueSizes[] = {128, 1024};  // hiprio, request
 
-  // Starts the worker. Also raises RLIMIT_NOFILE to the hard limit, and the hard limit if the process may: each inode
-  // that the guest remembers costs a descriptor. A process that gives up CAP_SYS_RESOURCE should do so afterwards.
+  // Starts the worker. Also raises RLIMIT_NOFILE to the hard limit, and the hard limit too if the process may: each
+  // inode that the guest remembers costs a descriptor. A process that wants to give up CAP_SYS_RESOURCE should do so
+  // after create().
   static Result<std::unique_ptr<FsDevice>> create(FsOptions options);
   ~FsDevice() override;
 
@@ -44,12 +46,12 @@ class FsDevice final : public VirtioDevice {
   void reset() override;
   void pause() override;
   void resume() override;
-  // See session.h for what is saved. A device is restored after its trees have been added. The files that are gone are
-  // counted in a line of the log.
+  // session.h says what is saved. Restore a device after its trees have been added. A line of the log says how many
+  // files are gone.
   Result<void> save(StateWriter& state) override;
   Result<void> restore(StateReader& state) override;
 
-  // Adds and removes a tree of the host under a name in the share's root (session.h). From any thread.
+  // Adds or removes a tree of the host under a name in the share's root (session.h). Any thread may call this.
   Result<void> add_tree(const std::string& name, Fd root);
   void remove_tree(const std::string& name);
 

@@ -1,4 +1,4 @@
-// The device on virtqueues: the worker thread, resets, and drivers that break the rings' rules.
+// Tests the device on virtqueues: the worker thread, resets, and drivers that break the rules of the rings.
 #include "devices/virtio/fs/fs_device.h"
 
 #include <fcntl.h>
@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(a_lock_waits_and_is_granted) {
 BOOST_AUTO_TEST_CASE(resets_and_starts_again) {
   start();
   auto file = lookup("file");
-  // A request that waits is dropped and not answered.
+  // A request that waits for a lock is dropped and not answered.
   auto open = call(Opcode::open, file.nodeid, object_bytes(wire::OpenIn{O_RDWR, 0}), sizeof(wire::OpenOut));
   wire::LockIn lock{};
   lock.fh = open.as<wire::OpenOut>().fh;
@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(resets_and_starts_again) {
   BOOST_TEST(::fcntl(host.get(), F_OFD_SETLK, &free) == 0);
 }
 
-// vCPU threads have given up their privileges when their exits activate the device.
+// vCPU threads have already given up their privileges when the guest activates the device.
 BOOST_AUTO_TEST_CASE(activated_by_a_thread_without_privileges) {
   create();
   std::thread([&] {
@@ -221,7 +221,7 @@ BOOST_AUTO_TEST_CASE(activated_by_a_thread_without_privileges) {
 
 BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings) {
   start();
-  // A chain that loops.
+  // This chain loops.
   driver.queue(1).write_descriptor(3, {.address = 0x10000000, .length = 16, .flags = testing::kNext, .next = 3});
   driver.queue(1).make_available(3);
   driver.queue(1).kick();
@@ -232,8 +232,8 @@ BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings) {
   BOOST_TEST(lookup("file").attr.size == 7u);
 }
 
-// A driver that refills the request queue as fast as the device empties it, for a bounded number of requests: whoever
-// is served while requests are left was not kept waiting for the end of the flood.
+// A driver that refills the request queue as fast as the device empties it, for a bounded number of requests. If
+// something else is served while requests are left, it did not have to wait for the end of the flood.
 struct Flood {
   static constexpr uint64_t kRequests = 6000;
   static constexpr uint16_t kDepth = 60;
@@ -334,14 +334,14 @@ BOOST_AUTO_TEST_CASE(a_driver_that_breaks_the_rings_again_and_again_does_not_fil
   device.reset();
   set_log_sink({});
   BOOST_TEST(lines > 0);
-  // A LogLimiter lets eleven lines through in ten seconds. The transport has one, and the device another.
+  // A LogLimiter lets eleven lines through in ten seconds. The transport has one limiter, and the device has another.
   auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started).count();
   BOOST_TEST(lines <= 2 * 11 * (seconds / 10 + 2));
 }
 
 BOOST_AUTO_TEST_CASE(chains_of_odd_shapes) {
   start();
-  // Chains without anything to read, without anything to write, and with little of both.
+  // These chains have nothing to read, nothing to write, or little of both.
   for (auto [readable, writable] : {std::pair<size_t, uint32_t>{0, 64}, {64, 0}, {1, 1}, {40, 15}, {40, 16}}) {
     std::vector<Bytes> in;
     if (readable > 0) in.emplace_back(readable);

@@ -1,5 +1,5 @@
-// Requests that no honest kernel sends. None may reach beyond the share, crash or hang the server, or keep it from
-// serving others.
+// Sends requests that no honest kernel sends. None may reach beyond the share, crash or hang the server, or keep the
+// server from serving others.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -22,7 +22,7 @@ Bytes bytes(const std::string& text) {
   return Bytes(view.begin(), view.end());
 }
 
-// A share beside files that the guest must not see.
+// A share next to files that the guest must not see.
 struct Share {
   Share() {
     std::filesystem::create_directory(outer.path() + "/share");
@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(unknown_nodes_and_handles) {
                    .error == EBADF);
     guest().call(Opcode::forget, bogus, object_bytes(wire::ForgetIn{UINT64_MAX}));
   }
-  // Handles of the other kind.
+  // A directory handle is no file handle.
   auto opened = guest().call(Opcode::opendir, 1, object_bytes(wire::OpenIn{})).as<wire::OpenOut>();
   wire::ReadIn read{};
   read.fh = opened.fh;
@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(forgetting_too_much) {
   guest().call(Opcode::forget, file, object_bytes(wire::ForgetIn{UINT64_MAX}));
   BOOST_TEST(guest().call(Opcode::getattr, file, object_bytes(wire::GetattrIn{})).error == ENOENT);
   guest().call(Opcode::forget, 1, object_bytes(wire::ForgetIn{UINT64_MAX}));
-  BOOST_TEST(lookup("file").nodeid != file);  // ids are not used twice
+  BOOST_TEST(lookup("file").nodeid != file);  // ids are not reused
   Bytes batch = object_bytes(wire::BatchForgetIn{.count = UINT32_MAX, .dummy = 0});
   for (uint64_t id = 0; id < 20; id++) batch = batch + object_bytes(wire::ForgetOne{id, UINT64_MAX});
   guest().call(Opcode::batch_forget, 0, batch);
@@ -227,7 +227,7 @@ BOOST_AUTO_TEST_CASE(sizes_that_lie) {
     BOOST_TEST(guest().raw(object_bytes(header) + body, 4096)->error == EINVAL);
   }
   header.total_extlen = 0;
-  // Truncated headers, and no room for the answer.
+  // Truncated headers and requests without room for the answer get no reply.
   for (size_t size = 0; size < sizeof(header); size++) {
     Bytes cut = object_bytes(header);
     cut.resize(size);
@@ -238,13 +238,13 @@ BOOST_AUTO_TEST_CASE(sizes_that_lie) {
     BOOST_TEST(guest().raw(object_bytes(header) + body, room)->error == EINVAL);
   }
   BOOST_TEST(guest().raw(object_bytes(header) + body, 16 + sizeof(wire::AttrOut))->error == 0);
-  // Larger than any request but WRITE.
+  // This request is larger than any but WRITE may be.
   header.len = sizeof(header) + (200 << 10);
   BOOST_TEST(guest().raw(object_bytes(header) + Bytes(200 << 10), 4096)->error == E2BIG);
   BOOST_TEST(alive());
 }
 
-// Every opcode with every short body, and with bodies of all zeroes and all ones.
+// Sends every opcode with short bodies of many sizes, all zeroes or all ones.
 BOOST_AUTO_TEST_CASE(every_opcode_with_nonsense) {
   for (uint32_t opcode = 0; opcode < 70; opcode++) {
     if (opcode == uint32_t(Opcode::init) || opcode == uint32_t(Opcode::destroy)) continue;
@@ -268,7 +268,7 @@ BOOST_AUTO_TEST_CASE(offsets_and_sizes_at_their_ends) {
   GuestCalls calls(guest());
   int64_t fd = calls.open("file", O_RDWR, 0);
   BOOST_REQUIRE(fd >= 0);
-  uint64_t fh = 1;  // the first
+  uint64_t fh = 1;  // the first handle
   for (uint64_t offset : {uint64_t{1} << 63, UINT64_MAX, uint64_t{INT64_MAX}, uint64_t{INT64_MAX} - 4095}) {
     wire::ReadIn read{};
     read.fh = fh;
@@ -294,13 +294,13 @@ BOOST_AUTO_TEST_CASE(offsets_and_sizes_at_their_ends) {
     list.offset = offset;
     list.size = UINT32_MAX;
     guest().call(Opcode::readdirplus, 1, object_bytes(list), 1 << 20);
-    // This takes a new handle, since ext4 cannot seek back from some offsets.
+    // A new handle is needed, since ext4 cannot seek back from some offsets.
     list.fh = guest().call(Opcode::opendir, 1, object_bytes(wire::OpenIn{})).as<wire::OpenOut>().fh;
     list.offset = 0;
     list.size = 0;
     BOOST_TEST(guest().call(Opcode::readdir, 1, object_bytes(list)).error == EINVAL);
   }
-  // More to write than there is, or than is allowed.
+  // These requests want to write more than their data, or more than is allowed.
   wire::WriteIn write{};
   write.fh = fh;
   write.size = 100;
@@ -379,7 +379,7 @@ BOOST_AUTO_TEST_CASE(descriptors_run_out) {
     failed += error == ENFILE;
   }
   BOOST_TEST(failed == 50);
-  // Known ones go on, listings come without references.
+  // Known inodes go on working, but nothing new can be opened or made.
   BOOST_TEST(guest().call(Opcode::lookup, 1, string_bytes("many0")).error == 0);
   BOOST_TEST(guest().call(Opcode::open, lookup("many0").nodeid, object_bytes(wire::OpenIn{})).error == ENFILE);
   wire::CreateIn create{O_RDWR, 0644, 0, 0};
@@ -390,7 +390,7 @@ BOOST_AUTO_TEST_CASE(descriptors_run_out) {
   BOOST_TEST(guest().inode_count() == 1u);
 }
 
-// Random bytes behind honest headers, and honest structures with random numbers in them.
+// Sends random bytes after honest headers, mixed with numbers that mean something.
 BOOST_AUTO_TEST_CASE(random_requests) {
   std::mt19937_64 random(20240229);
   const uint64_t numbers[] = {0, 1, 2, 3, 4, 5, 7, 8, 100, 4096, 1 << 20, UINT32_MAX, uint64_t{1} << 63, UINT64_MAX};
@@ -407,7 +407,7 @@ BOOST_AUTO_TEST_CASE(random_requests) {
     uint64_t length = 0;
     if (opcode == Opcode::fallocate && body.size() >= sizeof(wire::FallocateIn)) {
       std::memcpy(&length, body.data() + offsetof(wire::FallocateIn, length), 8);
-      if (length > 1 << 20 && length <= INT64_MAX) continue;  // would take the test's disk
+      if (length > 1 << 20 && length <= INT64_MAX) continue;  // would fill the disk of the test
     }
     size_t room = random() % 10 == 0 ? random() % 200 : 8192;
     if (opcode == Opcode::setlkw) {
@@ -424,7 +424,7 @@ BOOST_AUTO_TEST_CASE(random_requests) {
   BOOST_TEST(beside == 2u);
 }
 
-// One request keeps the others waiting for as long as it takes.
+// A request keeps the others waiting for as long as it takes, so its size is bounded.
 BOOST_AUTO_TEST_CASE(what_one_request_may_move_is_bounded) {
   for (const char* name : {"big", "copy"}) {
     std::ofstream(path(name)) << "x";

@@ -1,4 +1,5 @@
-// Locks of the guest's processes against each other, against those of another guest, and against those of the host.
+// Tests the locks of the guest's processes against each other, against those of another guest, and against those of the
+// host.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ BOOST_AUTO_TEST_CASE(owners_of_one_guest) {
   BOOST_TEST(found.end == 49u);
   BOOST_TEST(found.pid == 1001u);
   BOOST_TEST(a.get(2, F_RDLCK, 50, 60).type == uint32_t{F_UNLCK});
-  BOOST_TEST(a.flush(2) == 0);  // closing any descriptor gives up the process's locks
+  BOOST_TEST(a.flush(2) == 0);  // closing any descriptor releases the process's locks
   BOOST_TEST(a.set(1, F_WRLCK) == 0);
   BOOST_TEST(a.set(1, F_WRLCK, 10, 5) == EINVAL);
   BOOST_TEST(a.set(1, 77) == EINVAL);
@@ -104,7 +105,7 @@ BOOST_AUTO_TEST_CASE(whole_file_locks_belong_to_handles) {
   BOOST_TEST(a.flock(second.fh, F_RDLCK) == EAGAIN);
   Fd host(::open(path().c_str(), O_RDONLY));
   BOOST_TEST(::flock(host.get(), LOCK_SH | LOCK_NB) == -1);
-  BOOST_TEST(a.set(1, F_WRLCK) == 0);  // another kind of lock
+  BOOST_TEST(a.set(1, F_WRLCK) == 0);  // POSIX locks and flock(2) locks do not conflict
   BOOST_TEST(a.guest.call(Opcode::release, a.nodeid, object_bytes(wire::ReleaseIn{a.file.fh, 0, 2, 0})).error == 0);
   BOOST_TEST(a.flock(second.fh, F_WRLCK) == 0);
 }
@@ -116,7 +117,7 @@ BOOST_AUTO_TEST_CASE(waiting) {
   uint64_t other_guest = b.guest.start(Opcode::setlkw, b.nodeid, b.lock(1, F_WRLCK, 10, 19));
   BOOST_TEST(!a.guest.wait(same_guest, 50ms));
   BOOST_TEST(!b.guest.wait(other_guest, 50ms));
-  // The server goes on meanwhile.
+  // The server goes on serving meanwhile.
   BOOST_TEST(a.guest.call(Opcode::getattr, a.nodeid, object_bytes(wire::GetattrIn{})).error == 0);
   BOOST_TEST(a.set(1, F_UNLCK) == 0);
   auto first = a.guest.wait(same_guest, 60s);
@@ -150,7 +151,7 @@ BOOST_AUTO_TEST_CASE(waiting_is_bounded) {
     waiting.push_back(a.guest.start(Opcode::setlkw, a.nodeid, a.lock(2 + i % 3, F_WRLCK)));
   }
   BOOST_TEST(a.guest.call(Opcode::setlkw, a.nodeid, a.lock(9, F_WRLCK)).error == ENOLCK);
-  // The end of the session answers them all.
+  // The end of the session answers all waiting requests.
   BOOST_TEST(a.guest.call(Opcode::destroy, 0).error == 0);
   for (uint64_t unique : waiting) {
     auto answer = a.guest.wait(unique, 60s);

@@ -1,4 +1,4 @@
-// Shares that hold other mounts, as the tree of a container does: volumes, and bind mounts of single files.
+// Tests shares that hold other mounts, as the tree of a container does: volumes, and bind mounts of single files.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -17,7 +17,7 @@ namespace {
 
 using wire::Opcode;
 
-// A share with mounts below it, in a mount namespace of its own, which the session's thread then enters.
+// A share with mounts below it, in a mount namespace of its own. The thread of the session enters this namespace later.
 struct Mounts {
   Mounts() {
     for (const char* name : {"share", "share/volume", "share/again", "share/readonly", "share/plain", "host"}) {
@@ -75,12 +75,12 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   });
   GuestCalls calls(guest);
 
-  // Numbers of different file systems do not meet.
+  // Inode numbers of different file systems do not collide.
   std::set<uint64_t> numbers;
   for (const char* name : {".", "volume", "plain", "file", "volume/data"}) {
     BOOST_TEST(numbers.insert(calls.attributes(name).ino).second, name);
   }
-  // One file through two mounts: the same number, but each mount's own rules.
+  // One file seen through two mounts has one inode number, but each mount has its own rules.
   BOOST_TEST(calls.attributes("again/data").ino == calls.attributes("volume/data").ino);
   BOOST_TEST(calls.node("again/data") != calls.node("volume/data"));
   BOOST_TEST(calls.open("readonly/data", O_RDWR, 0) == -EROFS);
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   int64_t same = calls.open("readonly/data", O_RDONLY, 0);
   BOOST_TEST(calls.read(same, 10, 0) == "DATA");
 
-  // A single file that is a mount.
+  // "file" is a mount of a single file.
   int64_t file = calls.open("file", O_RDWR, 0);
   BOOST_TEST(calls.read(file, 100, 0) == "127.0.0.1");
   BOOST_TEST(calls.unlink("file") == -EBUSY);
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   BOOST_TEST(calls.list(".").size() == 7u);
   BOOST_TEST(guest.call(Opcode::syncfs, 1, object_bytes(wire::SyncfsIn{0})).error == 0);
 
-  // The way up ends at the share's root, also from a mount.
+  // ".." is no name that can be looked up, neither in the share's root nor in a mount.
   for (const char* directory : {".", "volume"}) {
     auto nodeid = static_cast<uint64_t>(calls.node(directory));
     BOOST_TEST(guest.call(Opcode::lookup, nodeid, string_bytes("..")).error == EINVAL);
@@ -154,8 +154,7 @@ BOOST_AUTO_TEST_CASE(a_tree_comes_and_goes) {
   BOOST_TEST(calls.read(again, 100, 0) == "made");
 }
 
-// Returns the handle of a file that is open while its inode is forgotten. Linux forgets no inode of an open file, but a
-// guest may.
+// Opens a file, forgets its inode and returns the handle. Linux forgets no inode of an open file, but a guest may.
 uint64_t open_and_forget(FsGuest& guest, uint64_t parent, const char* name, uint64_t* lock_owner = nullptr) {
   auto file = guest.call(Opcode::lookup, parent, string_bytes(name)).as<wire::EntryOut>();
   wire::OpenIn in{.flags = O_RDWR, .open_flags = 0};

@@ -1,4 +1,5 @@
-// Saving a file server and restoring it: in the middle of work, after changes on the host, and from hostile states.
+// Tests saving a file server and restoring it: in the middle of work, after changes on the host, and from hostile
+// states.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ using wire::Opcode;
 
 using State = std::vector<std::byte>;
 
-// A share with a tree beside it and a file outside of both.
+// A share, a tree next to it, and a file outside of both.
 struct Share {
   Share() {
     for (const char* name : {"share", "share/inner", "tree"})
@@ -41,7 +42,7 @@ struct Share {
   ScratchDirectory top;
 };
 
-// The device with a driver. Between save() and restore() the driver stays what it is.
+// The device with a driver. The driver keeps its state between save() and restore().
 struct Machine : Share {
   std::unique_ptr<FsDevice> make() {
     FsOptions options;
@@ -63,7 +64,7 @@ struct Machine : Share {
     BOOST_REQUIRE(saved.has_value());
     return state.content();
   }
-  // Ends the device, and goes on with a new one.
+  // Ends the device and continues with a new one.
   void move(const State& state) {
     device.reset();
     device = make();
@@ -137,7 +138,7 @@ struct Machine : Share {
   int set_lock(uint64_t fh, uint64_t owner, uint32_t type, uint64_t start, uint64_t end, bool flock = false) {
     return call(Opcode::setlk, 1, lock(fh, owner, type, start, end, flock), 0).error;
   }
-  // Names of a listing from a cookie on, up to the end; sets `last` to the cookie behind the first few.
+  // Returns the names of one READDIR that starts at the cookie `offset`. Sets `last` to the cookie of the last entry.
   std::vector<std::string> list(uint64_t fh, uint64_t offset, uint32_t size, uint64_t& last) {
     std::vector<std::string> names;
     wire::ReadIn in{};
@@ -173,7 +174,7 @@ BOOST_AUTO_TEST_CASE(open_files_and_node_ids_keep_their_numbers) {
   uint64_t reading = open(Opcode::open, deep, O_RDONLY);
   uint64_t of_tree = open(Opcode::open, data, O_RDWR);
   move();
-  move();  // a restored device is saved as well as another
+  move();  // a restored device can be saved like any other
   BOOST_TEST(read(reading) == "content of share/inner/deep");
   BOOST_TEST(read(of_tree) == "content of tree/data");
   BOOST_TEST(read(writing) == "error " + std::to_string(EBADF));
@@ -243,7 +244,7 @@ BOOST_AUTO_TEST_CASE(locks_are_held_again_and_waited_for_on) {
   BOOST_TEST(::flock(host.get(), LOCK_SH | LOCK_NB) == -1);
 
   BOOST_TEST(getattr(1) == 0);
-  BOOST_TEST(!driver.queue(1).pop_used().has_value());  // it still waits
+  BOOST_TEST(!driver.queue(1).pop_used().has_value());  // the request still waits
   BOOST_TEST(set_lock(first, 1, F_UNLCK, 0, INT64_MAX) == 0);
   BOOST_TEST(wait(waiting).error == 0);
   BOOST_TEST(!is_free("share/file", F_WRLCK, 60, 1));
@@ -356,7 +357,7 @@ BOOST_AUTO_TEST_CASE(a_device_that_was_restored_can_be_reset) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-// A session without a device, whose state has something of everything.
+// A session without a device. Its state has something of everything.
 struct Busy : Share {
   Busy() : guest(path("share")) {
     guest.on_thread([&](Session& session) { BOOST_REQUIRE(session.add_tree("tree", open_path("tree"))); });
@@ -389,7 +390,7 @@ struct Busy : Share {
     });
     return result;
   }
-  // Whether any node id or handle shows what lies outside.
+  // Returns whether any node id or handle shows a file outside the share.
   bool reaches_outside() {
     for (uint64_t number = 1; number < 12; number++) {
       for (const char* name : {"secret", "share"}) {
@@ -407,7 +408,7 @@ struct Busy : Share {
   void forget() {
     guest.on_thread([](Session& session) { session.reset(); });
   }
-  // Replaces text in the state by other text of the same length.
+  // Returns the saved state with `from` replaced by `to`, which has the same length.
   State with(const std::string& from, const std::string& to) const {
     State state = saved;
     auto bytes = std::as_bytes(std::span(from));

@@ -1,4 +1,4 @@
-// The session by single requests: what each says and what it does to the host's files.
+// Tests the session with single requests: what each request answers, and what it does to the files of the host.
 #define BOOST_TEST_MODULE fs
 #include <fcntl.h>
 #include <sys/statfs.h>
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(negotiates_what_both_know) {
                     wire::kInitFlockLocks | wire::kInitPosixAcl | wire::kInitAtomicOTrunc | wire::kInitDontMask;
   BOOST_TEST((flags & wanted) == wanted);
   BOOST_TEST((flags & (uint64_t{1} << 16)) == 0u);  // no WRITEBACK_CACHE
-  // A guest that offers nothing gets nothing.
+  // If a guest offers no flags, it gets none.
   in.flags = 0;
   BOOST_TEST(guest.call(Opcode::init, 0, object_bytes(in)).as<wire::InitOut>().flags == 0u);
 }
@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(cached_pages_of_fresh_files) {
   timespec old[2] = {{1000, 0}, {1000, 0}};
   ::utimensat(AT_FDCWD, share.path("file").c_str(), old, 0);
   BOOST_TEST(open_flags() == wire::kOpenedKeepCache);
-  BOOST_TEST((fresh == 0u || fresh == wire::kOpenedKeepCache));  // on a slow machine the moment is over
+  BOOST_TEST((fresh == 0u || fresh == wire::kOpenedKeepCache));  // on a slow machine, the file may no longer be fresh
 }
 
 BOOST_AUTO_TEST_CASE(extended_stat) {

@@ -1,4 +1,4 @@
-// Open files and directories of the guest.
+// Keeps the open files and directories of the guest.
 #pragma once
 
 #include <fcntl.h>
@@ -20,8 +20,8 @@ struct Handle {
   uint64_t nodeid = 0;
   TreeId tree = kOwnTree;  // of the inode, which the guest may forget while the handle is open
   int access = 0;          // O_RDONLY, O_WRONLY or O_RDWR
-  int flags = 0;           // of open(2), O_ACCMODE included
-  int flock = LOCK_UN;     // the flock(2) lock that it holds: LOCK_SH, LOCK_EX, or LOCK_UN for none
+  int flags = 0;           // flags of open(2), O_ACCMODE included
+  int flock = LOCK_UN;     // the flock(2) lock that is held: LOCK_SH, LOCK_EX, or LOCK_UN for none
   bool is_directory = false;
   int64_t position = 0;  // of a directory: where the descriptor stands, as the host's cookie (getdents64(2), d_off)
   FdSlot slot;
@@ -29,7 +29,8 @@ struct Handle {
 
 class HandleTable {
  public:
-  // Takes in `fd`, an open file of `inode`. ENFILE if the descriptor budget is spent.
+  // Adds a handle for `fd`, an open file of `inode`, and returns its number. Returns ENFILE if the descriptor budget is
+  // spent.
   OrErrno<uint64_t> add(Fd fd, const Inode& inode, int flags, bool is_directory) {
     auto handle = std::make_unique<Handle>();
     handle->slot = FdBudget::take();
@@ -44,8 +45,8 @@ class HandleTable {
     return next_++;
   }
 
-  // Return EBADF for a handle that is not open, or is of the other kind. ESTALE for one whose file was not found again
-  // when the session was restored.
+  // Finds an open handle. Returns EBADF if no such handle is open, or if it is of the other kind (file or directory).
+  // Returns ESTALE if the file of the handle was not found again when the session was restored.
   OrErrno<Handle*> find_file(uint64_t fh) { return find(fh, false); }
   OrErrno<Handle*> find_directory(uint64_t fh) { return find(fh, true); }
   OrErrno<Handle*> find(uint64_t fh, bool directory) {
@@ -75,7 +76,7 @@ class HandleTable {
 
  private:
   std::unordered_map<uint64_t, std::unique_ptr<Handle>> handles_;
-  uint64_t next_ = 1;  // never used again: a late request for a closed handle meets no other
+  uint64_t next_ = 1;  // numbers are not reused: a late request for a closed handle meets no other handle
 };
 
 }  // namespace nacre::virtio::fs

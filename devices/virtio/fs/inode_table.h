@@ -1,4 +1,4 @@
-// The inodes that the guest remembers, by node id. Each is an O_PATH descriptor here.
+// Keeps the inodes that the guest remembers, by node id. Each inode holds an O_PATH descriptor of its file.
 #pragma once
 
 #include <sys/stat.h>
@@ -16,7 +16,8 @@
 
 namespace nacre::virtio::fs {
 
-// The same file seen through two mounts is two inodes here: one mount may be read-only, or lead elsewhere.
+// Identifies an inode. The same file seen through two mounts is two inodes here: one of the mounts may be read-only, or
+// have other mounts below it.
 struct InodeKey {
   uint64_t device;
   uint64_t inode;
@@ -26,14 +27,14 @@ struct InodeKey {
 
 InodeKey key_of(const struct statx& stat);
 
-// The tree of a share that a file was found in.
+// Names the tree of a share in which a file was found.
 using TreeId = uint64_t;
 inline constexpr TreeId kOwnTree = 0;
 
 struct Inode {
   uint64_t nodeid = 0;
-  // O_PATH | O_NOFOLLOW: pins the inode, so `key` and `type` stay true. Empty if the inode was not found again when the
-  // session was restored.
+  // Opened with O_PATH | O_NOFOLLOW. The descriptor pins the inode, so `key` and `type` stay true. Empty if the inode
+  // was not found again when the session was restored.
   Fd path;
   mode_t type = 0;  // S_IFREG, S_IFDIR, ...
   InodeKey key{};
@@ -50,17 +51,17 @@ class InodeTable {
   // `root` is an O_PATH descriptor of a directory.
   static Result<InodeTable> create(Fd root);
 
-  // Returns ENOENT for an id that the guest does not hold, and ESTALE for an inode that was not found again when the
-  // session was restored.
+  // Finds an inode. Returns ENOENT if the guest does not hold the id, and ESTALE if the inode was not found again when
+  // the session was restored.
   OrErrno<Inode*> find(uint64_t nodeid);
-  // Does the same, and returns ENOTDIR if the inode is no directory.
+  // Like find(), but returns ENOTDIR if the inode is no directory.
   OrErrno<Inode*> find_directory(uint64_t nodeid);
 
-  // Finds the inode that `path` refers to, or adds it to the table, and counts one reference of the guest. ENFILE if
-  // the descriptor budget is spent.
+  // Finds the inode that `path` refers to, or adds it to the table, and counts one more reference of the guest. Returns
+  // ENFILE if the descriptor budget is spent.
   OrErrno<Inode*> refer(Fd path, const struct statx& stat, TreeId tree);
-  // Drops references of the guest, and the inode with the last one. An unknown id, or more references than there are,
-  // is no error. The root stays.
+  // Drops references of the guest, and removes the inode with the last reference. An unknown id, or more references
+  // than there are, is no error. The root stays.
   void forget(uint64_t nodeid, uint64_t lookups);
   // Forgets all inodes of a tree, however many references the guest holds.
   void remove_tree(TreeId tree);
@@ -71,15 +72,15 @@ class InodeTable {
   const auto& all() const { return inodes_; }
   uint64_t next_nodeid() const { return next_nodeid_; }
   void set_next_nodeid(uint64_t next) { next_nodeid_ = next; }
-  // Adds an inode under its former node id. Returns false if the id is in use or not below next_nodeid(), or if there
-  // is a node id of that file.
+  // Adds an inode under its former node id. Returns false if the id is in use or not below next_nodeid(), or if that
+  // file already has a node id.
   bool adopt(Inode inode);
 
   size_t size() const { return inodes_.size(); }
   InodeNumbers& numbers() { return numbers_; }
   const InodeNumbers& numbers() const { return numbers_; }
-  // Returns one descriptor (O_PATH, a directory or file) for each file system that the guest holds an inode of. Takes
-  // time by the number of file systems, not by that of inodes.
+  // Returns one descriptor (O_PATH, a directory or regular file) for each file system on which the guest holds such an
+  // inode. The time that this takes grows with the number of file systems, not with the number of inodes.
   std::vector<int> one_per_device() const;
 
  private:
@@ -94,9 +95,9 @@ class InodeTable {
 
   std::unordered_map<uint64_t, std::unique_ptr<Inode>> inodes_;
   std::unordered_map<InodeKey, Inode*, KeyHash> by_key_;
-  // Directories and files, by device: what SYNCFS opens one of.
+  // Directories and regular files, by device. SYNCFS opens one of each device.
   std::unordered_map<uint64_t, std::unordered_set<const Inode*>> by_device_;
-  uint64_t next_nodeid_ = 2;  // never used again, so generations stay 0
+  uint64_t next_nodeid_ = 2;  // ids are not reused, so generations stay 0
   InodeNumbers numbers_;
 };
 

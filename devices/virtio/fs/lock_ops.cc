@@ -1,9 +1,10 @@
-// File locks, taken on the host's files so that the host and other guests see them.
+// Takes file locks on the host's files, so that the host and other guests see them.
 //
-// If somebody else holds a lock that a request waits for, the server tries again: at once when this guest releases a
-// lock, and with growing pauses in case the host or another guest has released one. So nothing blocks the worker, and
-// no thread has to be interrupted in a system call. Linux sends no INTERRUPT over virtio-fs (as of 6.12): a process of
-// the guest cannot be killed while it waits. Deadlocks across open file descriptions are not detected (fcntl(2)).
+// If somebody else holds a lock that a request waits for, the server tries again. It does so at once if this guest
+// releases a lock, and otherwise with growing pauses, in case the host or another guest has released one. So nothing
+// blocks the worker, and no thread has to be interrupted in a system call. Linux sends no INTERRUPT over virtio-fs (as
+// of 6.12), so a process of the guest cannot be killed while it waits. Deadlocks across open file descriptions are not
+// detected (fcntl(2)).
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -26,7 +27,7 @@ OrErrno<struct flock> to_host(const wire::FileLock& lock) {
   host.l_type = static_cast<short>(lock.type);
   host.l_whence = SEEK_SET;
   host.l_start = static_cast<off_t>(lock.start);
-  // Length 0 means to the end of the file, however it grows. FUSE says so by the largest offset.
+  // Length 0 means to the end of the file, however much the file grows. FUSE expresses that by the largest offset.
   host.l_len = lock.end >= INT64_MAX ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
   return host;
 }
@@ -48,7 +49,8 @@ bool is_taken(int error) {
 
 }  // namespace
 
-// Returns the open file description that holds the owner's locks on the file. Opens it if this is the first lock.
+// Returns the owner's entry for the file of the handle, whose open file description holds the owner's locks. Opens the
+// file and adds the entry if there is none yet.
 OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (LockOwner* known = locks_.find(handle->nodeid, in.owner)) return known;
@@ -56,7 +58,8 @@ OrErrno<LockOwner*> Session::lock_owner(const wire::LockIn& in) {
   owner.tree = handle->tree;
   owner.slot = FdBudget::take();
   if (!owner.slot) return errno_of(ENFILE);
-  // One descriptor holds the locks that the owner takes through several handles, some for reading and some for writing.
+  // The owner may take locks through several handles, some for reading and some for writing. One descriptor holds them
+  // all, so it is opened for both if possible.
   owner.fd = TRY(open_for_locks(handle->fd.get(), handle->access));
   return locks_.add(handle->nodeid, in.owner, std::move(owner));
 }
@@ -78,13 +81,13 @@ OrErrno<void> Session::getlk(Request& request, Reply& reply) {
   return reply.put(out);
 }
 
-// Takes, changes or releases a lock. EAGAIN if somebody else holds it.
+// Takes, changes or releases a lock. Returns EAGAIN or EACCES if somebody else holds it.
 OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if ((in.lk_flags & wire::kLockFlock) != 0) {
     int operation = in.lock.type == F_RDLCK ? LOCK_SH : in.lock.type == F_WRLCK ? LOCK_EX : LOCK_UN;
     if (operation == LOCK_UN) locks_released_ = true;
-    // flock(2) that converts a lock releases the old one first, and may then fail to take the new one.
+    // If flock(2) converts a lock, it releases the old lock first, and may then fail to take the new one.
     bool taken = ::flock(handle->fd.get(), operation | LOCK_NB) == 0;
     int error = errno;
     if (taken || is_taken(error)) handle->flock = taken ? operation : LOCK_UN;
@@ -92,8 +95,8 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
     return check(taken ? 0 : -1);
   }
   struct flock host = TRY(to_host(in.lock));
-  // The descriptor of the owner may be open for more than the guest's handle is, so that is checked here (fcntl(2),
-  // EBADF).
+  // The owner's descriptor may allow more than the guest's handle does, so the access mode of the handle is checked
+  // here (fcntl(2), EBADF).
   if (host.l_type == F_RDLCK && handle->access == O_WRONLY) return errno_of(EBADF);
   if (host.l_type == F_WRLCK && handle->access == O_RDONLY) return errno_of(EBADF);
   if (host.l_type == F_UNLCK) {
@@ -108,7 +111,7 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   TRY(check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host)));
   owner->ranges.set(in.lock.start, std::min<uint64_t>(in.lock.end, INT64_MAX), host.l_type);
   owner->pid = in.lock.pid;
-  if (host.l_type == F_RDLCK) locks_released_ = true;  // it may have been a write lock before
+  if (host.l_type == F_RDLCK) locks_released_ = true;  // the owner may have held a write lock before
   return {};
 }
 

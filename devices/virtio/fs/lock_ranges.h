@@ -1,5 +1,5 @@
-// The byte ranges of a file that one owner has locked, as the host's kernel keeps them: a new lock replaces what the
-// owner had there, and neighbours of one kind become one range.
+// Keeps the byte ranges of a file that one owner has locked, by the rules of the host's kernel: a new lock replaces the
+// locks that the owner had on the same bytes, and adjacent ranges of one kind become one range.
 #pragma once
 
 #include <fcntl.h>
@@ -38,11 +38,11 @@ class LockRanges {
 
   bool empty() const { return ranges_.empty(); }
   size_t size() const { return ranges_.size(); }
-  auto begin() const { return ranges_.begin(); }  // pairs of a range's first byte and the Range
+  auto begin() const { return ranges_.begin(); }  // pairs of a range's first byte and its Range
   auto end() const { return ranges_.end(); }
 
  private:
-  // Removes the bytes from all ranges.
+  // Unlocks the bytes from `start` to `end`, inclusive.
   void cut(uint64_t start, uint64_t end) {
     auto at = ranges_.upper_bound(start);
     if (at != ranges_.begin() && std::prev(at)->second.end >= start) --at;
@@ -55,7 +55,7 @@ class LockRanges {
     }
   }
 
-  std::map<uint64_t, Range> ranges_;  // by the first byte; they do not overlap
+  std::map<uint64_t, Range> ranges_;  // by first byte; the ranges do not overlap
 };
 
 }  // namespace nacre::virtio::fs

@@ -1,4 +1,4 @@
-// Byte ranges of locks against a model that keeps each byte by itself.
+// Compares the byte ranges of locks with a model that keeps the lock of each byte.
 #include "devices/virtio/fs/lock_ranges.h"
 
 #include <array>
@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(random_locks_leave_what_a_model_has) {
     short last = F_UNLCK;
     for (const auto& [first, range] : ranges) {
       BOOST_REQUIRE((first >= next && first <= range.end && range.end < kBytes));
-      BOOST_REQUIRE((first > next || next == 0 || range.type != last));  // else they would be one
+      BOOST_REQUIRE((first > next || next == 0 || range.type != last));  // otherwise they would be one range
       for (uint64_t i = first; i <= range.end; i++) seen[i] = range.type;
       next = range.end + 1;
       last = range.type;

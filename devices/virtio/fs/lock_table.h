@@ -1,7 +1,8 @@
-// POSIX record locks of the guest's processes, as open file description locks on the host (fcntl(2), F_OFD_SETLK).
+// Keeps POSIX record locks of the guest's processes, as open file description locks on the host (fcntl(2),
+// F_OFD_SETLK).
 //
 // A POSIX lock belongs to a process and a file. The server opens the file once more for each such pair: the locks of
-// that open file description conflict with those of everybody else, and closing it releases all of them.
+// that open file description conflict with those of everybody else, and closing the description releases all of them.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace nacre::virtio::fs {
 
 struct LockOwner {
   Fd fd;
-  uint32_t pid = 0;        // in the guest, of the last request
+  uint32_t pid = 0;        // the pid in the guest that took the last lock; 0 before the first lock
   TreeId tree = kOwnTree;  // of the inode, which the guest may forget while it holds locks on the file
   FdSlot slot;
   LockRanges ranges;
@@ -25,7 +26,7 @@ struct LockOwner {
 
 class LockTable {
  public:
-  // Returns null if that owner has never locked that inode.
+  // Returns the entry of an owner for an inode, or null if there is none. A GETLK request makes an entry, too.
   LockOwner* find(uint64_t nodeid, uint64_t owner) {
     auto found = owners_.find({nodeid, owner});
     return found == owners_.end() ? nullptr : &found->second;
@@ -33,7 +34,7 @@ class LockTable {
   LockOwner* add(uint64_t nodeid, uint64_t owner, LockOwner entry) {
     return &owners_.insert_or_assign({nodeid, owner}, std::move(entry)).first->second;
   }
-  // Releases all locks of that owner on that inode. Returns false if there were none.
+  // Releases all locks of an owner on an inode and removes the entry. Returns false if there was no entry.
   bool remove(uint64_t nodeid, uint64_t owner) { return owners_.erase({nodeid, owner}) > 0; }
   // Releases all locks on files of a tree.
   void remove_tree(TreeId tree) {
@@ -43,8 +44,9 @@ class LockTable {
   const auto& all() const { return owners_; }  // pairs of (node id, owner) and LockOwner
   size_t size() const { return owners_.size(); }
 
-  // Returns the pid of the one other guest process that holds a lock on this inode; 0 if there are several, or if the
-  // host holds it.
+  // Returns a pid for the answer to GETLK: that of the only other guest process that has an entry for this inode.
+  // Returns 0 if there is no other entry, and mostly if there are several. This is a guess: the conflicting lock may be
+  // the host's even if another guest process has an entry.
   uint32_t other_pid(uint64_t nodeid, uint64_t owner) const {
     uint32_t pid = 0;
     for (auto it = owners_.lower_bound({nodeid, 0}); it != owners_.end() && it->first.first == nodeid; ++it) {

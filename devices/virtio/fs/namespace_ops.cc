@@ -1,4 +1,4 @@
-// Names: looking them up, making, moving and removing them.
+// Serves the requests on names: looks them up, makes, moves and removes them.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,7 +22,8 @@ void set_timeout(std::chrono::nanoseconds timeout, uint64_t& seconds, uint32_t& 
   nanoseconds = static_cast<uint32_t>(timeout.count() % 1'000'000'000);
 }
 
-// A device node, but for the one that stands for a removed file in an overlay's upper layer.
+// Returns whether making this node takes CAP_MKNOD. That is so for every device node except a whiteout (character
+// device 0:0), which stands for a removed file in an overlay's upper layer.
 bool takes_privilege(mode_t mode, dev_t device) {
   return S_ISBLK(mode) || (S_ISCHR(mode) && device != makedev(0, 0));
 }
@@ -66,7 +67,7 @@ OrErrno<void> Session::lookup(Request& request, Reply& reply) {
   const char* name = TRY(request.take_name());
   auto entry = look_up(*parent, name);
   if (!entry && entry.error() == ENOENT && options_.negative_timeout.count() > 0) {
-    wire::EntryOut negative{};  // node id 0: the guest may remember that there is nothing
+    wire::EntryOut negative{};  // node id 0: the guest may remember that the name does not exist
     set_timeout(options_.negative_timeout, negative.entry_valid, negative.entry_valid_nsec);
     return reply.put(negative);
   }
@@ -152,7 +153,7 @@ OrErrno<void> Session::rename_entry(Request& request, uint64_t newdir, uint32_t 
   const char* new_name = TRY(request.take_name());
   auto rename = [&] { return check(::renameat2(from->path.get(), old_name, to->path.get(), new_name, flags)); };
   if ((flags & RENAME_WHITEOUT) == 0) return rename();
-  auto as_caller = TRY(credentials_.as_caller(request.header().uid, request.header().gid, 0));  // the whiteout's owner
+  auto as_caller = TRY(credentials_.as_caller(request.header().uid, request.header().gid, 0));  // owns the whiteout
   return rename();
 }
 
@@ -162,7 +163,8 @@ OrErrno<void> Session::link(Request& request, Reply& reply) {
   const char* name = TRY(request.take_name());
   const Inode* old = TRY(inodes_.find(in.oldnodeid));
   if (old->is_directory()) return errno_of(EPERM);
-  // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH in the initial user namespace; a link in /proc needs nothing.
+  // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH in the initial user namespace. A link in /proc/self/fd needs no
+  // capability.
   std::string descriptor = std::to_string(old->path.get());
   TRY(check(::linkat(options_.proc_self_fd, descriptor.c_str(), parent->path.get(), name, AT_SYMLINK_FOLLOW)));
   return reply.put(TRY(look_up(*parent, name)));

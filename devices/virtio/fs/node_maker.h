@@ -1,4 +1,5 @@
-// Makes device nodes for a server that may not: mknod(2) of a device takes CAP_MKNOD over the whole host.
+// Makes device nodes for a server that may not make them itself: mknod(2) of a device takes CAP_MKNOD over the whole
+// host.
 #pragma once
 
 #include <sys/types.h>
@@ -10,13 +11,13 @@
 namespace nacre::virtio::fs {
 
 struct DeviceNode {
-  mode_t mode;  // S_IFCHR or S_IFBLK, and permissions, from which `umask` is taken
+  mode_t mode;  // S_IFCHR or S_IFBLK, and permissions, to which `umask` still applies
   dev_t device;
   uint32_t uid, gid;  // the owner of the node
   mode_t umask;
 };
 
-// For any thread.
+// Any thread may call make().
 class NodeMaker {
  public:
   virtual ~NodeMaker() = default;

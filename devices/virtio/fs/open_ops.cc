@@ -1,4 +1,4 @@
-// Opening, creating and closing.
+// Opens, creates and closes files and directories.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,13 +12,13 @@
 namespace nacre::virtio::fs {
 namespace {
 
-// The kernel stamps files with the time of its last tick, up to 10 ms ago: two changes within one tick get the same
+// The kernel stamps files with the time of its last tick, up to 10 ms ago. Two changes within one tick get the same
 // time.
 constexpr int64_t kTimeStepNs = 20'000'000;
 
 }  // namespace
 
-// Opens the file that `fd` refers to once more. The caller has checked that it is a regular file or a directory:
+// Opens the file that `fd` refers to once more. The caller has checked that the file is a regular file or a directory:
 // opening anything else would act on the host.
 OrErrno<Fd> Session::reopen(int fd, int flags) {
   Fd file(::openat(options_.proc_self_fd, std::to_string(fd).c_str(), flags | O_CLOEXEC | O_NOCTTY));
@@ -88,7 +88,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   if (created) return reply_created(std::move(*created), parent->tree, in.flags, reply);
   if (created.error() != EEXIST || (in.flags & O_EXCL) != 0) return errno_of(created.error());
 
-  // Somebody else made the file after the guest had looked, so this is an open.
+  // Somebody else made the file after the guest had looked for it, so CREATE becomes an open.
   auto entry = TRY(look_up(*parent, name));
   auto open_entry = [&]() -> OrErrno<wire::OpenOut> {
     const Inode* inode = TRY(inodes_.find(entry.nodeid));
@@ -123,7 +123,7 @@ OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
   return reply_created(std::move(file), parent->tree, in.flags, reply);
 }
 
-// Answers with the entry and the handle of a file that was just made. The inode is taken from the open file and not by
+// Answers with the entry and the handle of a file that was just made. Takes the inode from the open file and not by
 // name, since somebody may have renamed or replaced the file.
 OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply) {
   Fd path = TRY(reopen(file.get(), O_PATH));
@@ -137,7 +137,8 @@ OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply
   return reply.put(wire::CreateOut{.entry = entry, .open = {.fh = *fh, .open_flags = 0, .backing_id = 0}});
 }
 
-// Closes a file, which also releases its flock(2) lock.
+// Closes a file, which also releases its flock(2) lock, and releases the POSIX locks of the owner that the request
+// names.
 OrErrno<void> Session::release(Request& request, Reply&) {
   auto in = TRY(request.take<wire::ReleaseIn>());
   auto handle = handles_.find_file(in.fh);
@@ -162,7 +163,8 @@ OrErrno<void> Session::flush(Request& request, Reply&) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if (locks_.remove(handle->nodeid, in.lock_owner)) locks_released_ = true;
   if (handle->access == O_RDONLY) return {};
-  // close(2) on a network file system returns the errors of earlier writes, which FLUSH can still report to the guest.
+  // On a network file system, close(2) returns the errors of earlier writes. FLUSH can still report them to the guest,
+  // so a copy of the descriptor is closed here.
   Fd copy(::fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return {};
   return check(::close(copy.release()));

@@ -1,4 +1,4 @@
-// One FUSE request, taken out of guest memory once, and the reply to it.
+// Decodes one FUSE request, which is copied out of guest memory once, and builds the reply to it.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ namespace nacre::virtio::fs {
 // The largest request other than WRITE: SETXATTR with a value of XATTR_SIZE_MAX, or a long BATCH_FORGET.
 inline constexpr size_t kMaxBody = 128 << 10;
 
-// A decoded request. All but the payload of WRITE has been copied out of guest memory, so the guest cannot change what
-// a handler has checked.
+// A decoded request. Everything but the payload of WRITE has been copied out of guest memory, so the guest cannot
+// change what a handler has checked.
 class Request {
  public:
   // `body` follows the header and does not include the extensions. `payload` follows the body (WRITE only).
@@ -28,7 +28,7 @@ class Request {
   const wire::InHeader& header() const { return header_; }
   uint64_t nodeid() const { return header_.nodeid; }
 
-  // Takes the next bytes of the body as a structure. EINVAL if there are too few.
+  // Takes the next bytes of the body as a structure. Returns EINVAL if there are too few.
   template <typename T>
   OrErrno<T> take() {
     T value{};
@@ -40,12 +40,13 @@ class Request {
 
   // Takes the next string, which must end with a NUL within the request and have 1 to `longest` bytes.
   OrErrno<const char*> take_string(size_t longest);
-  // Takes the next string as the name of a directory entry: one path component, at most NAME_MAX, never "." or "..".
+  // Takes the next string as the name of a directory entry: one path component, at most NAME_MAX bytes, never "." or
+  // "..".
   OrErrno<const char*> take_name();
   OrErrno<std::span<const std::byte>> take_bytes(size_t size);
   size_t remaining() const { return body_.size(); }
 
-  // The data of WRITE, in guest memory.
+  // Returns the data of WRITE, in guest memory.
   Reader& payload() { return *payload_; }
 
  private:
@@ -54,7 +55,7 @@ class Request {
   Reader* payload_;
 };
 
-// The part of the reply behind the header. If the handler fails, the guest is told nothing of what was put here.
+// The part of the reply after the header. If the handler fails, the guest gets nothing of what was put here.
 class Reply {
  public:
   explicit Reply(Writer body) : body_(std::move(body)) {}
@@ -68,14 +69,14 @@ class Reply {
   }
   OrErrno<void> put_bytes(std::span<const std::byte> bytes);
 
-  // For readv(2) straight into guest memory: iovecs() returns where the next bytes go, and advance() counts those that
+  // For reads straight into guest memory: iovecs() returns where the next bytes go, and advance() counts the bytes that
   // have been written there.
   std::vector<iovec> iovecs(size_t limit) const { return body_.peek(limit); }
   OrErrno<void> advance(size_t count);
 
   size_t size() const { return body_.written(); }
 
-  // Says that the handler keeps the request and answers it later (SETLKW).
+  // Marks the request as one that the handler keeps and answers later (SETLKW).
   void defer() { deferred_ = true; }
   bool deferred() const { return deferred_; }
 

@@ -12,17 +12,19 @@ constexpr uint64_t kWantedFlags = wire::kInitAsyncRead | wire::kInitAtomicOTrunc
                                   wire::kInitReaddirplusAuto | wire::kInitAsyncDio | wire::kInitParallelDirops |
                                   wire::kInitMaxPages | wire::kInitCacheSymlinks | wire::kInitHandleKillprivV2 |
                                   wire::kInitSetxattrExt | wire::kInitExt | wire::kInitAllowIdmap;
-// Three flags are left out on purpose. CREATE_SUPP_GROUP: creation keeps CAP_FSETID, and the guest's kernel has already
-// removed a set-gid bit that its caller may not set. WRITEBACK_CACHE: the guest would decide sizes and times, which the
-// host changes too. EXPORT_SUPPORT: the guest would look up "." and "..", which are refused as names here.
+// Three flags are left out on purpose.
+// CREATE_SUPP_GROUP: creation keeps CAP_FSETID, and the guest's kernel has already removed a set-gid bit that its
+// caller may not set.
+// WRITEBACK_CACHE: the guest would decide sizes and times, which the host changes too.
+// EXPORT_SUPPORT: the guest would look up "." and "..", which are refused as names here.
 
 }  // namespace
 
 struct Session::Operation {
   wire::Opcode opcode;
   OrErrno<void> (Session::*handler)(Request&, Reply&);
-  size_t body_size;      // the least number of bytes behind the header of a request
-  size_t reply_size;     // the least room for the reply behind its header
+  size_t body_size;      // the least number of bytes after the header of a request
+  size_t reply_size;     // the least room for the reply after its header
   bool changes = false;  // refused on a read-only share
   bool no_reply = false;
 };
@@ -111,7 +113,8 @@ void Session::submit(size_t queue, Chain chain) {
   if (std::exchange(locks_released_, false)) try_waiting();
 }
 
-// Serves one request. Returns the size of the reply that was written to the chain.
+// Serves one request. Returns the size of the reply that was written to the chain, or 0 if there is none. Sets
+// `deferred` if the handler keeps the request.
 uint32_t Session::serve(Chain& chain, bool& deferred) {
   auto header = chain.reader.read_object<wire::InHeader>();
   if (!header) {
@@ -206,7 +209,7 @@ OrErrno<void> Session::init(Request& request, Reply& reply) {
   wire::InitOut out{};
   out.major = wire::kMajor;
   out.minor = wire::kMinor;
-  // The guest has a newer major version. It is told ours and sends INIT again (linux/fuse.h, "Version negotiation").
+  // If the guest has a newer major version, it learns ours and sends INIT again (linux/fuse.h, "Version negotiation").
   if (in.major > wire::kMajor) return reply.put(out);
   if (in.major < wire::kMajor || in.minor < wire::kOldestMinor) return errno_of(EPROTO);
 
@@ -242,7 +245,7 @@ OrErrno<void> Session::forget(Request& request, Reply&) {
 OrErrno<void> Session::batch_forget(Request& request, Reply&) {
   auto in = TRY(request.take<wire::BatchForgetIn>());
   for (uint32_t i = 0; i < in.count; i++) {
-    auto one = TRY(request.take<wire::ForgetOne>());  // a count beyond the request ends here
+    auto one = TRY(request.take<wire::ForgetOne>());  // if the count goes beyond the request, the loop ends here
     inodes_.forget(one.nodeid, one.nlookup);
   }
   return {};

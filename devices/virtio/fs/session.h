@@ -1,14 +1,15 @@
-// A FUSE server over a host directory: requests in, replies out, no virtio and no threads.
+// A FUSE server over a host directory. It takes requests and gives replies; it knows no virtio and has no threads.
 //
 // How names become files: each step is an openat(2) of one component with O_PATH | O_NOFOLLOW below a descriptor that
-// the guest already holds. So the guest can name nothing outside the shared directory, whatever host and guest rename
-// meanwhile. A file that is read or written is opened a second time through /proc/self/fd/N, once its type is known to
-// be a regular file or a directory: opening a FIFO or a device of the host would block or act on the host, and in the
-// guest special files are those of its own kernel.
+// the guest already holds. So the guest can name nothing outside the shared directory, whatever the host and the guest
+// rename meanwhile. To be read or written, a file is opened a second time through /proc/self/fd/N, once its type is
+// known to be a regular file or a directory. Opening a FIFO or a device of the host would block or act on the host; in
+// the guest, special files are those of the guest's own kernel.
 //
-// How fresh the guest's view is: names and attributes are good for the timeouts of SessionOptions. When the guest then
+// How fresh the guest's view is: names and attributes are good for the timeouts of SessionOptions. If the guest then
 // sees another size or time of a file, it drops the file's cached pages (AUTO_INVAL_DATA). Pages stay cached after a
-// close (KEEP_CACHE), except for a file that changed a moment ago: one more change could leave its times as they are.
+// close (KEEP_CACHE), except those of a file that changed a moment ago: one more change could leave the file's times as
+// they are.
 #pragma once
 
 #include <fcntl.h>
@@ -37,22 +38,23 @@ namespace nacre::virtio::fs {
 
 struct HostDirent;
 
-// The open flags of the guest that apply to the host's file too. O_APPEND does not: the guest's kernel writes cached
-// pages through any handle at their offset, and each WRITE says whether it appends. O_DIRECT does not: guest memory
+// The open flags of the guest that apply to the host's file, too. O_APPEND does not: the guest's kernel writes cached
+// pages at their offset through any handle, and each WRITE says whether it appends. O_DIRECT does not: guest memory
 // need not be aligned as the host's disk requires.
 inline constexpr uint32_t kHostFlags = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME;
-// Those that an open file keeps.
+// The flags that an open file keeps.
 inline constexpr uint32_t kHandleFlags = kHostFlags & ~uint32_t{O_TRUNC};
 
 inline constexpr std::chrono::milliseconds kFirstLockDelay(1);
 
-// Returns a lock as fcntl(2) takes it. EINVAL for what is no lock.
+// Returns a lock in the form that fcntl(2) takes, or EINVAL if the type or the range is invalid.
 OrErrno<struct flock> to_host(const wire::FileLock& lock);
 
-// Belongs to the thread that has called enter_thread().
+// Serves one guest. A session belongs to the thread that has called enter_thread().
 class Session {
  public:
-  // Called once for each request, when it is done. `written` counts the bytes of the reply in the writable part.
+  // Called once for each request when the request is done. `written` is the number of bytes of the reply, in the
+  // writable part of the chain.
   using Complete = std::function<void(size_t queue, Chain chain, uint32_t written)>;
 
   static constexpr uint32_t kMaxWrite = 1 << 20;
@@ -65,36 +67,39 @@ class Session {
   Result<void> enter_thread() { return credentials_.adopt_thread(options_.proc_self_fd); }
 
   // Serves one request and completes it before returning. The exception is SETLKW for a lock that somebody else holds:
-  // that is completed by a later call of any of these functions.
+  // a later submit() or retry_locks() completes that request.
   void submit(size_t queue, Chain chain);
 
-  // Returns how long to wait until the next call of retry_locks(); nothing if no request waits for a lock.
+  // Returns how long to wait until the next call of retry_locks(), or nothing if no request waits for a lock.
   std::optional<std::chrono::milliseconds> lock_retry_delay() const;
   void retry_locks();
 
-  // Adds another tree of the host: looking up `name` in the root finds it, though no listing of the root shows it.
-  // EEXIST if there is a tree of that name.
+  // Adds another tree of the host. Looking up `name` in the root finds the tree, but no listing of the root shows it.
+  // Returns EEXIST if there is a tree of that name.
   Result<void> add_tree(const std::string& name, Fd root);
   // Removes a tree and closes all inodes, open files and locks that the guest holds in it, so that the host can unmount
-  // it. An unknown name is no error. Requests that wait for a lock in the tree are answered by the next retry_locks().
+  // the tree. An unknown name is no error. The next retry_locks() answers the requests that wait for a lock in the
+  // tree.
   void remove_tree(const std::string& name);
 
   // Forgets the guest's inodes, handles, locks and waiting requests. The waiting requests are not completed.
   void reset();
 
-  // Writes all that the guest knows of this session: its inodes, open files, locks and waiting requests. The chains of
-  // waiting requests are saved by their heads.
+  // Writes everything that the guest knows of this session: its inodes, open files, locks and waiting requests. The
+  // chains of waiting requests are saved by their heads.
   Result<void> save(StateWriter& state) const;
   // Takes over a saved session, which is hostile input. The share and its trees must be those of the saved session,
-  // under the same names, and the options as well. Inodes are found again by their paths below the root of their tree,
-  // opened as a lookup opens them, so that no state leads out of the tree. One that is gone, or is another file now,
-  // answers ESTALE. A lock that somebody else has taken meanwhile is an error. After an error the session is empty.
+  // under the same names and with the same options.
+  //
+  // Inodes are found again by their paths below the root of their tree. Each path is opened as a lookup opens it, so no
+  // state can lead out of the tree. If a file is gone, or is another file now, the inode answers ESTALE. If somebody
+  // else has taken one of the locks meanwhile, restore() fails. After an error the session is empty.
   struct Restored {
     size_t files = 0;  // inodes and open files of the saved session
-    size_t lost = 0;   // of these, how many answer ESTALE
+    size_t lost = 0;   // how many of these answer ESTALE
   };
   Result<Restored> restore(StateReader& state);
-  // After restore(): fetches the chains of the waiting requests again.
+  // Fetches the chains of the waiting requests again. Call this after restore().
   using Retake = std::function<Result<Chain>(size_t queue, uint16_t head)>;
   Result<void> retake_waiting(const Retake& retake);
   size_t waiting_count(size_t queue) const;
@@ -234,10 +239,10 @@ class Session {
   };
   std::map<std::string, Tree> trees_;
   TreeId next_tree_ = kOwnTree + 1;
-  bool locks_released_ = false;  // the request that is being served gave up a lock: waiting requests are tried again
+  bool locks_released_ = false;  // the current request gave up a lock: try the waiting requests again
   bool initialized_ = false;
   uint64_t negotiated_ = 0;      // kInit* flags
-  std::vector<std::byte> body_;  // of the request that is being served
+  std::vector<std::byte> body_;  // the body of the request that is being served
   std::vector<std::byte> scratch_;
   LogLimiter bad_requests_;
 };

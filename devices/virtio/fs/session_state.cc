@@ -1,11 +1,11 @@
-// Saving a session, and restoring it from a state that is hostile input.
+// Saves a session, and restores it from a state that is hostile input.
 //
-// A file is saved by its path below the root of its tree and by what identifies it: device, inode number, type, time of
-// birth, and the handle of name_to_handle_at(2), which has the generation of the inode. Restoring walks the path as a
-// lookup does, one component at a time with O_PATH | O_NOFOLLOW. So the worst that a forged path does is to name
-// another file of the same tree, which the guest could have looked up as well. open_by_handle_at(2) would find renamed
-// files too, but it opens any file of the file system, in the tree or not, and takes a capability that the server does
-// not have.
+// A file is saved by its path below the root of its tree and by what identifies the file: device, inode number, type,
+// time of birth, and the handle of name_to_handle_at(2), which has the generation of the inode. Restoring walks the
+// path as a lookup does, one component at a time with O_PATH | O_NOFOLLOW. So the worst that a forged path can do is to
+// name another file of the same tree, which the guest could have looked up as well. open_by_handle_at(2) would find
+// renamed files too, but it opens any file of the file system, in the tree or not, and takes a capability that the
+// server does not have.
 //
 // Positions in directories are not saved: each READDIR carries the cookie where it starts, and a new descriptor is
 // moved there.
@@ -25,30 +25,31 @@
 
 namespace nacre::virtio::fs {
 
-// What a state says of one file.
+// What a state says about one file.
 struct SavedFile {
   uint64_t device = 0;
   uint64_t inode = 0;
   mode_t type = 0;
   uint64_t birth_seconds = 0;  // 0 if the file system has no times of birth
   uint32_t birth_nanoseconds = 0;
-  std::vector<std::byte> handle;  // empty if the file system has none
+  std::vector<std::byte> handle;  // empty if the file system has no handles
   bool has_path = false;
   std::string path;  // below the root of the tree; empty for the root itself
 };
 
-// The roots of the trees: the share's own has index 0, and the others follow in the order of their names.
+// The roots of the trees. The share's own root has index 0, and the others follow in the order of their names.
 struct Session::Roots {
   struct Root {
     std::string name;
     TreeId id = kOwnTree;
     int fd = -1;
-    uint64_t saved_device = 0;  // of the root when it was saved
-    uint64_t device = 0;        // and now
+    uint64_t saved_device = 0;  // the device of the root when the session was saved
+    uint64_t device = 0;        // the device of the root now
   };
   std::vector<Root> list;
 
-  // Devices have other numbers after a mount. What was on the device of a root is expected on that of the root now.
+  // Translates a saved device number. A device can have another number after a new mount. What was on the device of a
+  // root is expected on the device that the root has now.
   uint64_t translate(uint64_t device, const Root& root) const {
     return device == root.saved_device ? root.device : device;
   }
@@ -64,8 +65,8 @@ namespace {
 
 constexpr uint16_t kSessionStateVersion = 1;
 constexpr size_t kMaxTrees = 1 << 16;
-constexpr size_t kMaxItems = 1 << 26;  // of any other list; what a state can hold is bounded by its size
-// No number that a guest was given comes near this one, so counting on never wraps.
+constexpr size_t kMaxItems = 1 << 26;  // the limit of any other list; the size of a state bounds its content further
+// Numbers that a guest is given never come near this limit, so counting on from a restored number never wraps.
 constexpr uint64_t kMaxNumber = uint64_t{1} << 62;
 
 std::vector<std::byte> handle_of(int fd) {
@@ -99,7 +100,7 @@ OrErrno<SavedFile> identify(int fd) {
   return file;
 }
 
-// Returns the path of a descriptor as the kernel shows it, or nothing if it is too long.
+// Returns the path of a descriptor as the kernel shows it. Returns nothing if the path is too long or not absolute.
 std::optional<std::string> shown_path(int proc_self_fd, int fd) {
   char path[PATH_MAX];
   ssize_t size = ::readlinkat(proc_self_fd, std::to_string(fd).c_str(), path, sizeof(path));
@@ -107,7 +108,7 @@ std::optional<std::string> shown_path(int proc_self_fd, int fd) {
   return std::string(path, static_cast<size_t>(size));
 }
 
-// Returns the path of `fd` below `root`, or nothing if it does not lie there.
+// Returns the path of `fd` below `root`, or nothing if `fd` does not lie there.
 std::optional<std::string> path_below(int proc_self_fd, int root, int fd) {
   auto top = shown_path(proc_self_fd, root);
   auto path = shown_path(proc_self_fd, fd);
@@ -118,7 +119,7 @@ std::optional<std::string> path_below(int proc_self_fd, int root, int fd) {
   return path->substr(top->size());
 }
 
-// Opens a path below a directory, one component at a time, through no symbolic link and never upwards.
+// Opens a path below a directory, one component at a time. Follows no symbolic link and never goes upwards.
 OrErrno<Fd> walk(int root, std::string_view path) {
   Fd at(::fcntl(root, F_DUPFD_CLOEXEC, 0));
   if (!at) return last_errno();
@@ -133,7 +134,7 @@ OrErrno<Fd> walk(int root, std::string_view path) {
   return at;
 }
 
-// Whether walk() may be given this path: names of directory entries between single slashes.
+// Returns whether walk() may take this path: names of directory entries between single slashes.
 bool is_sound(std::string_view path) {
   if (path.empty()) return true;
   while (true) {
@@ -159,7 +160,8 @@ bool is_type(mode_t type) {
          type == S_IFIFO || type == S_IFSOCK;
 }
 
-// Returns a name for an error's text. The guest may have chosen it, so control characters become question marks.
+// Returns a name for the text of an error. The guest may have chosen the name, so control characters become question
+// marks.
 std::string shown(std::string name) {
   std::ranges::replace_if(name, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
   return name;
@@ -246,7 +248,7 @@ Result<void> Session::save(StateWriter& state) const {
   });
 }
 
-// The root is left out: whoever restores the session gives it.
+// Writes the inodes and the open files. The root is left out, since whoever restores the session provides it.
 void Session::save_inodes(StateWriter& state, const Roots& roots) const {
   state.u64(inodes_.next_nodeid());
   state.count(inodes_.all().size() - 1);
@@ -411,7 +413,8 @@ Result<void> Session::restore_handles(StateReader& state, Restored& restored) {
   return {};
 }
 
-// A handle whose inode was forgotten, or is lost, is lost as well. So is one that can no longer be opened.
+// Restores one handle. If the inode of the handle was forgotten or is lost, or if the file can no longer be opened, the
+// handle is lost as well.
 Result<void> Session::restore_handle(StateReader& state, Restored& restored) {
   Handle handle;
   uint64_t fh = TRY(state.u64());
@@ -433,7 +436,8 @@ Result<void> Session::restore_handle(StateReader& state, Restored& restored) {
     bool fits = handle.is_directory ? (*inode)->is_directory() : (*inode)->is_regular();
     if (!fits) return state.invalid("an open file of the wrong type");
     handle.tree = (*inode)->tree;
-    // Not open_inode(): that is for the guest, whose O_TRUNC and set-id bits do not matter here.
+    // open_inode() is not used: it checks what a guest asks for, but the flags of a handle hold no O_TRUNC and are
+    // checked above.
     auto file = handle.is_directory ? reopen((*inode)->path.get(), O_RDONLY | O_DIRECTORY)
                                     : reopen((*inode)->path.get(), handle.flags);
     if (file) handle.fd = std::move(*file);
@@ -453,7 +457,7 @@ Result<void> Session::restore_owners(StateReader& state) {
   return {};
 }
 
-// The locks of an inode that is lost are lost with it.
+// Restores the locks of one owner. If the inode is lost, its locks are lost with it.
 Result<void> Session::restore_owner(StateReader& state) {
   uint64_t nodeid = TRY(state.u64());
   uint64_t id = TRY(state.u64());
@@ -475,7 +479,8 @@ Result<void> Session::restore_owner(StateReader& state) {
   return {};
 }
 
-// The caller of the guest may have been allowed to read or to write alone: the kind of its locks tells which.
+// Opens the file once more for an owner and takes all locks of the owner. The file may allow only reading or only
+// writing, as the access mode of the guest's handle was; the kinds of the locks tell which.
 Result<void> Session::take_locks_again(const Inode& inode, LockOwner& owner, std::span<const wire::FileLock> locks) {
   owner.slot = FdBudget::take();
   if (!owner.slot) return fail_errno("virtio-fs: open the guest's files again", ENFILE);
@@ -520,7 +525,7 @@ size_t Session::waiting_count(size_t queue) const {
 Result<void> Session::retake_waiting(const Retake& retake) {
   for (Waiting& waiting : waiting_) {
     Chain chain = TRY(retake(waiting.queue, waiting.chain.head));
-    // The reply is a header, which submit() had split off.
+    // The reply is only a header. submit() had split the room for it off the chain, so it is split off again.
     TRY(chain.writer.split_after(sizeof(wire::OutHeader)));
     waiting.chain = std::move(chain);
   }

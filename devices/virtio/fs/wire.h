@@ -1,11 +1,14 @@
 // The FUSE protocol as it travels over virtio-fs (virtio 1.3, 5.11): linux/fuse.h of protocol 7.41, in types of our
 // own.
 //
-// linux/fuse.h is not included for three reasons. The header of the machine that builds us may be older than the
-// protocol that we speak: Debian 12's ends at 7.38, before STATX and ALLOW_IDMAP. Its macros and its untyped opcodes
-// cannot be checked by the compiler, whereas every structure here is asserted to hold no padding, so that a reply which
-// is zeroed and filled leaks nothing to the guest. And a structure that grows with a newer header would silently change
-// what a guest has to send; here it is the protocol that we have tested.
+// linux/fuse.h is not included for three reasons:
+//
+//  * The header of the machine that builds us may be older than the protocol that we speak: Debian 12's ends at 7.38,
+//    before STATX and ALLOW_IDMAP.
+//  * The compiler cannot check its macros and untyped opcodes. Here every structure is asserted to hold no padding, so
+//    a reply that is zeroed and filled leaks nothing to the guest.
+//  * A structure that grows with a newer header would silently change what a guest has to send. Here the protocol is
+//    the one that we have tested.
 //
 // Integers are little endian, as the host is (virtio-fs leaves FUSE in native order, 5.11.6.2).
 #pragma once
@@ -17,8 +20,8 @@
 namespace nacre::virtio::fs::wire {
 
 inline constexpr uint32_t kMajor = 7;
-inline constexpr uint32_t kMinor = 41;        // the newest protocol that we answer with
-inline constexpr uint32_t kOldestMinor = 27;  // Linux 4.19: init_out with max_pages
+inline constexpr uint32_t kMinor = 41;        // the newest minor version that we answer with
+inline constexpr uint32_t kOldestMinor = 27;  // Linux 4.19; virtio-fs came later, with 7.31 (Linux 5.4)
 inline constexpr uint64_t kRootId = 1;
 
 enum class Opcode : uint32_t {
@@ -75,7 +78,7 @@ enum class Opcode : uint32_t {
 };
 inline constexpr uint32_t kOpcodeCount = 53;
 
-// InitIn.flags and InitOut.flags; from bit 32 on they travel in flags2.
+// InitIn.flags and InitOut.flags. Flags from bit 32 on travel in flags2.
 inline constexpr uint64_t kInitAsyncRead = 1ull << 0;
 inline constexpr uint64_t kInitPosixLocks = 1ull << 1;
 inline constexpr uint64_t kInitAtomicOTrunc = 1ull << 3;
@@ -121,14 +124,14 @@ inline constexpr uint32_t kFsyncDatasync = 1u << 0;        // FsyncIn.fsync_flag
 inline constexpr uint32_t kSetxattrAclKillSgid = 1u << 0;  // SetxattrIn.setxattr_flags
 
 struct InHeader {
-  uint32_t len;  // of the whole request, this header included
+  uint32_t len;  // length of the whole request, this header included
   uint32_t opcode;
   uint64_t unique;
   uint64_t nodeid;
   uint32_t uid;
   uint32_t gid;
   uint32_t pid;
-  uint16_t total_extlen;  // of the extensions at the end, in units of 8 bytes
+  uint16_t total_extlen;  // length of the extensions at the end, in units of 8 bytes
   uint16_t padding;
 };
 
@@ -317,7 +320,7 @@ struct FlushIn {
   uint64_t lock_owner;
 };
 
-// READ, READDIR, READDIRPLUS
+// For READ, READDIR and READDIRPLUS.
 struct ReadIn {
   uint64_t fh;
   uint64_t offset;
@@ -338,7 +341,7 @@ struct WriteIn {
   uint32_t padding;
 };
 
-// WRITE, COPY_FILE_RANGE
+// For WRITE and COPY_FILE_RANGE.
 struct WriteOut {
   uint32_t size;
   uint32_t padding;
@@ -357,7 +360,7 @@ struct StatfsOut {
   uint32_t spare[6];
 };
 
-// FSYNC, FSYNCDIR
+// For FSYNC and FSYNCDIR.
 struct FsyncIn {
   uint64_t fh;
   uint32_t fsync_flags;
@@ -373,7 +376,7 @@ struct SetxattrIn {
 };
 inline constexpr size_t kSetxattrInOldSize = 8;
 
-// GETXATTR, LISTXATTR
+// For GETXATTR and LISTXATTR.
 struct GetxattrIn {
   uint32_t size;
   uint32_t padding;
@@ -408,7 +411,7 @@ struct AccessIn {
   uint32_t padding;
 };
 
-// The part that every kernel sends. InitInExt follows if kInitExt is set.
+// The part of INIT that every kernel sends. InitInExt follows if kInitExt is set.
 struct InitIn {
   uint32_t major;
   uint32_t minor;
@@ -474,7 +477,7 @@ struct SyncfsIn {
   uint64_t padding;
 };
 
-// The name follows, and then zeroes up to a multiple of 8.
+// The name follows the structure, and then zeroes up to a multiple of 8 bytes.
 struct Dirent {
   uint64_t ino;
   uint64_t off;

@@ -1,8 +1,8 @@
-// Extended attributes.
+// Serves the requests on extended attributes.
 //
 // The guest may use what a container without CAP_SYS_ADMIN on the host may use: user.*, access lists and file
 // capabilities. Attributes named trusted.* do not exist in the guest, since overlayfs on the host acts on them. The
-// labels of the host's security modules can be read but not set.
+// guest can read but not set the labels of the host's security modules.
 #include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -35,7 +35,7 @@ OrErrno<void> may_change(std::string_view name) {
 }
 
 // Returns a path to the inode, for calls that take no O_PATH descriptor. The current directory of the thread is
-// /proc/self/fd, and a link there leads to the inode itself, even if that is a symbolic link.
+// /proc/self/fd, and a link there leads to the inode itself, even if the inode is a symbolic link.
 std::string path_of(const Inode& inode) {
   return std::to_string(inode.path.get());
 }
@@ -67,7 +67,8 @@ OrErrno<void> Session::setxattr(Request& request, Reply&) {
   return {};
 }
 
-// Answers with the size alone if the guest asks for that. Otherwise checks that the value will fit.
+// Answers with the size alone if the guest asks for that. Otherwise answers with the bytes in scratch_, or ERANGE if
+// the guest asked for fewer bytes.
 OrErrno<void> Session::reply_sized(const wire::GetxattrIn& in, size_t size, Reply& reply) {
   if (in.size == 0) return reply.put(wire::GetxattrOut{.size = static_cast<uint32_t>(size), .padding = 0});
   if (size > in.size) return errno_of(ERANGE);

@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::array<uint16_t, 1> kMemQueueSizes{64};
 
-// Requests of one round of the loop, so that other devices have their turn: each may take memory from the host, or give
-// some back.
+// The number of requests in one round of the loop, so that other devices have their turn. Each request may take memory
+// from the host, or give some back.
 constexpr size_t kMemBudget = 16;
 
 constexpr uint16_t kMemStateVersion = 1;
@@ -51,7 +51,7 @@ void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
   config.block_size = blocks_->block_size();
   config.addr = start_.value;
   config.region_size = region_size();
-  // What is not plugged is not there, so nothing is gained by showing less of the region.
+  // A block that is not plugged is not there, so showing less of the region would gain nothing.
   config.usable_region_size = config.region_size;
   {
     std::lock_guard lock(mutex_);
@@ -101,10 +101,10 @@ Result<bool> MemDevice::turn() {
   return served == kMemBudget;
 }
 
-// Returns the size of the answer.
+// Serves one request. Returns the size of the answer, or 0 if there is none.
 uint32_t MemDevice::serve(Chain& chain) {
   auto request = chain.reader.read_object<Request>();
-  // Without room for the answer nothing is done: the driver would not know.
+  // If there is no room for the answer, nothing is done: the driver would not know what was done.
   if (!request || chain.writer.remaining() < sizeof(Response)) return 0;
   return chain.writer.write_object(answer(*request)) ? sizeof(Response) : 0;
 }
@@ -134,14 +134,14 @@ Response MemDevice::answer(const Request& request) {
   return response;
 }
 
-// None: the range is empty, not aligned, or not in the region (5.15.6.1).
+// Returns the range of a request, or nothing if the range is empty, not aligned, or not in the region (5.15.6.1).
 std::optional<MemDevice::Range> MemDevice::range_of(const Request& request) const {
   uint64_t block = blocks_->block_size();
   if (request.addr < start_.value || request.nb_blocks == 0) return std::nullopt;
   uint64_t offset = request.addr - start_.value;
   if (offset % block != 0) return std::nullopt;
   Range range{.first = offset / block, .count = request.nb_blocks};
-  // As numbers of blocks, so that no sum can wrap round.
+  // Compare numbers of blocks, so that no sum can wrap around.
   if (range.first >= blocks_->blocks() || range.count > blocks_->blocks() - range.first) return std::nullopt;
   return range;
 }
@@ -190,8 +190,9 @@ uint64_t MemDevice::plugged_in_chunk(uint64_t chunk) const {
   return blocks_->count(chunk * per_chunk, per_chunk);
 }
 
-// A driver that plugged a block here and a block there would have all of the chunks around them. Linux fills what is
-// open first; the one to spare is for a start in the middle of one.
+// Limits the number of open chunks. Without this limit, a driver that plugs one block in each chunk would get all of
+// the memory. Linux fills open chunks first. One chunk more than needed is allowed, since a driver may start in the
+// middle of a chunk.
 bool MemDevice::may_open(const Range& range) const {
   uint64_t per_chunk = chunk_size_ / blocks_->block_size();
   uint64_t first = range.first / per_chunk, last = (range.first + range.count - 1) / per_chunk;
@@ -224,7 +225,7 @@ void MemDevice::close_empty_chunks(const Range& range) {
   close_chunks(range.first / per_chunk, (range.first + range.count - 1) / per_chunk + 1);
 }
 
-// Those of [first, end) that hold nothing.
+// Closes the chunks of [first, end) that hold no plugged block.
 void MemDevice::close_chunks(uint64_t first, uint64_t end) {
   for (uint64_t chunk = first; chunk < end; chunk++) {
     if (plugged_in_chunk(chunk) == 0) backend_.close_chunk(chunk * chunk_size_, chunk_size_);
@@ -281,7 +282,8 @@ Result<void> MemDevice::restore(StateReader& state) {
   return {};
 }
 
-// Chunk by chunk: all of them or none, since a chunk that the host cannot give is an error.
+// Plugs the saved blocks, chunk by chunk. Plugs all or none: if the host cannot give memory for a chunk, restoring
+// fails.
 Result<void> MemDevice::restore_blocks(std::span<const std::byte> bits) {
   if (plugged_size() != 0) return fail("virtio-mem: memory is plugged already", EBUSY);
   uint64_t per_chunk = chunk_size_ / blocks_->block_size();
@@ -302,7 +304,7 @@ Result<void> MemDevice::restore_blocks(std::span<const std::byte> bits) {
   return {};
 }
 
-// Undoes a restore() of the chunks below `end`.
+// Undoes restore_blocks() for the chunks below `end`.
 void MemDevice::forget_blocks(uint64_t end) {
   uint64_t per_chunk = chunk_size_ / blocks_->block_size();
   for (uint64_t chunk = 0; chunk < end; chunk++) {

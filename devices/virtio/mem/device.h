@@ -1,8 +1,9 @@
 // virtio-mem (virtio 1.3, 5.15): memory that the guest gets, and gives back, while it runs.
 //
-// The device says how much memory the guest should have, and the driver plugs and unplugs blocks until that is so, as
-// far as it can. A block that is not plugged is no RAM: neither for devices (GuestMemory asks the same PluggedBlocks)
-// nor, by the chunk, for the guest's CPUs. So a guest cannot make the host spend more than it was allowed.
+// The device says how much memory the guest should have. The driver plugs and unplugs blocks until the guest has that
+// much, as far as the driver can. A block that is not plugged is no RAM, neither for devices (GuestMemory asks the same
+// PluggedBlocks) nor for the guest's CPUs, whose access is opened and closed by the chunk. So a guest cannot make the
+// host spend more than the guest was allowed.
 #pragma once
 
 #include <memory>
@@ -18,28 +19,29 @@
 
 namespace nacre::virtio {
 
-// What lies below the region: the host's memory, and the guest's view of it. Takes offsets in the region, in bytes.
-// Called on the loop's thread.
+// What lies below the region: the host's memory, and the guest's view of it. The functions take offsets in the region,
+// in bytes, and are called on the loop's thread.
 class MemBackend {
  public:
   virtual ~MemBackend() = default;
-  // Called before the first block of a chunk is plugged, and after the last one was unplugged.
+  // open_chunk() is called before the first block of a chunk is plugged, and close_chunk() after the last one was
+  // unplugged.
   virtual Result<void> open_chunk(uint64_t offset, uint64_t size) = 0;
   virtual void close_chunk(uint64_t offset, uint64_t size) = 0;
-  // Gives the host's memory back. The content is lost.
+  // Gives memory back to the host. The content is lost.
   virtual Result<void> discard(uint64_t offset, uint64_t size) = 0;
 };
 
 struct MemOptions {
   GuestAddress start;       // a multiple of the chunk size
   uint64_t chunk_size = 0;  // a multiple of the block size that divides the region
-  // The region: its block size and number of blocks; none of them plugged yet.
+  // The block size and the number of blocks of the region. No block is plugged yet.
   std::shared_ptr<PluggedBlocks> blocks;
 };
 
-// Requests are handled on the loop's thread, by a DeviceWorker. create() and the destructor are for that thread, or
-// while nobody runs the loop; the loop and the backend must outlive the device. A reset of the device leaves memory
-// plugged: the driver, or the next one, still uses it.
+// A DeviceWorker handles requests on the loop's thread. create() and the destructor may be called on that thread, or
+// while nobody runs the loop. The loop and the backend must outlive the device. A reset of the device leaves memory
+// plugged: the driver, or the next one, still uses that memory.
 class MemDevice final : public VirtioDevice, private DeviceWorker::Client {
  public:
   static Result<std::unique_ptr<MemDevice>> create(EventLoop& loop, MemBackend& backend, MemOptions options);
@@ -52,15 +54,16 @@ class MemDevice final : public VirtioDevice, private DeviceWorker::Client {
   void reset() override;
   void pause() override { worker_->pause(); }
   void resume() override { worker_->resume(); }
-  // The size that was requested, and which blocks are plugged. Their content is guest memory's to save.
+  // Saves the requested size and which blocks are plugged. The content of the blocks is for guest memory to save.
   Result<void> save(StateWriter& state) override;
   // Plugs the blocks that were plugged, which opens their chunks through the backend. The region must be the same, with
-  // nothing plugged. Before other devices are restored: their queues may lie in this memory.
+  // nothing plugged. Restore this device before the others: their queues may lie in this memory.
   Result<void> restore(StateReader& state) override;
 
-  // Sets how many bytes the guest should have: a multiple of the block size, at most the region. On the loop's thread.
+  // Sets how many bytes the guest should have: a multiple of the block size, at most the size of the region. Call this
+  // on the loop's thread.
   Result<void> request_size(uint64_t size);
-  // Any thread.
+  // Any thread may call these.
   uint64_t region_size() const { return blocks_->block_size() * blocks_->blocks(); }
   uint64_t requested_size() const;
   uint64_t plugged_size() const;
@@ -84,9 +87,9 @@ class MemDevice final : public VirtioDevice, private DeviceWorker::Client {
   mem::ResponseType unplug(const Range& range);
   mem::ResponseType unplug_all();
   uint16_t state_of(const Range& range) const;
-  // Whether what is requested justifies as many open chunks as this range would make.
+  // Returns whether the requested size justifies as many open chunks as there would be with this range.
   bool may_open(const Range& range) const;
-  // Opens the range's chunks that hold nothing yet: all of them or none.
+  // Opens the chunks of the range that hold no plugged block yet: all of them or none.
   bool open_chunks(const Range& range);
   void close_empty_chunks(const Range& range);
   void close_chunks(uint64_t first, uint64_t end);
@@ -101,11 +104,11 @@ class MemDevice final : public VirtioDevice, private DeviceWorker::Client {
   const uint64_t chunk_size_;
   const std::shared_ptr<PluggedBlocks> blocks_;
 
-  mutable std::mutex mutex_;  // guards what vCPUs read in the configuration space
+  mutable std::mutex mutex_;  // guards what vCPU threads read in the configuration space
   uint64_t requested_ = 0;
   uint64_t plugged_ = 0;
 
-  std::unique_ptr<DeviceWorker> worker_;  // ends first
+  std::unique_ptr<DeviceWorker> worker_;  // must end first
 };
 
 }  // namespace nacre::virtio

@@ -1,4 +1,4 @@
-// The saved state of virtio-mem: in the middle of work, cut short, with flipped bits, and made by hand.
+// Tests the saved state of virtio-mem: saved in the middle of work, cut short, with flipped bits, and made by hand.
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <map>
@@ -35,7 +35,7 @@ struct OpenChunks final : MemBackend {
   uint64_t refused = UINT64_MAX;
 };
 
-// A device with a host's side of its own, on a loop and against a driver that several share.
+// A device with a host's side of its own. Several instances share a loop and a driver.
 struct Instance {
   explicit Instance(EventLoop& loop, uint64_t chunks = kChunks)
       : blocks(std::make_shared<PluggedBlocks>(kBlock, chunks * kChunk / kBlock)),
@@ -68,7 +68,7 @@ struct SavedMem {
     return answer(*used);
   }
 
-  // Nine of twelve blocks requested; one block of the first chunk and two of the last plugged.
+  // Requests nine of twelve blocks. Plugs one block of the first chunk and two of the last chunk.
   void work(Instance& old) {
     driver.activate(*old.device);
     BOOST_REQUIRE(old.device->request_size(9 * kBlock).has_value());
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_device_at_work_goes_on_in_a_new_one) {
     old.device->pause();
     heads[1] = queue.send({request(RequestType::unplug, 1, 1)}, {sizeof(Response)});
     BOOST_REQUIRE(loop->run_once(0));
-    BOOST_TEST(queue.used_index() == 2u);  // nothing is done while it is paused
+    BOOST_TEST(queue.used_index() == 2u);  // nothing is done while the device is paused
     BOOST_REQUIRE(restore(there, save(old)).has_value());
   }
   BOOST_TEST(there.device->requested_size() == 9 * kBlock);

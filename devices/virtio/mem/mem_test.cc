@@ -23,7 +23,7 @@ constexpr uint64_t kStart = 1ull << 32;
 constexpr uint64_t kChunks = 4;
 constexpr uint64_t kBlocks = kChunks * kChunk / kBlock;
 
-// Remembers what is open, and what was given back.
+// Remembers which chunks are open, and what was given back.
 class FakeBackend final : public MemBackend {
  public:
   Result<void> open_chunk(uint64_t offset, uint64_t size) override {
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(configuration_space) {
   BOOST_TEST(config().requested_size == 3 * kBlock);
   BOOST_TEST(driver.interrupt().config_count() == 1u);
   BOOST_TEST(device->request_size(3 * kBlock).has_value());
-  BOOST_TEST(driver.interrupt().config_count() == 1u);  // nothing new
+  BOOST_TEST(driver.interrupt().config_count() == 1u);  // no change, so no interrupt
   for (uint64_t wrong : {kBlock + 1, (kBlocks + 1) * kBlock, UINT64_MAX}) {
     BOOST_TEST(!device->request_size(wrong).has_value());
   }
@@ -137,11 +137,11 @@ BOOST_AUTO_TEST_CASE(plugs_and_unplugs) {
   BOOST_TEST(state(60, 10) == mem::kStatePlugged);
   BOOST_TEST(state(59, 2) == mem::kStateMixed);
   BOOST_TEST(state(0, 60) == mem::kStateUnplugged);
-  // Not more than was requested.
+  // The driver cannot plug more than was requested.
   ANSWER(plug(100, 91), kNack);
   ANSWER(plug(100, 90), kAck);
   ANSWER(plug(0, 1), kNack);
-  // The request shrinks: it is the driver's turn.
+  // If the requested size shrinks, the driver has to unplug.
   BOOST_REQUIRE(device->request_size(10 * kBlock));
   ANSWER(unplug(100, 90), kAck);
   BOOST_TEST(backend.discarded[100 * kBlock] == 90 * kBlock);
@@ -160,7 +160,7 @@ BOOST_AUTO_TEST_CASE(a_block_in_each_chunk_is_too_much) {
   ANSWER(plug(120, 20), kNack);
   BOOST_TEST((backend.open == std::array{true, true, false, false}));
   ANSWER(plug(65, 62), kAck);
-  // Chunks that hold something from before are no reason to refuse what fits into them.
+  // If open chunks are from a time of a larger request, they are no reason to refuse blocks that fit into them.
   BOOST_REQUIRE(device->request_size(200 * kBlock));
   ANSWER(plug(128, 1), kAck);
   ANSWER(plug(192, 1), kAck);
@@ -176,7 +176,7 @@ BOOST_AUTO_TEST_CASE(unplugs_all) {
   BOOST_TEST(device->plugged_size() == 0u);
   BOOST_TEST((backend.open == std::array{false, false, false, false}));
   BOOST_TEST(backend.discarded.size() == 2u);
-  ANSWER(ask(RequestType::unplug_all), kAck);  // of nothing
+  ANSWER(ask(RequestType::unplug_all), kAck);  // nothing is plugged
   ANSWER(plug(0, kBlocks), kAck);
   BOOST_TEST((backend.open == std::array{true, true, true, true}));
 }
@@ -185,18 +185,18 @@ BOOST_AUTO_TEST_CASE(ranges_that_make_no_sense) {
   BOOST_REQUIRE(device->request_size(kBlocks * kBlock));
   ANSWER(plug(10, 2), kAck);
   for (auto type : {RequestType::plug, RequestType::unplug, RequestType::state}) {
-    ANSWER(ask(type, kStart, 0), kError);                            // nothing
+    ANSWER(ask(type, kStart, 0), kError);                            // an empty range
     ANSWER(ask(type, kStart + 4096, 1), kError);                     // not aligned
     ANSWER(ask(type, 0, 1), kError);                                 // below the region
-    ANSWER(ask(type, kStart - kBlock, 2), kError);                   // begins below
-    ANSWER(ask(type, kStart + kBlocks * kBlock, 1), kError);         // above
-    ANSWER(ask(type, kStart + (kBlocks - 1) * kBlock, 2), kError);   // ends above
-    ANSWER(ask(type, kStart, UINT16_MAX), kError);                   // far above
-    ANSWER(ask(type, UINT64_MAX - kBlock + 1, UINT16_MAX), kError);  // wraps round
+    ANSWER(ask(type, kStart - kBlock, 2), kError);                   // begins below the region
+    ANSWER(ask(type, kStart + kBlocks * kBlock, 1), kError);         // above the region
+    ANSWER(ask(type, kStart + (kBlocks - 1) * kBlock, 2), kError);   // ends above the region
+    ANSWER(ask(type, kStart, UINT16_MAX), kError);                   // ends far above the region
+    ANSWER(ask(type, UINT64_MAX - kBlock + 1, UINT16_MAX), kError);  // wraps around
     ANSWER(ask(type, UINT64_MAX, 1), kError);
   }
-  ANSWER(plug(9, 2), kError);   // one of them is plugged
-  ANSWER(plug(11, 1), kError);  // twice
+  ANSWER(plug(9, 2), kError);   // one of these blocks is plugged
+  ANSWER(plug(11, 1), kError);  // plugged twice
   ANSWER(unplug(11, 2), kError);
   ANSWER(unplug(0, 1), kError);
   for (int type : {4, 77, 0xffff}) ANSWER(ask(static_cast<RequestType>(type), kStart, 1), kError);
@@ -236,7 +236,7 @@ BOOST_AUTO_TEST_CASE(chains_that_are_no_request) {
   BOOST_TEST(answered({whole}, {}) == 0u);
   BOOST_TEST(answered({}, {64}) == 0u);
   BOOST_TEST(device->plugged_size() == 0u);
-  // In pieces, and with more than there need be.
+  // A request may come in pieces, with more descriptors and more room than needed.
   auto first = testing::Bytes(whole.begin(), whole.begin() + 3), rest = testing::Bytes(whole.begin() + 3, whole.end());
   BOOST_TEST(answered({first, rest, rest}, {3, 4, 100}) == sizeof(Response));
   BOOST_TEST(device->plugged_size() == kBlock);
@@ -273,7 +273,7 @@ BOOST_AUTO_TEST_CASE(a_reset_leaves_memory_plugged) {
   ANSWER(plug(0, 2), kAck);
   device->reset();
   BOOST_TEST(blocks->hold(0, 2 * kBlock));
-  BOOST_REQUIRE(device->request_size(0));  // nobody to tell
+  BOOST_REQUIRE(device->request_size(0));  // there is no driver to tell
   driver.restart();
   driver.activate(*device);
   BOOST_TEST(config().plugged_size == 2 * kBlock);

@@ -7,7 +7,7 @@
 
 namespace nacre::virtio::mem {
 
-// Both architectures that Nacre runs on store as the wire does, so the structures below need no conversion.
+// Both architectures that Nacre runs on are little-endian too, so the structures below need no conversion.
 static_assert(std::endian::native == std::endian::little);
 
 inline constexpr uint32_t kDeviceType = 24;
@@ -16,18 +16,18 @@ inline constexpr uint64_t kFeatureUnpluggedInaccessible = 1ull << 1;
 
 // struct virtio_mem_config (5.15.4). Sizes and addresses in bytes.
 struct Config {
-  uint64_t block_size;  // of plugging and unplugging; addresses are multiples of it
-  uint16_t node_id;     // with VIRTIO_MEM_F_ACPI_PXM only
+  uint64_t block_size;  // the unit of plugging and unplugging; addresses are multiples of it
+  uint16_t node_id;     // only with VIRTIO_MEM_F_ACPI_PXM
   uint8_t padding[6];
   uint64_t addr;                // the region's start in guest memory
-  uint64_t region_size;         // it can never have more
-  uint64_t usable_region_size;  // blocks can be plugged below this
-  uint64_t plugged_size;        // what the driver has
-  uint64_t requested_size;      // what it should have
+  uint64_t region_size;         // the most memory that the guest can ever have
+  uint64_t usable_region_size;  // blocks can be plugged below this size
+  uint64_t plugged_size;        // what the driver has plugged
+  uint64_t requested_size;      // what the driver should have plugged
 };
 static_assert(sizeof(Config) == 56);
 
-// struct virtio_mem_req (5.15.6): type, and for all types but UNPLUG_ALL a range.
+// struct virtio_mem_req (5.15.6): a type, and a range for all types but UNPLUG_ALL.
 enum class RequestType : uint16_t {
   plug = 0,
   unplug = 1,
@@ -46,7 +46,7 @@ static_assert(sizeof(Request) == 24);
 // struct virtio_mem_resp (5.15.6).
 enum class ResponseType : uint16_t {
   ack = 0,
-  nack = 1,   // not allowed now: more than was requested
+  nack = 1,   // not allowed now: more memory, or more open chunks, than the requested size allows
   busy = 2,   // not possible now: try again later
   error = 3,  // the request makes no sense
 };
@@ -56,7 +56,7 @@ inline constexpr uint16_t kStateMixed = 2;
 struct Response {
   ResponseType type;
   uint16_t padding[3];
-  uint16_t state;  // for RequestType::state
+  uint16_t state;  // answers RequestType::state
 };
 static_assert(sizeof(Response) == 10);
 

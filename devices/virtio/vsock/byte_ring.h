@@ -1,5 +1,5 @@
-// Bytes that wait for a slow reader: bounded, and without cost per packet, so that a guest that sends single bytes
-// takes no more memory than one that sends whole buffers.
+// Keeps bytes that wait for a slow reader. The ring is bounded and has no cost per packet, so a guest that sends single
+// bytes takes no more memory than a guest that sends whole buffers.
 #pragma once
 
 #include <sys/uio.h>
@@ -17,12 +17,12 @@ class ByteRing {
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 
-  // The caller bounds what it appends; memory grows in powers of two and goes back when the ring runs empty.
+  // Appends bytes. The caller limits how many. Memory grows in powers of two and is freed when the ring is empty.
   void append(std::span<const iovec> data);
 
-  // Gives all bytes, oldest first, as up to two pieces. Returns how many pieces.
+  // Points `pieces` at all bytes, oldest first. Returns the number of pieces, at most two.
   size_t peek(std::array<iovec, 2>& pieces) const;
-  void consume(size_t count);  // at most size()
+  void consume(size_t count);  // `count` is at most size()
   void clear();
 
  private:

@@ -23,7 +23,7 @@ void Connection::take_credit(const Header& packet) {
 
 Connection::Event Connection::receive(const Header& packet) {
   if (packet.op == Op::reset) return Event::reset;
-  if (state_ == State::fresh) return Event::violation;  // the guest cannot know of it
+  if (state_ == State::fresh) return Event::violation;  // the guest cannot know of the connection
   if (state_ == State::requested) {
     if (packet.op != Op::response) return Event::violation;
     state_ = State::open;
@@ -54,14 +54,14 @@ Connection::Event Connection::receive(const Header& packet) {
 
 void Connection::forwarded(uint32_t count) {
   forwarded_ += count;
-  // Every packet of ours carries the counter; one of its own is worth it when the guest may be about to stop.
+  // Every packet of ours carries the counter. An extra packet is worth sending if the guest may soon run out of credit.
   if (forwarded_ - forwarded_told_ >= buf_alloc_ / 2) credit_update_due_ = true;
 }
 
 uint32_t Connection::send_credit() const {
   if (state_ != State::open || (guest_shutdown_ & kShutdownReceive) != 0 || (shutdown_ & kShutdownSend) != 0) return 0;
   uint32_t in_flight = sent_ - guest_forwarded_;
-  // More in flight than the buffer holds: the guest made its buffer smaller, or lies about its counter.
+  // If more is in flight than the buffer holds, the guest made its buffer smaller, or lies about its counter.
   return in_flight < guest_buf_alloc_ ? guest_buf_alloc_ - in_flight : 0;
 }
 

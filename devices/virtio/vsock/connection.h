@@ -1,8 +1,8 @@
-// One vsock connection as the protocol sees it (virtio 1.3, 5.10.6): state, credit in both directions, and what is
-// due to the guest. Pure logic: no descriptors, no queues, no clock.
+// Keeps one vsock connection as the protocol sees it (virtio 1.3, 5.10.6): its state, the credit in both directions,
+// and what is due to the guest. This is pure logic, without descriptors, queues or a clock.
 //
-// What is due is kept as flags, not as packets: however long the guest offers no receive buffers, a connection takes
-// the same few bytes.
+// What is due is kept as flags, not as packets. A connection takes the same few bytes, however long the guest offers no
+// receive buffers.
 #pragma once
 
 #include <cstdint>
@@ -36,39 +36,42 @@ class Connection {
     data,         // len bytes follow, within the guest's credit
     shutdown,     // guest_shutdown() has changed
     reset,        // the guest has dropped the connection; no answer is due
-    violation,    // the guest broke the rules: reset it
+    violation,    // the guest broke the rules: reset the connection
   };
 
-  // A connection that the guest asks for (a response is due), and one that we ask for (a request is due).
+  // Makes a connection: incoming() one that the guest asks for, so a response is due; outgoing() one that the host asks
+  // for, so a request is due.
   static Connection incoming(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc, const Header& request);
   static Connection outgoing(uint64_t guest_cid, PortPair ports, uint32_t buf_alloc);
 
   PortPair ports() const { return ports_; }
   bool is_open() const { return state_ == State::open; }
-  // Whether the guest knows of this connection, and so must be told of its end.
+  // Returns whether the guest knows of this connection, and so must be told of its end.
   bool is_known_to_guest() const { return state_ != State::fresh; }
 
-  // Takes a packet with this connection's ports, of type stream, whose payload is as long as its header says.
+  // Takes a packet that has this connection's ports and the type stream. The payload is as long as the header says.
   Event receive(const Header& packet);
 
   // Gives the guest credit for `count` bytes that have left our buffer.
   void forwarded(uint32_t count);
-  // What the guest will do no more: bits kShutdownReceive and kShutdownSend.
+  // Returns what the guest will no longer do, as bits kShutdownReceive and kShutdownSend.
   uint32_t guest_shutdown() const { return guest_shutdown_; }
 
-  // Returns how many bytes we may send now: 0 unless the connection is open, and 0 after the guest's kShutdownReceive
-  // or our own kShutdownSend.
+  // Returns how many bytes we may send now. That is 0 unless the connection is open, and 0 after the guest's
+  // kShutdownReceive or our own kShutdownSend.
   uint32_t send_credit() const;
-  // Makes a credit request due, once for each time that the credit runs out. For data that waits without credit.
+  // Makes a credit request due, once each time that the credit runs out. Called if data waits without credit.
   void want_credit();
-  // Makes it due to tell the guest what we will do no more, in addition to what it was told before.
+  // Makes a shutdown packet due. The packet tells the guest what we will no longer do: `flags`, in addition to what the
+  // guest was told before.
   void shut_down(uint32_t flags);
   bool is_shutdown_told() const { return shutdown_ == shutdown_sent_; }
 
-  // Whether a packet other than data is due, and the next one's header, which is then no longer due.
+  // Returns whether a packet other than data is due. next_control() returns the header of the next such packet, which
+  // then is no longer due.
   bool has_control() const;
   std::optional<Header> next_control();
-  // Returns the header of `len` bytes of data, at most send_credit().
+  // Returns the header for `len` bytes of data, and counts them as sent. `len` is at most send_credit().
   Header data(uint32_t len);
 
  private:
@@ -90,7 +93,7 @@ class Connection {
 
   // Counters are modulo 2^32 by the specification (5.10.6.3).
   uint32_t received_ = 0;        // bytes from the guest
-  uint32_t forwarded_ = 0;       // of them, taken out of our buffer
+  uint32_t forwarded_ = 0;       // of these, taken out of our buffer
   uint32_t forwarded_told_ = 0;  // forwarded_ as the guest last saw it
   uint32_t sent_ = 0;            // bytes to the guest
   uint32_t guest_buf_alloc_ = 0;
@@ -102,11 +105,11 @@ class Connection {
   bool response_due_ = false;
   bool credit_update_due_ = false;
   bool credit_request_due_ = false;
-  bool credit_requested_ = false;  // since it ran out
+  bool credit_requested_ = false;  // since the credit ran out
 };
 
-// Make a reset; the first one for a packet that belongs to no connection. Its type is the packet's, so that the guest's
-// driver finds the socket (5.10.6.4).
+// Makes a reset packet. The first function answers a packet that belongs to no connection. The reset has the type of
+// that packet, so that the guest's driver finds the socket (5.10.6.4).
 Header reset_for(const Header& packet);
 Header reset_for(uint64_t guest_cid, PortPair ports);
 

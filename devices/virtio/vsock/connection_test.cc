@@ -1,4 +1,4 @@
-// The protocol's logic alone: credit, states, what is told.
+// Tests the logic of the protocol alone: credit, states, and what the guest is told.
 #include "devices/virtio/vsock/connection.h"
 
 #include <boost/test/unit_test.hpp>
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(guest_credit_is_enforced) {
   BOOST_TEST((copy.receive(packet(Op::data, UINT32_MAX)) == Verdict::violation));
   connection.forwarded(499);
   BOOST_TEST(!connection.has_control());
-  connection.forwarded(1);  // half of the window is free again: worth a packet
+  connection.forwarded(1);  // half of the window is free again, which is worth a packet
   auto update = connection.next_control();
   BOOST_REQUIRE(update);
   BOOST_TEST((update->op == Op::credit_update));

@@ -13,7 +13,8 @@ namespace {
 enum QueueIndex { kRx, kTx, kEvent, kQueueCount };
 constexpr std::array<uint16_t, kQueueCount> kVsockQueueSizes{256, 256, 16};
 
-// Packets of one round of the loop, so that other devices have their turn.
+// The work of one turn is limited, so that other devices on the loop have their turn. kTransmitBudget limits each of
+// the two calls of Muxer::transmit(), in turns of streams. kReceiveBudget limits the packets taken from the guest.
 constexpr int kTransmitBudget = 64;
 constexpr int kReceiveBudget = 128;
 
@@ -29,7 +30,7 @@ void ignore_sigpipe() {
 }  // namespace
 
 Result<std::unique_ptr<VsockDevice>> VsockDevice::create(EventLoop& loop, VsockOptions options) {
-  // 0 to 2 and all ones in the low half are reserved, the high half is zero (5.10.4).
+  // In a CID, the high half is zero. 0 to 2 and all ones in the low half are reserved (5.10.4).
   if (options.guest_cid < 3 || options.guest_cid >= UINT32_MAX) return fail("vsock: not a guest's CID");
   ignore_sigpipe();
   std::unique_ptr<VsockDevice> device(new VsockDevice(options.guest_cid));
@@ -85,7 +86,7 @@ void VsockDevice::broken() {
   muxer_->reset();
 }
 
-// What the guest sent, what it is to be sent.
+// Serves the queues: moves packets to the guest, takes packets from the guest, and moves again what these have caused.
 Result<bool> VsockDevice::turn() {
   bool more = muxer_->transmit(*rx_, kTransmitBudget);
   more |= TRY(receive(kReceiveBudget));
@@ -99,14 +100,15 @@ Result<bool> VsockDevice::turn() {
 // Takes packets from the guest. Returns whether there may be more.
 Result<bool> VsockDevice::receive(int budget) {
   Queue& tx = worker_->queue(kTx);
-  // While too many resets wait for receive buffers, the next round begins with a notification of these.
+  // While too many resets wait for receive buffers, this takes no packets. The driver's notification of new receive
+  // buffers starts the next turn.
   for (; budget > 0 && !muxer_->is_congested(); budget--) {
     auto chain = TRY(tx.pop());
     if (!chain) {
       if (tx_notifications_) break;
       tx.enable_notifications();
       tx_notifications_ = true;
-      continue;  // one may have come in between
+      continue;  // a packet may have come in between
     }
     if (tx_notifications_) tx.disable_notifications();
     tx_notifications_ = false;

@@ -15,10 +15,12 @@ namespace nacre::virtio::vsock {
 
 namespace {
 
-// What a terminal is given at once where it cannot be written without blocking: it says that it has room, not how much.
+// The most bytes written at once to a terminal or device that cannot be written without blocking. poll(2) says only
+// that it has room, not how much.
 constexpr size_t kBlindWrite = 128;
 
-// A terminal opened anew has its own flags. Not the master side of a pty: opening that again makes another pty.
+// Opens a terminal anew, which gives it flags of its own. Returns nothing for other files, and for the master side of a
+// pty: opening that again makes another pty.
 Fd reopen_terminal(int fd, int access) {
   unsigned number;
   if (::isatty(fd) != 1 || ::ioctl(fd, TIOCGPTN, &number) == 0) return Fd();
@@ -73,7 +75,7 @@ Result<void> HostEnd::attach(EventLoop& loop, EventLoop::Handler handler) {
   if (added) {
     loop_ = &loop;
   } else if (added.error().code() == EPERM) {
-    kind_ = Kind::file;  // no poll operation, as /dev/null and /dev/zero: its calls do not block
+    kind_ = Kind::file;  // it has no poll operation, like /dev/null and /dev/zero, so its calls do not block
   } else {
     return std::unexpected(added.error());
   }
@@ -88,8 +90,8 @@ void HostEnd::detach() {
 void HostEnd::on_events(uint32_t events) {
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
-  // A pipe without readers, or a socket whose peer is gone for both directions: nobody will see what the guest sends,
-  // so tell it now rather than at its next write. What the source still holds is read to its end.
+  // If a pipe has no readers, or the peer of a socket is gone for both directions, nobody will see what the guest
+  // sends. The guest is told now rather than at its next write. What the source still holds is read to its end.
   bool no_reader =
       (kind_ == Kind::pipe && (events & EPOLLERR) != 0) || (kind_ == Kind::socket && (events & EPOLLHUP) != 0);
   if (no_reader) close_sink();
@@ -114,10 +116,10 @@ HostEnd::Transfer HostEnd::write(std::span<const iovec> from) {
     writable_ = false;
     return {};
   }
-  return {.ended = true};  // EPIPE, ENOSPC, EIO, or a device that takes nothing: there is nowhere to go
+  return {.ended = true};  // EPIPE, ENOSPC, EIO, or a device that takes nothing: the bytes have nowhere to go
 }
 
-// These return as readv and writev do, EINTR excepted, and EAGAIN where the call would block.
+// These return as readv(2) and writev(2) do, but never EINTR, and EAGAIN if the call would block.
 ssize_t HostEnd::read_once(std::span<const iovec> into) {
   int count = static_cast<int>(std::min<size_t>(into.size(), IOV_MAX));
   msghdr message{};
@@ -136,7 +138,7 @@ ssize_t HostEnd::read_once(std::span<const iovec> into) {
         continue;
       }
     } else if (ready(POLLIN)) {
-      // Another reader of the same terminal or fifo may be faster; then this blocks until more comes.
+      // Another reader of the same terminal or fifo may be faster. Then this call blocks until more bytes come.
       n = ::readv(fd_.get(), into.data(), count);
     } else {
       errno = EAGAIN;
@@ -186,7 +188,8 @@ void HostEnd::close_source() {
 }
 
 void HostEnd::close_sink() {
-  // Only where we also read: a socket that was passed to be written is just let go, as its sharers may write on.
+  // Shut the socket down only if we also read from it. A socket that was passed only to be written is just released,
+  // since others who share it may go on writing.
   if (sink_ && source_ && kind_ == Kind::socket) ::shutdown(fd_.get(), SHUT_WR);
   sink_ = false;
   close_if_unused();

@@ -1,14 +1,15 @@
 // The host's end of a stream: a descriptor that is read (its source), written (its sink), or both.
 //
 // Descriptors that clients pass in are the standard input and output of strangers, who share the open file description
-// with us. So nothing here sets O_NONBLOCK, and yet no call may block: sockets are used with MSG_DONTWAIT, pipes with
-// RWF_NOWAIT, terminals through a description of our own, and what can do none of that only after poll(2) said so.
-// Regular files, block devices and /dev/null cannot be polled and count as always ready.
+// with us. So nothing here sets O_NONBLOCK on them, and yet no call should block. Sockets are used with MSG_DONTWAIT,
+// pipes with RWF_NOWAIT, and terminals through a description of our own. Any other file is used only after poll(2) said
+// that it is ready. Regular files, block devices and /dev/null cannot be polled and count as always ready.
 //
-// Writing to a pipe without a reader must not kill the process: SIGPIPE is ignored (VsockDevice::create sees to it).
+// Writing to a pipe without a reader must not kill the process, so SIGPIPE is ignored (VsockDevice::create() sets
+// that).
 //
-// Readiness is edge-triggered: can_read() and can_write() stay true until a call finds that there is nothing to do,
-// and on_events() sets them again.
+// Readiness is edge-triggered: can_read() and can_write() stay true until a call finds that there is nothing to do, and
+// on_events() sets them again.
 #pragma once
 
 #include <sys/uio.h>
@@ -25,7 +26,7 @@ namespace nacre::virtio::vsock {
 
 class HostEnd {
  public:
-  // What we do with the descriptor: what is read goes to the guest.
+  // What we do with the descriptor. What we read goes to the guest; what the guest sends is written.
   enum class Direction { read, write, both };
 
   struct Transfer {
@@ -34,9 +35,9 @@ class HostEnd {
   };
 
   HostEnd() = default;
-  // Finds out what kind of file it is. Tries to open a terminal once more, to have a description of our own.
+  // Finds out what kind of file `fd` is. Tries to open a terminal once more, to get a description of our own.
   static Result<HostEnd> create(Fd fd, Direction direction);
-  // Returns what the descriptor's access mode allows.
+  // Returns the direction that the access mode of the descriptor allows.
   static Result<Direction> direction_of(int fd);
 
   HostEnd(HostEnd&&) = default;
@@ -48,17 +49,18 @@ class HostEnd {
   bool can_read() const { return source_ && readable_; }
   bool can_write() const { return sink_ && writable_; }
 
-  // Sends edge-triggered events to `handler`, which calls on_events(). The loop must be there until detach().
+  // Has the loop send edge-triggered events to `handler`, which calls on_events(). The loop must exist until detach().
   Result<void> attach(EventLoop& loop, EventLoop::Handler handler);
   void detach();
   void on_events(uint32_t events);
 
-  // Read into, and write from, iovecs that are not all empty, without blocking. 0 bytes and not ended: not ready.
+  // Reads into iovecs, or writes from iovecs, that are not all empty. Does not block. A transfer of 0 bytes that has
+  // not ended means that the descriptor is not ready.
   Transfer read(std::span<const iovec> into);
   Transfer write(std::span<const iovec> from);
 
-  // End reading, and writing. A socket that is used both ways tells its peer when writing ends (shutdown(2)). When both
-  // have ended the descriptor is closed.
+  // Ends reading, or writing. If a socket is used both ways, its peer is told when writing ends (shutdown(2)). When
+  // both have ended, the descriptor is closed.
   void close_source();
   void close_sink();
 
@@ -83,7 +85,7 @@ class HostEnd {
   bool readable_ = true;
   bool writable_ = true;
   bool nonblocking_ = false;     // a description of our own with O_NONBLOCK
-  bool nowait_refused_ = false;  // RWF_NOWAIT is not supported: poll first
+  bool nowait_refused_ = false;  // RWF_NOWAIT is not supported, so poll first
 };
 
 }  // namespace nacre::virtio::vsock

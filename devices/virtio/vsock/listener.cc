@@ -52,7 +52,7 @@ Listener::~Listener() {
 }
 
 void Listener::accept_clients() {
-  for (int i = 0; i < 64; i++) {  // then others have their turn
+  for (int i = 0; i < 64; i++) {  // after that, others have their turn
     Fd socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (socket) {
       add_client(std::move(socket));
@@ -60,7 +60,7 @@ void Listener::accept_clients() {
     }
     if (errno == EAGAIN) return;
     if (errno == EINTR || errno == ECONNABORTED) continue;
-    // Out of descriptors, most likely. The socket stays readable, so look away for a while.
+    // Most likely, no descriptors are left. The socket stays readable, so stop watching it for a while.
     log_.warn(Error::from_errno("vsock: accept", errno).message());
     loop_.remove(socket_.get());
     paused_ = true;
@@ -100,8 +100,8 @@ void Listener::read_line(int fd) {
   connect_(std::move(request));
 }
 
-// Takes no byte past the newline: those are the stream's. So the shortest line comes in one piece, the rest singly.
-// False where the client is to be dropped.
+// Reads a piece of the line, and no byte past the newline: those bytes belong to the stream. So the shortest possible
+// line is read in one piece and the rest byte by byte. Returns false if the client is to be dropped.
 bool Listener::read_some(Client& client, bool& complete) {
   std::array<std::byte, kShortestLine> data;
   size_t have = client.line.size();
@@ -134,7 +134,7 @@ void Listener::on_timer() {
   }
   for (int fd : late) drop(fd);
   if (paused_) {
-    // Where even this fails, the next try is as late as the last.
+    // If even this fails, the next try comes after the same pause.
     paused_ = !loop_.add(socket_.get(), EPOLLIN, [this](uint32_t) { accept_clients(); });
     if (paused_) timer_->arm(now + kAcceptRetry);
   }

@@ -1,15 +1,16 @@
-// Where clients on the host ask for streams to the guest, by Firecracker's protocol: connect to a unix socket, send
+// Takes clients on the host that ask for streams to the guest, by Firecracker's protocol. A client connects to a unix
+// socket and sends
 //   CONNECT <port>\n
-// and get "OK <host port>\n" once the guest has accepted; from then on the socket carries the stream. The socket is
+// It gets "OK <host port>\n" once the guest has accepted, and from then on the socket carries the stream. The socket is
 // closed if the guest refuses or the line makes no sense.
 //
 // Nacre adds to that protocol: a client may attach one descriptor (SCM_RIGHTS) to the line. The stream is then joined
-// to that descriptor, and the socket stays as its status channel (status_channel.h). The line may say what the
+// to that descriptor, and the socket becomes its status channel (status_channel.h). The line may say what the
 // descriptor is used for:
-//   CONNECT <port> r\n    the device reads it and sends to the guest
-//   CONNECT <port> w\n    what the guest sends is written to it
+//   CONNECT <port> r\n    the device reads the descriptor and sends to the guest
+//   CONNECT <port> w\n    what the guest sends is written to the descriptor
 //   CONNECT <port> rw\n   both
-// and without such a word the descriptor's access mode decides.
+// Without such a word, the descriptor's access mode decides.
 #pragma once
 
 #include <functional>
@@ -27,7 +28,7 @@
 
 namespace nacre::virtio::vsock {
 
-// Reads "CONNECT <port>[ r|w|rw]", without its newline. Anything else gives nothing.
+// Reads "CONNECT <port>[ r|w|rw]" without its newline. Returns nothing for any other line.
 struct ConnectLine {
   uint32_t port;
   std::optional<HostEnd::Direction> direction;
@@ -40,7 +41,7 @@ class Listener {
 
   // How long a client may take to send its line.
   static constexpr std::chrono::seconds kLineTimeout{5};
-  // How many clients may have sent no line yet; any more are closed at once.
+  // How many clients may wait that have sent no line yet. Any more are closed at once.
   static constexpr size_t kMaxWaiting = 256;
 
   // `socket` is bound and listening. create() makes it non-blocking.
@@ -68,7 +69,7 @@ class Listener {
   Connect connect_;
   std::unique_ptr<Timer> timer_;
   std::unordered_map<int, Client> clients_;  // by descriptor
-  bool paused_ = false;                      // no descriptors were left: accepts again later
+  bool paused_ = false;                      // no descriptors were left, so accepting goes on later
   LogLimiter log_;
 };
 

@@ -10,7 +10,8 @@ namespace nacre::virtio::vsock {
 
 namespace {
 
-// Host ports that we pick for clients, apart from those that services listen on. As Firecracker does.
+// The host ports that we pick for clients, as Firecracker does. They are kept apart from the ports that services listen
+// on.
 constexpr uint32_t kFirstPickedPort = 1u << 30;
 constexpr uint32_t kPickedPorts = 1u << 30;
 
@@ -21,7 +22,7 @@ Result<Fd> connect_unix(const std::string& path) {
   std::memcpy(address.sun_path, path.data(), path.size());
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return fail_errno("socket");
-  // A unix socket connects at once, or not at all (EAGAIN: too many wait to be accepted).
+  // A unix socket connects at once, or not at all (EAGAIN if too many clients wait to be accepted).
   if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0) return fail_errno("connect");
   return socket;
 }
@@ -121,7 +122,8 @@ void Muxer::receive(const Header& header, const Reader& payload) {
   auto found = streams_.find(ports);
   if (found != streams_.end()) {
     Stream& stream = *found->second;
-    // A guest that begins anew has forgotten a connection that we only waited to see acknowledged.
+    // A guest that uses the ports anew has forgotten the old connection. For that one, we only waited for the guest's
+    // acknowledgement.
     if (header.op != Op::request || !stream.is_finished()) return dispatch(stream, header, payload);
     retire(stream, false);
   }
@@ -164,8 +166,8 @@ void Muxer::on_changed(Stream& stream) {
   wake_();
 }
 
-// After any change: moves data on, sees whether the stream has ended, and gives it its place in the line to the guest.
-// May destroy it.
+// Moves data on, sees whether the stream has ended, and gives the stream its place in the line to the guest. Called
+// after any change of the stream. May destroy the stream.
 void Muxer::settle(Stream& stream) {
   stream.settle();
   if (stream.is_cut_off()) {
@@ -173,7 +175,8 @@ void Muxer::settle(Stream& stream) {
     return;
   }
   uint32_t guest_shutdown = stream.connection.guest_shutdown();
-  // The guest is through with it (5.10.6.5: the answer is a reset). What it has sent is still written.
+  // The guest has finished with the connection (5.10.6.5: the answer is a reset). What the guest has sent is still
+  // written.
   if (guest_shutdown == kShutdownBoth) return retire(stream, true);
   if (stream.is_finished()) {
     if ((guest_shutdown & kShutdownSend) != 0) {
@@ -250,7 +253,8 @@ bool Muxer::transmit(RxRing& ring, int budget) {
   return !resets_.empty() || !ready_.empty();
 }
 
-// One turn of a stream: one packet, or data for as many buffers as one read fills. It then queues up again.
+// Gives a stream one turn: one packet, or data for as many buffers as one read fills. The stream then queues up again
+// if it has more.
 void Muxer::serve(Stream& stream, RxRing& ring) {
   if (auto header = stream.connection.next_control()) {
     ring.send(*header);

@@ -6,7 +6,7 @@ namespace nacre::virtio::vsock {
 
 namespace {
 
-// Buffers filled by one system call. Linux offers 4 KiB each, headers included.
+// The most buffers that one system call fills. Linux offers buffers of 4 KiB each, headers included.
 constexpr size_t kMaxBatch = 16;
 
 }  // namespace
@@ -16,7 +16,7 @@ bool RxRing::available() {
   if (!found && !failure_ && !notifications_) {
     queue_.enable_notifications();
     notifications_ = true;
-    found = fetch();  // one may have come in between
+    found = fetch();  // a buffer may have come in between
   }
   if (found && notifications_) {
     queue_.disable_notifications();
@@ -25,7 +25,8 @@ bool RxRing::available() {
   return found;
 }
 
-// Takes one usable buffer from the queue. Bounded, as a driver could offer useless ones as fast as we drop them.
+// Takes one usable buffer from the queue. The number of tries is bounded, since a driver could offer useless buffers as
+// fast as they are dropped.
 bool RxRing::fetch() {
   for (uint32_t i = 0; i < queue_.size() && !failure_; i++) {
     auto popped = queue_.pop();
@@ -40,14 +41,14 @@ bool RxRing::fetch() {
     Chain dropped;
     dropped.head = head;
     if (auto pushed = queue_.push(dropped, 0); !pushed) failure_ = pushed.error();
-    notifications_ = false;  // with event index, they were asked for at a buffer that is now behind us
+    notifications_ = false;  // with event index, they were asked for at a position that has passed
     pushed_ = true;
   }
   return false;
 }
 
 bool RxRing::keep(Chain chain) {
-  // A buffer without room for payload would be good for some packets only, and then for none.
+  // A buffer without room for payload could take some packets only, and would block the others.
   if (chain.writer.remaining() <= kHeaderSize) return false;
   Buffer buffer{.chain = std::move(chain), .body = {}, .offered = 0};
   buffer.body = std::move(buffer.chain.writer.split_after(kHeaderSize)).value();

@@ -29,11 +29,11 @@ Result<void> StatusChannel::open(EventLoop& loop, Fd socket, EventLoop::Task cha
 
 void StatusChannel::read_lines() {
   std::array<std::byte, 256> data;
-  auto received = receive_with_fds(socket_.get(), data, MSG_DONTWAIT);  // descriptors have no meaning here: closed
+  auto received = receive_with_fds(socket_.get(), data, MSG_DONTWAIT);  // passed descriptors are closed
   if (!received && received.error().code() == EAGAIN) return;
   if (!received) return close();
   if (received->size == 0) {
-    no_more_requests_ = true;  // it may still wait for answers
+    no_more_requests_ = true;  // the client may still wait for answers
     loop_->remove(socket_.get());
     return;
   }
@@ -74,7 +74,7 @@ void StatusChannel::update(const Progress& progress) {
 }
 
 void StatusChannel::answer(const std::string& line) {
-  // A client that lets its answers pile up does not want them.
+  // If a client lets its answers pile up, it does not want them.
   if (::send(socket_.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) close();
 }
 

@@ -16,7 +16,7 @@ size_t total_size(std::span<const iovec> pieces) {
   return total;
 }
 
-// The pieces after their first `count` bytes, of which the first is changed in place.
+// Returns the pieces after their first `count` bytes. Changes the first remaining piece in place.
 std::span<iovec> skip(std::span<iovec> pieces, size_t count) {
   while (!pieces.empty() && count >= pieces[0].iov_len) {
     count -= pieces[0].iov_len;
@@ -54,7 +54,7 @@ void Stream::deliver(std::span<const iovec> data) {
   size_t size = total_size(data);
   received_ += size;
   if (!end_.has_sink()) {
-    // The host's end cannot be written (any more): the bytes go nowhere, and the guest is told so.
+    // The host's end cannot be written, or can no longer be written. The bytes go nowhere, and the guest is told so.
     connection.forwarded(static_cast<uint32_t>(size));
     connection.shut_down(kShutdownReceive);
     return;
@@ -73,7 +73,7 @@ void Stream::deliver(std::span<const iovec> data) {
   from_guest_.append(rest);
 }
 
-// As much as the host's end takes now.
+// Writes as much as the host's end takes now.
 HostEnd::Transfer Stream::write(std::span<const iovec> data) {
   std::vector<iovec> left(data.begin(), data.end());
   std::span<iovec> rest = skip(left, 0);

@@ -1,4 +1,4 @@
-// A guest's connection joined to its host end. Bytes from the guest that the host end does not take yet are kept in
+// Joins a guest's connection to its host end. Bytes from the guest that the host end does not take yet are kept in
 // between: at most the credit that the guest was given.
 //
 // Bytes to the guest are never held: they are read from the descriptor straight into the guest's buffers.
@@ -23,7 +23,7 @@ namespace nacre::virtio::vsock {
 struct ClientRequest {
   Fd socket;
   uint32_t port = 0;
-  Fd passed;  // the descriptor to join the stream to; empty: the socket
+  Fd passed;  // the descriptor to join the stream to; if empty, the socket
   std::optional<HostEnd::Direction> direction;
 };
 
@@ -39,7 +39,8 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   Connection connection;
-  // For the owner: the stream's place in its list of streams with packets due, and the time at which it gives up.
+  // These two are for the owner: the stream's place in its list of streams with packets due, and the time at which the
+  // owner gives up waiting for the guest.
   std::optional<std::list<Stream*>::iterator> queued;
   std::optional<Clock::time_point> deadline;
 
@@ -50,16 +51,16 @@ class Stream {
   void set_client(ClientRequest client) { client_ = std::move(client); }
   Result<void> accept_client();
 
-  // Writes the guest's bytes to the host end, now or when that can take them.
+  // Writes the guest's bytes to the host end, now or when the host end can take them.
   void deliver(std::span<const iovec> data);
   // Reads bytes for the guest from the host end.
   size_t read(std::span<const iovec> into);
 
-  // Whether there is a packet for the guest.
+  // Returns whether there is a packet for the guest. Makes a credit request due if data waits without credit.
   bool has_output();
-  // Moves what can be moved and closes what has ended. Call after every change.
+  // Moves what can be moved and closes what has ended. Call this after every change.
   void settle();
-  // Whether nothing more will be moved in either direction.
+  // Returns whether nothing more will be moved in either direction.
   bool is_finished() const { return joined_ && !end_.has_source() && !end_.has_sink(); }
 
   // Tells the stream that the guest's side is gone. What the guest has sent is still written, until is_drained().

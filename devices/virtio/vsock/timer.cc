@@ -30,7 +30,7 @@ void Timer::arm(Clock::time_point deadline) {
   auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch()).count();
   itimerspec spec{};
   spec.it_value.tv_sec = ns / 1'000'000'000;
-  spec.it_value.tv_nsec = std::max<long>(ns % 1'000'000'000, 1);  // all zero would disarm
+  spec.it_value.tv_nsec = std::max<long>(ns % 1'000'000'000, 1);  // zero would disarm the timer
   ::timerfd_settime(fd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr);
 }
 

@@ -1,4 +1,5 @@
-// Deadlines on an event loop: calls back once the earliest one armed has passed; the owner then looks which.
+// Watches deadlines on an event loop. Calls back once the earliest armed deadline has passed. The owner then checks
+// which deadlines have passed.
 #pragma once
 
 #include <chrono>
@@ -10,14 +11,14 @@
 
 namespace nacre::virtio::vsock {
 
-using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC, which timerfd has as well
+using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC, which timerfd knows too
 
 class Timer {
  public:
   static Result<std::unique_ptr<Timer>> create(EventLoop& loop, std::function<void()> expired);
   ~Timer();
 
-  // Arms the earlier one of this deadline and the one that is armed.
+  // Arms this deadline, unless an earlier deadline is armed.
   void arm(Clock::time_point deadline);
 
  private:

@@ -1,4 +1,4 @@
-// What a guest that means harm may try: nothing of it may crash, hang or fill the device, or disturb other streams.
+// Tests what a malicious guest may try. Nothing may crash, hang or fill the device, or disturb other streams.
 #include <boost/test/unit_test.hpp>
 
 #include "devices/virtio/vsock/testing/vsock_guest.h"
@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(wrong_addresses_and_types) {
   header.src_cid = kGuestCid | 1ull << 32;
   guest->send_raw(header);
   header = guest->header(1, 80, Op::request);
-  header.dst_cid = 7;  // another guest: refused, not ignored
+  header.dst_cid = 7;  // for another guest, which is refused and not ignored
   guest->send_raw(header);
   auto reset = guest->stray(Op::reset);
   BOOST_REQUIRE(reset);
@@ -58,7 +58,7 @@ BOOST_AUTO_TEST_CASE(wrong_addresses_and_types) {
   BOOST_REQUIRE(reset);
   BOOST_TEST(uint16_t{reset->header.type} == 2u);
   header.op = Op::reset;
-  guest->send_raw(header);  // no answer to a reset
+  guest->send_raw(header);  // a reset gets no answer
   BOOST_TEST(!guest->pump(50ms));
   BOOST_TEST(guest->device_streams() == 1u);
 }
@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(unknown_operations) {
     BOOST_TEST(guest->stray(Op::reset).has_value());
   }
   Fd listening = guest->listen_on(80);
-  for (uint16_t op : {0, 1, 2, 8, 65535}) {  // on a connection they end it
+  for (uint16_t op : {0, 1, 2, 8, 65535}) {  // on a connection, these operations end it
     GuestStream& stream = guest->connect(80);
     BOOST_TEST(guest->wait([&] { return stream.open; }));
     stream.send(Op{op});
@@ -85,7 +85,8 @@ BOOST_AUTO_TEST_CASE(lengths) {
     guest->send_raw(guest->header(stream.guest_port, 80, Op::data, len), "12345");
     BOOST_TEST(guest->wait([&] { return stream.reset; }));
   }
-  // Shorter than what follows: the rest is ignored. Chains shorter than a header, or empty of readable bytes, too.
+  // If the length is shorter than what follows, the rest is ignored. So are chains shorter than a header, and chains
+  // without readable bytes.
   Fd host_side;
   GuestStream& stream = guest->connect(80);
   BOOST_TEST(guest->wait([&] { return stream.open; }));
@@ -105,7 +106,7 @@ BOOST_AUTO_TEST_CASE(credit_is_enforced) {
   BOOST_TEST(guest->wait([&] { return stream.open; }));
   Fd stalled(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
   std::string part(4096, 'x');
-  for (int i = 0; i < 1000 && !stream.reset; i++) {  // 4 MB without a look at the credit
+  for (int i = 0; i < 1000 && !stream.reset; i++) {  // 4 MB, whatever the credit is
     guest->send_raw(guest->header(stream.guest_port, 80, Op::data, 4096), part);
     guest->pump(0ms);
   }
@@ -139,15 +140,15 @@ BOOST_AUTO_TEST_CASE(thousands_of_refused_requests) {
   BOOST_TEST(resets == 5000u);
 }
 
-// Resets are owed for all of these, and there is nowhere to put them: the device stops taking packets, and goes on when
-// it can.
+// The guest is owed a reset for each request, but there is no receive buffer to put the resets into. The device stops
+// taking packets, and continues when it can.
 BOOST_AUTO_TEST_CASE(refused_requests_without_receive_buffers) {
   guest->starve();
   while (guest->pump(20ms)) {
   }
   auto& tx = guest->driver().queue(1);
   size_t sent = 0, taken = 0;
-  for (auto last = Clock::now(); Clock::now() - last < 2s;) {  // until nothing is taken any more
+  for (auto last = Clock::now(); Clock::now() - last < 2s;) {  // until the device takes no more
     for (; sent < taken + 100; sent++) {
       tx.send({testing::bytes_of_object(guest->header(static_cast<uint32_t>(sent), 1, Op::request))}, {});
     }
@@ -173,7 +174,8 @@ BOOST_AUTO_TEST_CASE(more_connections_than_allowed) {
   auto start = Clock::now();
   BOOST_REQUIRE(set_nonblocking(listening.get(), true));
   auto count = [&] {
-    // Accepted and dropped at once: the device then waits for the guest to acknowledge, up to two seconds.
+    // The host accepts and drops each connection at once. The device then waits up to two seconds for the guest to
+    // acknowledge.
     while (Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC))) {
     }
     for (; !guest->strays().empty(); guest->strays().pop_front()) {
@@ -227,7 +229,7 @@ BOOST_AUTO_TEST_CASE(useless_receive_buffers) {
   }
   write_text(client.get(), "");
   for (uint32_t size : {1u, 43u, 44u}) rx.send({}, {size});
-  rx.send({testing::Bytes(100)}, {});  // nothing to write to
+  rx.send({testing::Bytes(100)}, {});  // the device cannot write to this buffer
   guest->feed();
 }
 
@@ -255,7 +257,7 @@ BOOST_AUTO_TEST_CASE(random_packets) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-// A broken queue stops the device until its reset, and only that.
+// A broken queue stops the device until its reset, and breaks nothing else.
 BOOST_AUTO_TEST_CASE(broken_queue) {
   size_t before = open_fds();
   {

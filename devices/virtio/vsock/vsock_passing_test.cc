@@ -1,4 +1,4 @@
-// Streams joined to descriptors that clients pass in, and their status channel.
+// Tests streams joined to descriptors that clients pass in, and their status channel.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(pipe_from_the_guest) {
   }
 }
 
-// Named pipes do not know RWF_NOWAIT on every kernel: the other way of not blocking.
+// On some kernels, named pipes do not support RWF_NOWAIT. They then need the other way of not blocking.
 BOOST_AUTO_TEST_CASE(fifo_both_ways) {
   Guest guest;
   std::string path = guest.uds() + ".fifo";
@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(files) {
   BOOST_TEST((stream->received == data));
 
   Fd output = temporary_file("0123456789");
-  ::lseek(output.get(), 10, SEEK_SET);  // a shared offset, as after a shell's `>>`
+  ::lseek(output.get(), 10, SEEK_SET);  // the offset is shared, as after a shell's `>>`
   auto [out_status, out] = pass(guest, " w", output.dup().value(), 6);
   out->write(data);
   guest.settle_sent();
@@ -144,7 +144,7 @@ BOOST_AUTO_TEST_CASE(dev_null) {
   BOOST_TEST(guest.wait([&, s = both] { return s->reset; }));
 }
 
-// An endless source is held back by credit alone, and does not starve others.
+// Only credit holds an endless source back, and the source does not starve other streams.
 BOOST_AUTO_TEST_CASE(dev_zero) {
   Guest guest;
   auto [status, stream] = pass(guest, "", open_file("/dev/zero", O_RDONLY).value());
@@ -172,7 +172,7 @@ BOOST_AUTO_TEST_CASE(terminal) {
   std::string screen;
   while (!screen.ends_with("shown\r\n")) screen += read_exactly(master.get(), 1);
   BOOST_TEST((::fcntl(slave.get(), F_GETFL) & O_NONBLOCK) == 0);
-  // Nobody reads the screen: the guest's output waits, the loop does not.
+  // Nobody reads the screen, so the guest's output waits, but the loop does not.
   std::string much(100'000, 'y');
   stream->write(much);
   auto [read, write] = make_pipe().value();
@@ -196,7 +196,7 @@ BOOST_AUTO_TEST_CASE(socketpair_both_ways) {
   BOOST_TEST(guest.wait([&, s = stream] { return s->reset; }));
 }
 
-// Others hold the socket too: the end of the guest's output is not the end of theirs.
+// Others hold the socket too. The end of the guest's output is not the end of their output.
 BOOST_AUTO_TEST_CASE(socket_to_write_is_not_shut_down) {
   Guest guest;
   auto [ours, theirs] = make_socketpair(SOCK_STREAM).value();
@@ -218,7 +218,7 @@ BOOST_AUTO_TEST_CASE(flush) {
   guest.settle_sent();
   write_text(status.get(), "FLUSH 5\n");
   BOOST_TEST(read_line(status.get()) == "OK 5\n");
-  // More than the pipe holds: the answer waits for the reader.
+  // This is more than the pipe holds, so the answer waits for the reader.
   std::string data = pattern(249'995);
   stream->write(data);
   guest.settle_sent();
@@ -227,13 +227,14 @@ BOOST_AUTO_TEST_CASE(flush) {
   BOOST_TEST(::recv(status.get(), nullptr, 0, MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC) == -1);
   BOOST_TEST(read_exactly(read.get(), 250'000) == "12345" + data);
   BOOST_TEST(read_line(status.get()) == "OK 250000\n");
-  // Never: the guest ends before.
+  // This flush never succeeds, since the guest ends its output first.
   write_text(status.get(), "FLUSH 250001\n");
   stream->send(Op::shutdown, {}, kShutdownSend);
   BOOST_TEST(at_end(status.get()));
 }
 
-// The number is the guest's word, and the stream may stay open for ever.
+// The number may come from the guest, and the stream may stay open for ever, so the device must not wait for more
+// bytes.
 BOOST_AUTO_TEST_CASE(flush_of_more_than_the_guest_has_sent_is_refused_at_once) {
   for (const char* line : {"FLUSH 6\n", "FLUSH 4611686018427387904\n", "FLUSH 5\nFLUSH 18446744073709551615\n"}) {
     Guest guest;
@@ -322,14 +323,14 @@ BOOST_AUTO_TEST_CASE(stream_outlives_its_client) {
   BOOST_TEST(guest.device_streams() == 1u);
 }
 
-// The guest's program is to learn that nobody reads its output, as a SIGPIPE would tell it.
+// The guest's program must learn that nobody reads its output, as SIGPIPE would tell it.
 BOOST_AUTO_TEST_CASE(reader_of_a_pipe_goes) {
   Guest guest;
   auto [read, write] = make_pipe().value();
   auto [status, stream] = pass(guest, " w", std::move(write));
   read.reset();
   BOOST_TEST(guest.wait([&, s = stream] { return (s->shutdown & kShutdownReceive) != 0; }));
-  stream->write("into the void");  // sent before the news arrived: no violation
+  stream->write("into the void");  // the guest may send this before the news arrives, so it is no violation
   stream->send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(guest.wait([&, s = stream] { return s->reset; }));
 }
@@ -344,7 +345,8 @@ BOOST_AUTO_TEST_CASE(guest_writes_to_a_source) {
   BOOST_TEST(guest.wait([&, s = stream] { return s->received == "!"; }));
 }
 
-// A word that the descriptor's access mode contradicts ends the stream, nothing else.
+// If the direction in the CONNECT line contradicts the descriptor's access mode, the stream ends, and nothing else
+// does.
 BOOST_AUTO_TEST_CASE(wrong_direction) {
   Guest guest;
   auto [read, write] = make_pipe().value();

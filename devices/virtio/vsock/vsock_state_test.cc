@@ -1,4 +1,4 @@
-// The saved state of vsock: connections end and the driver is told, buffers and packets go on.
+// Tests the saved state of vsock: connections end and the driver is told so; buffers and packets are kept.
 #include <sys/socket.h>
 
 #include <array>
@@ -17,7 +17,7 @@ constexpr uint32_t kPort = 1024;
 constexpr uint32_t kRx = 0, kTx = 1, kEvent = 2;
 constexpr uint32_t kBuffers = 8;
 
-// A guest with one connection, to a socket that the device has inherited. Everything runs on the test's thread.
+// A guest with one connection to a socket that the device has inherited. Everything runs on the test's thread.
 struct SavedVsock {
   SavedVsock() {
     driver.set_pump([this](int timeout_ms) { BOOST_REQUIRE(loop->run_once(timeout_ms)); });
@@ -44,7 +44,7 @@ struct SavedVsock {
     if (!payload.empty()) parts.push_back(testing::bytes_of(payload));
     driver.queue(kTx).send(parts, {});
   }
-  // The next packet to the guest.
+  // Returns the header of the next packet to the guest.
   Header receive() {
     auto used = driver.queue(kRx).wait_used();
     BOOST_REQUIRE(used.has_value());
@@ -54,7 +54,8 @@ struct SavedVsock {
     return header;
   }
 
-  // Leaves a connection behind over which data came, and receive buffers that the device has taken and not used.
+  // Returns a device with a connection over which data has come, and with receive buffers that the device has taken and
+  // not used.
   std::unique_ptr<VsockDevice> work() {
     auto [host, inherited] = make_socketpair(SOCK_STREAM).value();
     peer = std::move(host);
@@ -94,7 +95,7 @@ BOOST_AUTO_TEST_CASE(connections_end_with_an_event_and_nothing_else_is_lost) {
   auto device = work();
   driver.queue(kEvent).send({}, {4});
   device->pause();
-  // Data that the guest has sent and the device has not seen, and a connection that the guest begins meanwhile.
+  // The guest sends data that the device has not seen yet, and begins another connection meanwhile.
   send(Op::data, 5000, "late");
   send(Op::request, 5001);
   BOOST_REQUIRE(loop->run_once(0));
@@ -111,7 +112,8 @@ BOOST_AUTO_TEST_CASE(connections_end_with_an_event_and_nothing_else_is_lost) {
   auto event = driver.queue(kEvent).wait_used();
   BOOST_REQUIRE(event.has_value());
   BOOST_TEST((event->written == testing::Bytes(4, std::byte{kEventTransportReset})));
-  // What belongs to no connection any more is answered by a reset; so is the request, as nobody serves its port there.
+  // Data that no longer belongs to a connection is answered by a reset. So is the request, since nobody serves its port
+  // in the new device.
   for (uint32_t port : {5000u, 5001u}) {
     Header header = receive();
     BOOST_TEST((header.op == Op::reset));
@@ -130,7 +132,7 @@ BOOST_AUTO_TEST_CASE(receive_buffers_that_were_taken_are_used) {
   auto there = make_device(std::move(inherited));
   BOOST_REQUIRE(restore(*there, state).has_value());
   there->resume();
-  // Six of the eight are left, each of which gets used once.
+  // Six of the eight receive buffers are left. Each of them gets used once.
   send(Op::request, 5002);
   BOOST_TEST((receive().op == Op::response));
   size_t got = 0;

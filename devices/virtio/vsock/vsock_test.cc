@@ -1,4 +1,4 @@
-// Streams between a guest and unix sockets, through the queues.
+// Tests streams between a guest and unix sockets, through the queues.
 #define BOOST_TEST_MODULE vsock
 #include <boost/test/unit_test.hpp>
 
@@ -35,7 +35,7 @@ Connected connect_guest(Guest& guest, uint32_t port, uint32_t buf_alloc = 65536)
   return {std::move(accepted), &stream};
 }
 
-// Every test leaves as many descriptors open as it found.
+// Checks that a test leaves as many descriptors open as it found.
 struct NoLeak {
   size_t before = open_fds();
   ~NoLeak() { BOOST_TEST(open_fds() == before); }
@@ -76,7 +76,7 @@ BOOST_AUTO_TEST_CASE(host_connects) {
   BOOST_TEST(guest.wait([&] { return stream->received == "hello"; }));
   stream->write("world");
   BOOST_TEST(read_exactly(client.get(), 5) == "world");
-  // The guest closes; the device answers with a reset.
+  // The guest closes, and the device answers with a reset.
   stream->send(Op::shutdown, {}, kShutdownBoth);
   BOOST_TEST(guest.wait([&] { return stream->reset; }));
   BOOST_TEST(at_end(client.get()));
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(connect_line_in_odd_chunks) {
   }
   GuestStream& stream = guest.accept(77);
   BOOST_TEST(read_line(client.get()).starts_with("OK "));
-  // What came with the line is the stream's.
+  // What came after the line belongs to the stream.
   BOOST_TEST(guest.wait([&] { return stream.received == "early"; }));
 }
 
@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(same_ports_again) {
   }
 }
 
-// The host has closed both ways and only waits for the guest's word, when the guest uses the ports anew.
+// The host has closed both ways and only waits for the guest's acknowledgement when the guest uses the ports anew.
 BOOST_AUTO_TEST_CASE(ports_reused_while_lingering) {
   Guest guest;
   Fd listening = guest.listen_on(80);
@@ -211,7 +211,7 @@ BOOST_AUTO_TEST_CASE(inherited_stream) {
   BOOST_TEST(guest.wait([&] { return stream.received == "before"; }));
   stream.write("answer");
   BOOST_TEST(read_exactly(ours.get(), 6) == "answer");
-  // Only the first connection counts.
+  // Only the first connection to the port gets the inherited socket.
   GuestStream& second = guest.connect(1024);
   BOOST_TEST(guest.wait([&] { return second.reset; }));
   stream.send(Op::shutdown, {}, kShutdownBoth);
@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(guest_half_closes) {
   BOOST_TEST(guest.wait([&] { return stream->received == "still listening?"; }));
   client.reset();
   BOOST_TEST(guest.wait([&] { return stream->reset; }));
-  BOOST_TEST((stream->shutdown & kShutdownSend) != 0u);  // told before the reset
+  BOOST_TEST((stream->shutdown & kShutdownSend) != 0u);  // the guest was told before the reset
 }
 
 BOOST_AUTO_TEST_CASE(host_half_closes) {
@@ -285,7 +285,7 @@ BOOST_AUTO_TEST_CASE(guest_receives_no_more) {
   BOOST_TEST(stream->received.empty());
 }
 
-// The guest's bytes were taken: they reach the host although the guest has gone.
+// The device has taken the guest's bytes, so they reach the host although the guest has gone.
 BOOST_AUTO_TEST_CASE(pending_data_outlives_the_guest) {
   for (bool by_reset : {false, true}) {
     Guest guest;
@@ -392,7 +392,7 @@ BOOST_AUTO_TEST_CASE(transport_reset_is_told) {
   BOOST_REQUIRE(used);
   BOOST_TEST((used->written == testing::Bytes(4, std::byte{0})));
   BOOST_TEST(at_end(client.get()));
-  // Without a buffer at hand it is told as soon as there is one.
+  // If no buffer is at hand, the driver is told as soon as there is one.
   guest.loop().post_and_wait([&] { guest.device().transport_reset(); });
   guest.driver().queue(2).send({}, {4});
   BOOST_TEST(guest.driver().queue(2).wait_used().has_value());

@@ -7,7 +7,7 @@
 
 namespace nacre::virtio::vsock {
 
-// Both architectures that Nacre runs on store as the wire does, so the structures below need no conversion.
+// Both architectures that Nacre runs on are little-endian too, so the structures below need no conversion.
 static_assert(std::endian::native == std::endian::little);
 
 inline constexpr uint32_t kDeviceType = 19;
@@ -30,7 +30,7 @@ enum class Op : uint16_t {
   credit_request = 7,
 };
 
-// virtio_vsock_hdr.flags of a shutdown: what its sender will do no more.
+// virtio_vsock_hdr.flags of a shutdown: what its sender will no longer do.
 inline constexpr uint32_t kShutdownReceive = 1u << 0;
 inline constexpr uint32_t kShutdownSend = 1u << 1;
 inline constexpr uint32_t kShutdownBoth = kShutdownReceive | kShutdownSend;
@@ -45,8 +45,8 @@ struct [[gnu::packed]] Header {
   uint16_t type;
   Op op;
   uint32_t flags;
-  uint32_t buf_alloc;  // the sender's receive buffer for this stream, bytes
-  uint32_t fwd_cnt;    // bytes that the sender has taken out of it so far, modulo 2^32
+  uint32_t buf_alloc;  // the size of the sender's receive buffer for this stream, in bytes
+  uint32_t fwd_cnt;    // bytes that the sender has taken out of that buffer so far, modulo 2^32
 };
 inline constexpr size_t kHeaderSize = 44;
 static_assert(sizeof(Header) == kHeaderSize);

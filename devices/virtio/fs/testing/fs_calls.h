@@ -1,5 +1,5 @@
-// The same system calls in two ways, for tests that compare them: directly on a directory of the host, and as requests
-// to a virtio-fs session that serves another directory.
+// Makes the same system calls in two ways, for tests that compare the results: directly on a directory of the host, and
+// as requests to a virtio-fs session that serves another directory.
 #pragma once
 
 #include <fcntl.h>
@@ -47,7 +47,7 @@ class Calls {
   virtual int64_t tmpfile(const std::string& directory, int flags, mode_t mode) = 0;
   virtual int64_t close(int64_t fd) = 0;
   virtual std::string read(int64_t fd, size_t size, int64_t offset) = 0;
-  virtual int64_t write(int64_t fd, const std::string& data, int64_t offset) = 0;  // at the end with O_APPEND
+  virtual int64_t write(int64_t fd, const std::string& data, int64_t offset) = 0;  // appends with O_APPEND
   virtual int64_t ftruncate(int64_t fd, int64_t size) = 0;
   virtual int64_t fsync(int64_t fd, bool data_only) = 0;
   virtual int64_t fallocate(int64_t fd, int mode, int64_t offset, int64_t size) = 0;
@@ -56,11 +56,11 @@ class Calls {
   virtual int64_t link_open(int64_t fd, const std::string& to) = 0;
 };
 
-// Returns an error as those calls return it whose result is text: "error ENOENT".
+// Returns the text of an error, such as "error ENOENT". Calls whose result is text return their errors in this form.
 std::string error_text(int code);
 
 // Makes the calls on the host, on a thread of its own. The thread has the credentials of a plain process of the user
-// that become() names, and capabilities only as root.
+// that become() names, and has capabilities only as root.
 class HostCalls final : public Calls {
  public:
   explicit HostCalls(const std::string& directory);
@@ -97,14 +97,14 @@ class HostCalls final : public Calls {
   int64_t link_open(int64_t fd, const std::string& to) override;
 
  private:
-  int64_t run(const std::function<int64_t()>& call);  // a -1 becomes the negative errno
+  int64_t run(const std::function<int64_t()>& call);  // turns -1 into the negative errno
   std::string run_text(size_t room, const std::function<ssize_t(char* data)>& call);
 
   std::unique_ptr<EventLoop> loop_;
   std::jthread thread_;
 };
 
-// Makes the calls as requests, in the way of Linux's FUSE client.
+// Makes the calls as requests, as Linux's FUSE client does.
 class GuestCalls final : public Calls {
  public:
   explicit GuestCalls(FsGuest& guest) : guest_(guest) {}
@@ -151,7 +151,7 @@ class GuestCalls final : public Calls {
     int flags;
   };
   struct Place {
-    int64_t parent;  // node id or negative errno
+    int64_t parent;  // a node id or a negative errno
     std::string name;
   };
   Place place(const std::string& path);

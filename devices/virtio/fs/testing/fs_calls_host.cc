@@ -48,8 +48,8 @@ std::string HostCalls::run_text(size_t room, const std::function<ssize_t(char* d
 
 void HostCalls::become(uint32_t uid, uint32_t gid, uint32_t umask) {
   run([&]() -> int64_t {
-    // The C library's wrappers would change every thread, so these are raw system calls. The saved uid 0 is the way
-    // back.
+    // The C library's wrappers would change every thread, so these are raw system calls. The saved uid stays 0, which
+    // allows the way back to root.
     if (::syscall(SYS_setresuid, -1, 0, -1) < 0) return -1;
     if (::syscall(SYS_setgroups, 0, nullptr) < 0 || ::syscall(SYS_setresgid, gid, gid, gid) < 0) return -1;
     ::umask(umask);

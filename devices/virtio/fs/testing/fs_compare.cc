@@ -30,7 +30,7 @@ std::string xattrs_of(const std::string& path) {
   return text;
 }
 
-// Describes a tree as the host sees it, without times and inode numbers, which differ between two trees.
+// Describes a tree as the host sees it. Leaves out times and inode numbers, which differ between two trees.
 Log dump(const std::string& directory) {
   Log lines;
   auto describe = [&](const std::string& path) {

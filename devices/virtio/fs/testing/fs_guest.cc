@@ -49,7 +49,8 @@ Fd ScratchDirectory::open() const {
   return Fd(::open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
-// A request and the buffer of its reply, both cut into uneven pieces, as the buffers of a guest are cut into pages.
+// A request and the buffer for its reply. Both are cut into uneven pieces, as the buffers of a guest are cut into
+// pages.
 struct FsGuest::Pending {
   Bytes request, reply;
   uint32_t written = 0;
@@ -72,7 +73,7 @@ FsGuest::FsGuest(const std::string& directory, SessionOptions options, std::opti
   options.proc_self_fd = proc_.get();
   auto complete = [this](size_t, Chain chain, uint32_t written) {
     auto found = in_flight_.extract(chain.head);
-    if (!found) return;  // a session that was restored answers requests that it was not sent
+    if (!found) return;  // a restored session also answers requests that this guest has not sent
     auto pending = found.mapped();
     std::lock_guard lock(pending->mutex);
     pending->written = written;

@@ -1,4 +1,4 @@
-// The guest's side of FUSE for tests: sends requests to a session as Linux does.
+// The guest's side of FUSE for tests. Sends requests to a session as Linux does.
 #pragma once
 
 #include <sys/stat.h>
@@ -29,13 +29,13 @@ Bytes object_bytes(const T& object) {
   auto view = std::as_bytes(std::span(&object, 1));
   return Bytes(view.begin(), view.end());
 }
-Bytes string_bytes(std::string_view text);  // with its NUL
+Bytes string_bytes(std::string_view text);  // with a NUL at the end
 Bytes operator+(Bytes left, const Bytes& right);
 
 // Runs a task on the thread of a loop and waits for it. The thread may not have started yet.
 void wait_for(EventLoop& loop, const std::function<void()>& task);
 
-// A temporary directory. The destructor removes it and all that it holds.
+// A temporary directory. The destructor removes it with everything in it.
 class ScratchDirectory {
  public:
   ScratchDirectory();
@@ -49,7 +49,8 @@ class ScratchDirectory {
   std::string path_;
 };
 
-// A session on a thread of its own, whose credentials and current directory the session changes, and requests to it.
+// Sends requests to a session, which runs on a thread of its own, since it changes the credentials and the current
+// directory of the thread.
 class FsGuest {
  public:
   struct Answer {
@@ -65,15 +66,16 @@ class FsGuest {
     }
   };
 
-  // `flags` are those that the guest offers in INIT. Without them no INIT is sent.
+  // `flags` are the flags that the guest offers in INIT. Without flags, no INIT is sent.
   explicit FsGuest(const std::string& directory, SessionOptions options = {},
                    std::optional<uint64_t> flags = ~uint64_t{0});
   ~FsGuest();
 
-  // Sends one request of this opcode and waits for its answer. `body` follows the header, and `room` is the number of
-  // bytes for the reply behind its header.
+  // Sends one request of this opcode and waits for the answer. `body` follows the header of the request. `room` is the
+  // number of bytes for the reply after its header.
   Answer call(wire::Opcode opcode, uint64_t nodeid, const Bytes& body = {}, size_t room = 8192);
-  // Does the same with every byte of the request as given. Returns nothing if no answer comes within the limit.
+  // Sends a request whose every byte is given, header included, and waits for the answer. `room` is for the whole
+  // reply. Returns nothing if no answer comes within the limit.
   std::optional<Answer> raw(const Bytes& request, size_t room,
                             std::chrono::milliseconds limit = std::chrono::seconds(60));
   // Sends a request without waiting. wait() returns its answer.
@@ -97,7 +99,7 @@ class FsGuest {
   Fd proc_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Session> session_;
-  std::map<uint16_t, std::shared_ptr<Pending>> in_flight_;  // on the session's thread, by the chain's head
+  std::map<uint16_t, std::shared_ptr<Pending>> in_flight_;  // by the chain's head; used on the session's thread
   uint16_t next_head_ = 0;
   std::map<uint64_t, std::shared_ptr<Pending>> started_;
   uint64_t unique_ = 0;

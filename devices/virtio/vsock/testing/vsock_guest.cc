@@ -125,7 +125,7 @@ Guest::Guest(Setup setup)
   thread_ = std::thread([this] {
     if (!loop_->run()) std::terminate();
   });
-  // Before the loop's first turn it has no thread to wait for.
+  // Wait for the loop's first turn: before that, the loop has no thread that others could wait for.
   std::promise<void> running;
   loop_->post([&running] { running.set_value(); });
   running.get_future().wait();
@@ -160,7 +160,7 @@ void Guest::restart() {
 void Guest::fill_rx() {
   auto& queue = driver_.queue(kRxQueue);
   while (refill_ && in_rx_ < setup_.rx_count) {
-    // Sometimes in two descriptors, as drivers differ.
+    // Offer some buffers in two descriptors, as drivers differ.
     if (setup_.rx_buffer > kHeaderSize && in_rx_ % 2 == 1) {
       queue.send({}, {static_cast<uint32_t>(kHeaderSize), setup_.rx_buffer - static_cast<uint32_t>(kHeaderSize)},
                  testing::Layout::indirect);
@@ -173,7 +173,7 @@ void Guest::fill_rx() {
 
 void Guest::send_raw(const Header& header, std::string_view payload) {
   auto& queue = driver_.queue(kTxQueue);
-  // Chains that a test sent by itself come back here too.
+  // Chains that a test sent itself come back here too.
   while (queue.pop_used()) in_tx_ -= std::min(in_tx_, 1u);
   while (in_tx_ >= 60) {
     while (pump(std::chrono::milliseconds(0))) {  // the device may wait for receive buffers
@@ -200,8 +200,8 @@ Header Guest::header(uint32_t guest_port, uint32_t host_port, Op op, uint32_t le
                 .fwd_cnt = 0};
 }
 
-// wait_used() finds fault with a device that it meets between using a buffer and signalling it, which with short limits
-// happens: the signal may come late, but must come.
+// Takes a used chain. With short limits, wait_used() may look after the device has used a buffer and before it signals
+// that, and then throws. The signal may come late, but it must come.
 std::optional<testing::Used> Guest::take_used(uint32_t index, std::chrono::milliseconds limit) {
   testing::FakeQueue& queue = driver_.queue(index);
   auto used = queue.pop_used();

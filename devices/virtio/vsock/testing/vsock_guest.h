@@ -1,5 +1,5 @@
-// The guest's side of vsock for tests: a driver that keeps the receive queue filled, and streams that obey credit.
-// The device's loop runs on a thread of its own; everything here is for the test's thread.
+// The guest's side of vsock for tests: a driver that keeps the receive queue filled, and streams that obey credit. The
+// device's loop runs on a thread of its own. Everything here is for the test's thread.
 #pragma once
 
 #include <sys/socket.h>
@@ -33,19 +33,19 @@ struct GuestStream {
   Guest* guest = nullptr;
   uint32_t guest_port = 0, host_port = 0;
   uint32_t buf_alloc = 65536;
-  bool hold = false;  // do not read: received bytes stay uncounted in fwd_cnt
+  bool hold = false;  // do not read, so received bytes stay uncounted in fwd_cnt
   bool open = false, reset = false;
-  uint32_t shutdown = 0;  // from the device
+  uint32_t shutdown = 0;  // the shutdown flags that the device sent
   uint32_t fwd_cnt = 0, sent = 0, told = 0;
   uint32_t device_alloc = 0, device_fwd = 0;
   std::string received;
   uint64_t received_total = 0;
-  bool keep = true;  // received bytes in `received`
+  bool keep = true;  // keep received bytes in `received`
 
   uint32_t credit() const { return device_alloc - (sent - device_fwd); }
   void send(Op op, std::string_view payload = {}, uint32_t flags = 0);
   void write(std::string_view data);  // waits for credit
-  void release();                     // end of `hold`
+  void release();                     // ends `hold`
   void on_packet(const Packet& packet);
 };
 
@@ -69,7 +69,7 @@ class Guest {
   EventLoop& loop() { return *loop_; }
   const std::string& uds() const { return uds_; }
   size_t device_streams();  // asks on the loop's thread
-  void restart();           // reset and activate again
+  void restart();           // resets the device and activates it again
 
   void fill_rx();
   void starve() { refill_ = false; }
@@ -81,21 +81,22 @@ class Guest {
   // Sends a packet as it is.
   void send_raw(const Header& header, std::string_view payload = {});
   Header header(uint32_t guest_port, uint32_t host_port, Op op, uint32_t len = 0) const;
-  // Takes what arrives within the time; false where nothing did.
+  // Takes a packet that arrives within the limit. Returns false if nothing arrived.
   bool pump(std::chrono::milliseconds limit = std::chrono::milliseconds(20));
   bool wait(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(60));
   // Waits until the device has taken all packets that were sent.
   void settle_sent();
-  // A packet that belongs to no stream of ours.
+  // Waits for a packet of this operation that belongs to no stream of ours.
   std::optional<Packet> stray(Op op, std::chrono::milliseconds limit = std::chrono::seconds(60));
   std::deque<Packet>& strays() { return strays_; }
 
-  // Guest connects to the host; not yet answered.
+  // Connects from the guest to the host. The host has not answered yet.
   GuestStream& connect(uint32_t host_port, uint32_t buf_alloc = 65536);
   // Takes the request to `guest_port` that a client on the host has caused, and accepts it.
   GuestStream& accept(uint32_t guest_port, uint32_t buf_alloc = 65536);
 
-  // Host: a listening socket for guest connections; a client on the device's own socket.
+  // These act for the host: listen_on() makes a listening socket for guest connections, and client() connects a client
+  // to the device's own socket.
   Fd listen_on(uint32_t port);
   Fd client();
 
@@ -117,11 +118,11 @@ class Guest {
   std::deque<Packet> strays_;
 };
 
-// Host helpers; each waits for at most a minute, then gives up (an exception).
+// Helpers for the host's side. Each waits for at most a minute and then throws an exception.
 std::string read_exactly(int fd, size_t size);
 std::string read_to_end(int fd);
 std::string read_line(int fd);
-bool at_end(int fd);  // the peer has closed and nothing is left
+bool at_end(int fd);  // whether the peer has closed and nothing is left
 void write_text(int fd, std::string_view text);
 void send_fd(int socket, std::string_view text, int fd);
 std::string pattern(size_t size, uint32_t seed = 1);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <condition_variable>
+#include <mutex>
 
 namespace nacre {
 
@@ -51,7 +52,7 @@ void EventLoop::remove(int fd) {
 Result<void> EventLoop::run() {
   for (;;) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (std::exchange(stop_, false)) return {};
     }
     TRY(run_once(-1));
@@ -87,7 +88,7 @@ Result<void> EventLoop::run_once(int timeout_ms) {
 
 void EventLoop::stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stop_ = true;
   }
   signal_eventfd(wake_.get());
@@ -95,7 +96,7 @@ void EventLoop::stop() {
 
 void EventLoop::post(Task task) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     posted_.push_back(std::move(task));
   }
   signal_eventfd(wake_.get());
@@ -124,7 +125,7 @@ void EventLoop::run_posted() {
   drain_eventfd(wake_.get());
   std::vector<Task> tasks;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     tasks.swap(posted_);
   }
   for (auto& task : tasks) task();

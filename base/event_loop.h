@@ -11,11 +11,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/result.h"
 
 namespace nacre {
@@ -64,9 +64,9 @@ class EventLoop {
   Fd epoll_;
   Fd wake_;
   std::unordered_map<int, std::shared_ptr<Registration>> registrations_;
-  std::mutex mutex_;  // guards posted_, stop_
-  std::vector<Task> posted_;
-  bool stop_ = false;
+  Mutex mutex_;
+  std::vector<Task> posted_ GUARDED_BY(mutex_);
+  bool stop_ GUARDED_BY(mutex_) = false;
   std::atomic<pid_t> thread_{0};  // tid of the thread that ran the loop last; 0 before the first run
 };
 

@@ -1,17 +1,16 @@
 #include "devices/bus.h"
 
 #include <algorithm>
-#include <mutex>
 
 namespace nacre {
 
 Result<void> Bus::add(uint64_t base, uint64_t size, BusDevice& device) {
-  std::unique_lock lock(mutex_);
+  WriteLock lock(mutex_);
   return insert(Range{base, size, &device});
 }
 
 Result<void> Bus::move(uint64_t base, uint64_t new_base) {
-  std::unique_lock lock(mutex_);
+  WriteLock lock(mutex_);
   auto found = range_at(base);
   if (found == ranges_.end()) return fail("bus: no device begins at this address", ENOENT);
   Range range = *found;
@@ -22,7 +21,7 @@ Result<void> Bus::move(uint64_t base, uint64_t new_base) {
 }
 
 Result<void> Bus::remove(uint64_t base) {
-  std::unique_lock lock(mutex_);
+  WriteLock lock(mutex_);
   auto found = range_at(base);
   if (found == ranges_.end()) return fail("bus: no device begins at this address", ENOENT);
   ranges_.erase(found);
@@ -48,7 +47,7 @@ Result<void> Bus::insert(const Range& added) {
 }
 
 std::optional<Bus::Range> Bus::find(uint64_t address, size_t size) const {
-  std::shared_lock lock(mutex_);
+  ReadLock lock(mutex_);
   auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
                                 [](uint64_t value, const Range& range) { return value < range.base; });
   if (after == ranges_.begin()) return std::nullopt;

@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/result.h"
 
 namespace nacre {
@@ -47,11 +47,11 @@ class Bus {
     BusDevice* device;
   };
   std::optional<Range> find(uint64_t address, size_t size) const;
-  std::vector<Range>::iterator range_at(uint64_t base);
-  Result<void> insert(const Range& range);
+  std::vector<Range>::iterator range_at(uint64_t base) REQUIRES(mutex_);
+  Result<void> insert(const Range& range) REQUIRES(mutex_);
 
-  mutable std::shared_mutex mutex_;
-  std::vector<Range> ranges_;  // sorted by base
+  mutable SharedMutex mutex_;
+  std::vector<Range> ranges_ GUARDED_BY(mutex_);  // sorted by base
 };
 
 }  // namespace nacre

@@ -65,7 +65,7 @@ void Serial::read(uint64_t offset, std::span<std::byte> data) {
   if (data.size() != 1) return;
   bool space = false;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     data[0] = std::byte{read_register(offset)};
     space = input_space_appeared();
   }
@@ -76,7 +76,7 @@ void Serial::write(uint64_t offset, std::span<const std::byte> data) {
   if (data.size() != 1) return;
   bool space = false;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     write_register(offset, std::to_integer<uint8_t>(data[0]));
     space = input_space_appeared();  // clearing the FIFO makes room as reading does
   }
@@ -90,7 +90,7 @@ bool Serial::input_space_appeared() {
 }
 
 size_t Serial::receive(std::span<const std::byte> data) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   // In loopback the line in is cut off; what comes meanwhile waits with the caller.
   size_t room = loopback() || input_.size() >= kInputLimit ? 0 : kInputLimit - input_.size();
   size_t taken = std::min(room, data.size());
@@ -101,7 +101,7 @@ size_t Serial::receive(std::span<const std::byte> data) {
 }
 
 void Serial::output_ready() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   flush();
   update_line();
 }
@@ -249,8 +249,9 @@ void Serial::update_line() {
 }
 
 void Serial::save(StateWriter& state) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   state.section("serial", kStateVersion, [&] {
+    mutex_.assert_held();
     state.boolean(registers_.input_refused);
     state.boolean(registers_.transmit_pending);
     state.boolean(registers_.overrun);
@@ -271,7 +272,7 @@ Result<void> Serial::restore(StateReader& state) {
   auto output = TRY(fields.bytes(kOutputLimit));
   auto input = TRY(fields.bytes(kInputLimit));
   TRY(fields.end());
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   registers_ = registers;
   output_.assign(output.begin(), output.end());
   input_.assign(input.begin(), input.end());

@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <span>
 
+#include "base/mutex.h"
 #include "devices/bus.h"
 #include "devices/irq_line.h"
 #include "devices/state.h"
@@ -61,20 +61,20 @@ class Serial final : public BusDevice {
   Result<void> restore(StateReader& state);
 
  private:
-  uint8_t read_register(uint64_t offset);
-  void write_register(uint64_t offset, uint8_t value);
-  uint8_t take_input();
-  void transmit(uint8_t value);
-  void write_fifo_control(uint8_t value);
-  void flush();
-  bool transmitter_empty() const { return output_.size() < kOutputLimit; }
-  bool input_space_appeared();
-  uint8_t interrupt_id() const;
-  uint8_t line_status();
-  uint8_t modem_status() const;
-  void update_line();
-  bool divisor_latch() const;
-  bool loopback() const;
+  uint8_t read_register(uint64_t offset) REQUIRES(mutex_);
+  void write_register(uint64_t offset, uint8_t value) REQUIRES(mutex_);
+  uint8_t take_input() REQUIRES(mutex_);
+  void transmit(uint8_t value) REQUIRES(mutex_);
+  void write_fifo_control(uint8_t value) REQUIRES(mutex_);
+  void flush() REQUIRES(mutex_);
+  bool transmitter_empty() const REQUIRES(mutex_) { return output_.size() < kOutputLimit; }
+  bool input_space_appeared() REQUIRES(mutex_);
+  uint8_t interrupt_id() const REQUIRES(mutex_);
+  uint8_t line_status() REQUIRES(mutex_);
+  uint8_t modem_status() const REQUIRES(mutex_);
+  void update_line() REQUIRES(mutex_);
+  bool divisor_latch() const REQUIRES(mutex_);
+  bool loopback() const REQUIRES(mutex_);
 
   // What software sees of the port, and what it makes of that.
   struct Registers {
@@ -94,11 +94,11 @@ class Serial final : public BusDevice {
   SerialSink& sink_;
   std::function<void()> on_input_space_;
 
-  std::mutex mutex_;  // guards all below
-  Registers registers_;
-  std::deque<std::byte> output_;
-  std::deque<std::byte> input_;
-  bool line_ = false;  // the interrupt output
+  Mutex mutex_;
+  Registers registers_ GUARDED_BY(mutex_);
+  std::deque<std::byte> output_ GUARDED_BY(mutex_);
+  std::deque<std::byte> input_ GUARDED_BY(mutex_);
+  bool line_ GUARDED_BY(mutex_) = false;  // the interrupt output
 };
 
 }  // namespace nacre

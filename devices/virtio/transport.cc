@@ -30,41 +30,42 @@ class TransportCore::CoreInterrupt final : public Interrupt {
   explicit CoreInterrupt(TransportCore& core) : core_(&core) {}
 
   void queue_used(uint16_t queue) override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (core_ != nullptr) core_->sink_.queue_used(queue);
   }
   void config_changed() override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (core_ == nullptr) return;
     core_->generation_++;
     core_->sink_.config_changed();
   }
   void device_broken() override {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (core_ == nullptr) return;
     core_->needs_reset_ = true;
     core_->sink_.config_changed();
   }
   void detach() {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     core_ = nullptr;
   }
 
  private:
-  std::mutex mutex_;
-  TransportCore* core_;
+  Mutex mutex_;
+  TransportCore* core_ GUARDED_BY(mutex_);
 };
 
 Result<std::unique_ptr<TransportCore>> TransportCore::create(VirtioDevice& device, const GuestMemory& memory,
                                                              InterruptSink& sink) {
   std::unique_ptr<TransportCore> core(new TransportCore(device, memory, sink));
   for (size_t i = 0; i < device.queue_max_sizes().size(); i++) core->kicks_.push_back(TRY(make_eventfd()));
+  MutexLock lock(core->mutex_);
   core->queues_.resize(core->kicks_.size());
   return core;
 }
 
 TransportCore::~TransportCore() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   reset();
 }
 
@@ -73,12 +74,12 @@ void TransportCore::notify(uint32_t queue) {
 }
 
 uint32_t TransportCore::status() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return status_ | (needs_reset_ ? kStatusNeedsReset : 0);
 }
 
 void TransportCore::write_status(uint32_t value) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (value == 0) return reset();
   if (status_ & ~value) return warn("driver clears bits of its status");
   uint32_t added = value & ~status_;
@@ -101,24 +102,24 @@ bool TransportCore::are_features_acceptable() const {
 }
 
 uint32_t TransportCore::device_features(uint32_t word) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return word > 1 ? 0 : static_cast<uint32_t>(offered_features() >> (32 * word));
 }
 
 void TransportCore::write_driver_features(uint32_t word, uint32_t value) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (status_ & (kStatusFeaturesOk | kStatusFailed) || word > 1) return;
   unsigned shift = 32 * word;
   driver_features_ = (driver_features_ & ~(0xffffffffull << shift)) | static_cast<uint64_t>(value) << shift;
 }
 
 uint16_t TransportCore::queue_max_size(uint32_t queue) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return queue < queues_.size() ? device_.queue_max_sizes()[queue] : 0;
 }
 
 bool TransportCore::is_queue_ready(uint32_t queue) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return queue < queues_.size() && queues_[queue].ready;
 }
 
@@ -128,7 +129,7 @@ TransportCore::QueueSetup* TransportCore::changeable(uint32_t queue) {
 }
 
 void TransportCore::set_queue_size(uint32_t queue, uint32_t size) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   QueueSetup* setup = changeable(queue);
   if (setup == nullptr || setup->ready) return;
   // What does not fit 16 bits must not become a small size by truncation.
@@ -136,7 +137,7 @@ void TransportCore::set_queue_size(uint32_t queue, uint32_t size) {
 }
 
 void TransportCore::set_queue_address(uint32_t queue, QueuePart part, Half half, uint32_t value) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   QueueSetup* setup = changeable(queue);
   if (setup == nullptr || setup->ready) return;
   switch (part) {
@@ -150,7 +151,7 @@ void TransportCore::set_queue_address(uint32_t queue, QueuePart part, Half half,
 }
 
 void TransportCore::set_queue_ready(uint32_t queue, bool ready) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   QueueSetup* setup = changeable(queue);
   if (setup == nullptr) return;
   setup->ready = false;
@@ -171,12 +172,12 @@ Result<void> TransportCore::check_queue(size_t index) const {
 }
 
 void TransportCore::read_config(uint64_t offset, std::span<std::byte> data) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   device_.read_config(offset, data);
 }
 
 void TransportCore::write_config(uint64_t offset, std::span<const std::byte> data) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (status_ & kStatusDriver) device_.write_config(offset, data);
 }
 
@@ -219,18 +220,19 @@ void TransportCore::warn(std::string_view what) {
 }
 
 void TransportCore::pause() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   device_.pause();
 }
 
 void TransportCore::resume() {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   device_.resume();
 }
 
 Result<void> TransportCore::save(StateWriter& state) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return state.section("transport", kTransportStateVersion, [&]() -> Result<void> {
+    mutex_.assert_held();
     state.u32(device_.type());
     state.u32(status_);
     state.boolean(needs_reset_);
@@ -252,7 +254,7 @@ Result<void> TransportCore::save(StateWriter& state) {
 }
 
 Result<void> TransportCore::restore(StateReader& state) {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   if (status_ != 0) return fail("virtio: a driver has the device that a state is restored to", EBUSY);
   auto restored = restore_fields(state);
   if (!restored) reset();
@@ -283,7 +285,9 @@ Result<void> TransportCore::restore_fields(StateReader& state) {
 // What write_status() can have led to, and nothing else.
 Result<void> TransportCore::check_restored_status() const {
   constexpr uint32_t kKnown = kStatusAcknowledge | kStatusDriver | kStatusFeaturesOk | kStatusDriverOk | kStatusFailed;
-  auto needs = [this](uint32_t bit, uint32_t before) { return !(status_ & bit) || (status_ & before) == before; };
+  auto needs = [status = status_](uint32_t bit, uint32_t before) {
+    return !(status & bit) || (status & before) == before;
+  };
   bool in_order = needs(kStatusDriver, kStatusAcknowledge) && needs(kStatusFeaturesOk, kStatusDriver) &&
                   needs(kStatusDriverOk, kStatusFeaturesOk);
   if (status_ & ~kKnown || !in_order) return fail("a status that no driver can set");

@@ -12,11 +12,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "devices/guest_memory.h"
 #include "devices/state.h"
 #include "devices/virtio/device.h"
@@ -108,17 +108,17 @@ class TransportCore {
   TransportCore(VirtioDevice& device, const GuestMemory& memory, InterruptSink& sink)
       : device_(device), memory_(memory), sink_(sink) {}
   uint64_t offered_features() const;
-  bool are_features_acceptable() const;
+  bool are_features_acceptable() const REQUIRES(mutex_);
   // The queue, if its set-up may still be changed.
-  QueueSetup* changeable(uint32_t queue);
-  Result<void> check_queue(size_t index) const;
-  void activate();
-  Result<void> start_device();
-  void reset();
+  QueueSetup* changeable(uint32_t queue) REQUIRES(mutex_);
+  Result<void> check_queue(size_t index) const REQUIRES(mutex_);
+  void activate() REQUIRES(mutex_);
+  Result<void> start_device() REQUIRES(mutex_);
+  void reset() REQUIRES(mutex_);
   void warn(std::string_view what);
-  Result<void> restore_fields(StateReader& state);
-  Result<void> check_restored_status() const;
-  Result<void> restore_queues(StateReader& state);
+  Result<void> restore_fields(StateReader& state) REQUIRES(mutex_);
+  Result<void> check_restored_status() const REQUIRES(mutex_);
+  Result<void> restore_queues(StateReader& state) REQUIRES(mutex_);
 
   VirtioDevice& device_;
   const GuestMemory& memory_;
@@ -128,12 +128,12 @@ class TransportCore {
   std::atomic<uint32_t> generation_ = 0;
   std::atomic<bool> needs_reset_ = false;
 
-  std::mutex mutex_;  // guards what follows, and serializes the calls of the device
-  std::vector<QueueSetup> queues_;
-  std::shared_ptr<CoreInterrupt> interrupt_;  // from activation to reset
-  bool active_ = false;                       // the device has accepted the activation
-  uint32_t status_ = 0;
-  uint64_t driver_features_ = 0;
+  Mutex mutex_;  // serializes the calls of the device, too
+  std::vector<QueueSetup> queues_ GUARDED_BY(mutex_);
+  std::shared_ptr<CoreInterrupt> interrupt_ GUARDED_BY(mutex_);  // from activation to reset
+  bool active_ GUARDED_BY(mutex_) = false;                       // the device has accepted the activation
+  uint32_t status_ GUARDED_BY(mutex_) = 0;
+  uint64_t driver_features_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace nacre::virtio

@@ -72,7 +72,7 @@ OrErrno<void> NodeMakerClient::make(int parent, const char* name, const DeviceNo
   size_t length = ::strnlen(name, request.name.size());
   if (length == request.name.size()) return virtio::fs::errno_of(ENAMETOOLONG);
   std::memcpy(request.name.data(), name, length);
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   int error = EIO;
   auto sent = send_with_fds(socket_.get(), std::as_bytes(std::span(&request, 1)), std::span(&parent, 1));
   if (!sent || ::read(socket_.get(), &error, sizeof(error)) != sizeof(error)) return virtio::fs::errno_of(EIO);

@@ -4,9 +4,8 @@
 // directory's mount decides whether it is writable, and must be one on which vmm can open no device.
 #pragma once
 
-#include <mutex>
-
 #include "base/fd.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "devices/virtio/fs/node_maker.h"
 
@@ -20,8 +19,8 @@ class NodeMakerClient final : public virtio::fs::NodeMaker {
   virtio::fs::OrErrno<void> make(int parent, const char* name, const virtio::fs::DeviceNode& node) override;
 
  private:
-  std::mutex mutex_;
-  Fd socket_;
+  Mutex mutex_;  // a request and its answer belong together
+  const Fd socket_;
 };
 
 // Serves until the other end is closed. The calling thread gets a umask and a current directory of its own

@@ -1,11 +1,11 @@
 // The end of a run of the machine. The first reason that anybody gives counts.
 #pragma once
 
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "base/event_loop.h"
+#include "base/mutex.h"
 #include "vmm/api/config.h"
 
 namespace nacre::vmm {
@@ -22,7 +22,7 @@ class EndSignal {
 
   void end(ExitStatus status, std::string message = {}) {
     {
-      std::lock_guard lock(mutex_);
+      MutexLock lock(mutex_);
       if (end_) return;
       end_ = End{status, std::move(message)};
     }
@@ -30,14 +30,14 @@ class EndSignal {
   }
 
   std::optional<End> get() const {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     return end_;
   }
 
  private:
   EventLoop& loop_;
-  mutable std::mutex mutex_;
-  std::optional<End> end_;
+  mutable Mutex mutex_;
+  std::optional<End> end_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nacre::vmm

@@ -54,7 +54,7 @@ void MemDevice::read_config(uint64_t offset, std::span<std::byte> data) {
   // A block that is not plugged is not there, so showing less of the region would gain nothing.
   config.usable_region_size = config.region_size;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     config.plugged_size = plugged_;
     config.requested_size = requested_;
   }
@@ -74,7 +74,7 @@ Result<void> MemDevice::request_size(uint64_t size) {
   if (size % blocks_->block_size() != 0 || size > region_size())
     return fail("virtio-mem: not a size of memory", EINVAL);
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (requested_ == size) return {};
     requested_ = size;
   }
@@ -83,12 +83,12 @@ Result<void> MemDevice::request_size(uint64_t size) {
 }
 
 uint64_t MemDevice::requested_size() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return requested_;
 }
 
 uint64_t MemDevice::plugged_size() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return plugged_;
 }
 
@@ -149,7 +149,7 @@ std::optional<MemDevice::Range> MemDevice::range_of(const Request& request) cons
 ResponseType MemDevice::plug(const Range& range) {
   if (blocks_->count(range.first, range.count) != 0) return ResponseType::error;
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     uint64_t size = range.count * blocks_->block_size();
     if (plugged_ > requested_ || size > requested_ - plugged_) return ResponseType::nack;
   }
@@ -204,7 +204,7 @@ bool MemDevice::may_open(const Range& range) const {
       to_open++;
     }
   }
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return to_open == 0 || open + to_open <= (requested_ + chunk_size_ - 1) / chunk_size_ + 1;
 }
 
@@ -236,7 +236,7 @@ void MemDevice::set_plugged(const Range& range, bool plugged) {
   uint64_t before = blocks_->count(range.first, range.count);
   blocks_->set(range.first, range.count, plugged);
   uint64_t block = blocks_->block_size();
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   plugged_ = plugged_ - before * block + (plugged ? range.count * block : 0);
 }
 
@@ -277,7 +277,7 @@ Result<void> MemDevice::restore(StateReader& state) {
   Result<void> plugged;
   loop_.post_and_wait([&] { plugged = restore_blocks(bits); });
   TRY(std::move(plugged));
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   requested_ = requested;
   return {};
 }

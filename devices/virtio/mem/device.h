@@ -7,10 +7,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "base/event_loop.h"
+#include "base/mutex.h"
 #include "devices/guest_address.h"
 #include "devices/plugged_blocks.h"
 #include "devices/virtio/device.h"
@@ -104,9 +104,9 @@ class MemDevice final : public VirtioDevice, private DeviceWorker::Client {
   const uint64_t chunk_size_;
   const std::shared_ptr<PluggedBlocks> blocks_;
 
-  mutable std::mutex mutex_;  // guards what vCPU threads read in the configuration space
-  uint64_t requested_ = 0;
-  uint64_t plugged_ = 0;
+  mutable Mutex mutex_;  // vCPU threads read both in the configuration space
+  uint64_t requested_ GUARDED_BY(mutex_) = 0;
+  uint64_t plugged_ GUARDED_BY(mutex_) = 0;
 
   std::unique_ptr<DeviceWorker> worker_;  // must end first
 };

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <unistd.h>
+#include <algorithm>
 #include <ctime>
 #include <string>
 
@@ -21,14 +22,19 @@ void set_log_sink(LogSink new_sink) {
   sink() = std::move(new_sink);
 }
 
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  std::ranges::replace_if(line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
+  return line;
+}
+
 void log(LogLevel level, std::string_view line) {
   if (sink()) {
     sink()(level, line);
     return;
   }
   if (level < LogLevel::warn) return;
-  std::string text(line);
-  text += '\n';
+  std::string text = one_line(line) + '\n';
   // A logger has nobody to tell that stderr is gone.
   [[maybe_unused]] ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
 }

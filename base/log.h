@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
 namespace nacre {
@@ -17,6 +18,10 @@ using LogSink = std::function<void(LogLevel, std::string_view)>;
 
 // Installs the sink. Call once, before threads exist. The sink is called from any thread and must do its own locking.
 void set_log_sink(LogSink sink);
+
+// Returns text as one line: control characters become spaces. What is shown to a person goes through this, since errors
+// quote names that a guest or a configuration has chosen, with line breaks or characters that move the cursor.
+std::string one_line(std::string_view text);
 
 void log(LogLevel level, std::string_view line);
 inline void log_debug(std::string_view line) {

@@ -38,6 +38,10 @@ BOOST_AUTO_TEST_CASE(sink_gets_every_level) {
   BOOST_TEST(captured.last == "e");
 }
 
+BOOST_AUTO_TEST_CASE(control_characters_become_spaces) {
+  BOOST_TEST(one_line("a\nb\x1b[31m\x7f\tc\xc3\xa4") == "a b [31m  c\xc3\xa4");
+}
+
 BOOST_AUTO_TEST_CASE(limiter_stops_a_flood) {
   Captured captured;
   LogLimiter limiter(3);

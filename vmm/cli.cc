@@ -24,7 +24,7 @@ constexpr const char* kFooter =
     "outside.\nOn a terminal, ^A x ends the machine.";
 
 int report(const Error& error, ExitStatus status) {
-  fmt::print(stderr, "vmm: {}\n", error.message());
+  fmt::print(stderr, "vmm: {}\n", one_line(error.message()));
   return static_cast<int>(status);
 }
 

@@ -110,11 +110,7 @@ void keep_log() {
 }
 
 void log_failure(const Globals& globals, const std::string& message) {
-  // An error may quote text of a guest, with line breaks or characters that move the cursor: make it one safe line.
-  std::string line = message;
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
-  }
+  std::string line = one_line(message);
   if (instance().logger) {
     instance().held.clear();
     write(LogLevel::error, line);

@@ -61,6 +61,25 @@ struct SharedFile {
 
 BOOST_FIXTURE_TEST_SUITE(locks, SharedFile)
 
+BOOST_AUTO_TEST_CASE(the_pid_of_a_lock_is_that_of_its_owner) {
+  Opener a(directory.path());
+  BOOST_TEST(a.set(1, F_WRLCK, 0, 9) == 0);
+  BOOST_TEST(a.set(2, F_RDLCK, 10, 19) == 0);
+  Fd host(::open(path().c_str(), O_RDWR));
+  struct flock held{};
+  held.l_type = F_WRLCK;
+  held.l_start = 20;
+  held.l_len = 10;
+  BOOST_REQUIRE_EQUAL(::fcntl(host.get(), F_OFD_SETLK, &held), 0);
+  BOOST_TEST(a.get(3, F_WRLCK, 5, 5).pid == 1001u);
+  BOOST_TEST(a.get(3, F_WRLCK, 15, 15).pid == 1002u);
+  BOOST_TEST(a.get(1, F_WRLCK, 15, kEnd).pid == 1002u);
+  BOOST_TEST(a.get(3, F_WRLCK, 25, 25).type == uint32_t{F_WRLCK});
+  BOOST_TEST(a.get(3, F_WRLCK, 25, 25).pid == 0u);
+  BOOST_TEST(a.set(1, F_UNLCK, 0, 9) == 0);
+  BOOST_TEST(a.get(2, F_WRLCK, 0, 9).type == uint32_t{F_UNLCK});
+}
+
 BOOST_AUTO_TEST_CASE(owners_of_one_guest) {
   Opener a(directory.path());
   BOOST_TEST(a.set(1, F_WRLCK, 0, 99) == 0);

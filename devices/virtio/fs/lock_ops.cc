@@ -77,7 +77,9 @@ OrErrno<void> Session::getlk(Request& request, Reply& reply) {
   LockOwner* owner = TRY(lock_owner(in));
   TRY(check(::fcntl(owner->fd.get(), F_OFD_GETLK, &host)));
   wire::LockOut out{.lock = to_guest(host)};
-  if (host.l_type != F_UNLCK) out.lock.pid = locks_.other_pid(handle->nodeid, in.owner);
+  if (host.l_type != F_UNLCK) {
+    out.lock.pid = locks_.other_pid(handle->nodeid, in.owner, out.lock.start, out.lock.end);
+  }
   return reply.put(out);
 }
 
@@ -86,7 +88,8 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   Handle* handle = TRY(handles_.find_file(in.fh));
   if ((in.lk_flags & wire::kLockFlock) != 0) {
     int operation = in.lock.type == F_RDLCK ? LOCK_SH : in.lock.type == F_WRLCK ? LOCK_EX : LOCK_UN;
-    if (operation == LOCK_UN) locks_released_ = true;
+    // A lock that is given up or converted lets others in.
+    if (handle->flock != LOCK_UN) locks_released_ = true;
     // If flock(2) converts a lock, it releases the old lock first, and may then fail to take the new one.
     bool taken = ::flock(handle->fd.get(), operation | LOCK_NB) == 0;
     int error = errno;

@@ -36,6 +36,12 @@ class LockRanges {
     ranges_.emplace(start, Range{.end = end, .type = type});
   }
 
+  // Whether any of the bytes from `start` to `end`, inclusive, is locked.
+  bool overlap(uint64_t start, uint64_t end) const {
+    auto after = ranges_.upper_bound(end);
+    return after != ranges_.begin() && std::prev(after)->second.end >= start;
+  }
+
   bool empty() const { return ranges_.empty(); }
   size_t size() const { return ranges_.size(); }
   auto begin() const { return ranges_.begin(); }  // pairs of a range's first byte and its Range

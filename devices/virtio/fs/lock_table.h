@@ -44,17 +44,13 @@ class LockTable {
   const auto& all() const { return owners_; }  // pairs of (node id, owner) and LockOwner
   size_t size() const { return owners_.size(); }
 
-  // Returns a pid for the answer to GETLK: that of the only other guest process that has an entry for this inode.
-  // Returns 0 if there is no other entry, and mostly if there are several. This is a guess: the conflicting lock may be
-  // the host's even if another guest process has an entry.
-  uint32_t other_pid(uint64_t nodeid, uint64_t owner) const {
-    uint32_t pid = 0;
+  // Returns the pid of a guest process, other than `owner`, that has locked one of these bytes of the inode; 0 if there
+  // is none, so that it is the host that has locked them.
+  uint32_t other_pid(uint64_t nodeid, uint64_t owner, uint64_t start, uint64_t end) const {
     for (auto it = owners_.lower_bound({nodeid, 0}); it != owners_.end() && it->first.first == nodeid; ++it) {
-      if (it->first.second == owner) continue;
-      if (pid != 0) return 0;
-      pid = it->second.pid;
+      if (it->first.second != owner && it->second.ranges.overlap(start, end)) return it->second.pid;
     }
-    return pid;
+    return 0;
   }
 
  private:

@@ -160,13 +160,6 @@ bool is_type(mode_t type) {
          type == S_IFIFO || type == S_IFSOCK;
 }
 
-// Returns a name for the text of an error. The guest may have chosen the name, so control characters become question
-// marks.
-std::string shown(std::string name) {
-  std::ranges::replace_if(name, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
-  return name;
-}
-
 void put_file(StateWriter& state, const SavedFile& file) {
   state.u64(file.device);
   state.u64(file.inode);
@@ -212,7 +205,7 @@ Result<wire::FileLock> take_lock(StateReader& state) {
 }
 
 Error lock_is_taken(int proc_self_fd, int fd, int code) {
-  std::string path = shown(shown_path(proc_self_fd, fd).value_or("a file"));
+  std::string path = shown_path(proc_self_fd, fd).value_or("a file");
   return Error::from_errno("virtio-fs: take the guest's lock on " + path + " again", code);
 }
 
@@ -348,7 +341,7 @@ Result<Session::Roots> Session::restore_roots(StateReader& state) {
     root.saved_device = TRY(state.u64());
     if (root.name.empty() != (i == 0) || !names.insert(root.name).second) return state.invalid("two trees of one name");
     auto tree = trees_.find(root.name);
-    if (i > 0 && tree == trees_.end()) return fail("virtio-fs: the tree " + shown(root.name) + " is not there", ENOENT);
+    if (i > 0 && tree == trees_.end()) return fail("virtio-fs: the tree " + root.name + " is not there", ENOENT);
     root.id = i == 0 ? kOwnTree : tree->second.id;
     root.fd = i == 0 ? inodes_.all().at(wire::kRootId)->path.get() : tree->second.root.get();
     auto stat = stat_descriptor(root.fd);

@@ -277,6 +277,16 @@ BOOST_AUTO_TEST_CASE(the_guest_gets_its_own_hooks_only) {
   BOOST_TEST(bundle.load()->hooks.is_null());
 }
 
+BOOST_AUTO_TEST_CASE(unknown_capabilities_are_warned_of_and_unknown_sets_ignored) {
+  Bundle bundle;
+  bundle.json["process"]["capabilities"] = {{"bounding", {"CAP_KILL", "CAP_NONESUCH"}}, {"later", {5}}, {"", 1}};
+  auto config = bundle.load();
+  BOOST_REQUIRE_MESSAGE(config, config.error().message());
+  BOOST_TEST(
+      (std::ranges::find(config->warnings, "process.capabilities.bounding: ignoring unknown capability CAP_NONESUCH") !=
+       config->warnings.end()));
+}
+
 BOOST_AUTO_TEST_CASE(bind_mounts_are_found) {
   Bundle bundle;
   bundle.json["mounts"] = Json::parse(R"([

@@ -76,8 +76,10 @@ void drop(Json& object, const std::array<Dropped, N>& list, const std::string& p
 void warn_of_capabilities(const Json& process, std::vector<std::string>& warnings) {
   auto sets = process.find("capabilities");
   if (sets == process.end()) return;
-  for (const auto& [set, names] : sets->items()) {
-    for (const Json& name : names) {
+  for (std::string set : {"bounding", "effective", "permitted", "inheritable", "ambient"}) {
+    auto names = sets->find(set);
+    if (names == sets->end()) continue;
+    for (const Json& name : *names) {
       if (std::ranges::find(oci::kCapabilityNames, name.get<std::string>()) == oci::kCapabilityNames.end()) {
         warnings.push_back("process.capabilities." + set + ": ignoring unknown capability " + name.get<std::string>());
       }

@@ -338,6 +338,8 @@ BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {
   BOOST_TEST(vm.error().message() == "annotations.nacre.vm.cpus: must be a number from 1 to 64");
   config.annotations = {{runtime::kMemoryAnnotation, "much"}};
   BOOST_TEST(!vm_of(config));
+  config.annotations = {{runtime::kMemoryAnnotation, "1"}};
+  BOOST_TEST(error_of(config, invented_host()) == "the VM of this configuration: memory must be at least 16M");
 }
 
 BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {

@@ -31,6 +31,8 @@ constexpr const char* kMore = R"({
     "startContainer": [{"path": "/bin/true"}]},
   "annotations": {"nacre.vm.memory": "256M", "nacre.vm.cpus": "2", "run.oci.keep_original_groups": "1"},
   "linux": {
+    "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
+      {"type": "cgroup"}, {"type": "time"}, {"type": "user"}],
     "devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438, "uid": 0, "gid": 0}],
     "sysctl": {"kernel.msgmax": "4096", "net.ipv4.ip_forward": "1"},
     "cgroupsPath": "/a/b",
@@ -52,7 +54,7 @@ constexpr const char* kMore = R"({
   "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
     {"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m", "mode=755", "ro"]},
     {"destination": "/b", "type": "bind", "source": "rootfs", "options": ["rbind", "rro", "rslave"],
-      "uidMappings": [{"containerID": 0, "hostID": 1, "size": 2}], "gidMappings": []}]
+      "uidMappings": [{"containerID": 0, "hostID": 1, "size": 2}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 2}]}]
 })";
 
 Json sound_config() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For work that is posted for later by an object that may be gone by then.
 #pragma once
 

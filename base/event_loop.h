@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One thread's event loop over epoll.
 //
 // Handlers run on the thread that calls run(). add(), modify() and remove() are for that thread only (or before run());

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Owning file descriptors, and the calls on them that all parts of the tree need.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Logging as the lower layers see it: a level, a line, and a sink that each program installs.
 //
 // base/ must link into the guest's static binary, so it knows no logging library; vmm and nacre install a sink that

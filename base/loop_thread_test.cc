@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Event loops on threads of their own: what the thread does first, and the errors of that.
 #include "base/loop_thread.h"
 

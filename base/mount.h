@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes detached mounts, with fsopen(2), open_tree(2) and the like.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the mounts of a mount namespace from /proc/PID/mountinfo (proc(5)).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Locks whose rules clang checks (-Wthread-safety; tools/lint has it among its checks). A member says which lock guards
 // it, and a function which lock its caller must hold. For other compilers these words mean nothing.
 //

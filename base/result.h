@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors as values: Result<T> is std::expected<T, Error>, and TRY() hands an error on to the caller.
 //
 // g++ 12 has std::expected without its monadic calls, so TRY does their work.

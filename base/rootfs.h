@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens paths inside a container's root file system, which may be hostile. Symbolic links are followed as the container
 // would follow them, and never lead out of the root.
 #pragma once

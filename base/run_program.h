@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs another program to its end, with given input, collected output and a time limit.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Starts other programs, and tells how they ended.
 #pragma once
 

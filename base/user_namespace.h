@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells which rights this process has in its user namespace, and makes user namespaces (user_namespaces(7)).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "base/user_namespace.h"
 
 #include <boost/test/unit_test.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An address space of devices: MMIO, or x86's port I/O.
 #pragma once
 

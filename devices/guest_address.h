@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A guest-physical address: a type of its own, so that no host pointer, offset or length is taken for one.
 #pragma once
 

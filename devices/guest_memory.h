@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest's RAM, as devices and loaders reach it.
 //
 // The guest may write to it at any moment, so nothing here gives out a T* into it: scalars and headers are copied out

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which blocks of a region of guest memory are there: what virtio-mem decides and GuestMemory looks at.
 #pragma once
 

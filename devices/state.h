@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The saved state of devices: a small little-endian format that is written once and read as hostile input.
 //
 //   scalars     8 to 64 bits; a bool is a byte, 0 or 1

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The format of saved states: what goes in comes out, and anything else is an error.
 #define BOOST_TEST_MODULE state
 #include "devices/state.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sets the machine up, before there are containers, and ends it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // PID 1 of a Nacre machine.
 #include <sys/stat.h>
 #include <unistd.h>

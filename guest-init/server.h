@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the host sees of guest-init: the control port, the primary connection, and behind them the containers.
 #pragma once
 

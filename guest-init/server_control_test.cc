@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Requests about a running container: pause, processes, statistics, update.
 #include <poll.h>
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Containers that share what a machine has: namespaces, memory.
 #include <sys/mount.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a process is given: user, filters, scheduling, hooks, environment.
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Streams, terminals and passed descriptors, of first processes and of exec.
 #include <poll.h>
 #include <sys/ioctl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The whole of guest-init but its boot: containers made and run through the protocol.
 #define BOOST_TEST_MODULE guest_server
 #define BOOST_TEST_NO_MAIN

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The names of capabilities(7), each at the place of its number. guest-init grants capabilities, and `nacre features`
 // lists them.
 #pragma once

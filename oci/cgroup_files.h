@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // linux.resources (runtime-spec 1.2, config-linux.md, "Control groups") as files of cgroup v2 (cgroup-v2.rst), and the
 // table of which file acts where: in the guest's cgroup of the container, in the host's cgroup of its VM, or in both
 // (docs/limits.md).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lists of CPUs in the kernel's format, "0-3,7" (cpuset(7), "List format").
 #pragma once
 

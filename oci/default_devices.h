@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lists what every container finds in /dev (runtime-spec, config-linux.md, "Default Devices" and "Default symlinks").
 // /dev/console comes with terminals.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads JSON that a user wrote: every access checks the type, and every error names the field by its path from the top
 // ("process.user.uid is not an integer").
 #pragma once

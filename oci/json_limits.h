@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bounds of JSON text, checked before anything is built from the text.
 #pragma once
 

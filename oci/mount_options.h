@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The words in "options" of a mount that guest-init knows. `nacre features` lists them. Other words go to the file
 // system.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The resources of process.rlimits, by their names in config.json.
 #pragma once
 

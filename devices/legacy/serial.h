@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A 16550A UART: the console of kernels that boot with console=ttyS0, and of anything without a better one.
 //
 // Registers as in the 16550D data sheet (National Semiconductor, PC16550D), as far as drivers use them: FIFOs, the

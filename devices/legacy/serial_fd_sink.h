@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A serial port's output into a descriptor: a terminal, a pipe, a socket or a file.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The UART as Linux's 8250 driver finds and uses it, and as a careless guest does.
 #define BOOST_TEST_MODULE serial
 #include "devices/legacy/serial.h"

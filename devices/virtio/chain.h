@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A descriptor chain as a device sees it: bytes to read, then bytes to write, all of them checked.
 //
 // The queue has copied the descriptors once, followed them without loops, and checked that every buffer lies in guest

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The device configuration space (virtio 1.3, 2.5) of a device whose configuration is one plain structure.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A virtio device as a transport sees it (virtio 1.3, section 2), whatever the transport.
 //
 // How the files of this folder belong together:

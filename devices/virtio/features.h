@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Feature bits that the transport offers for every device (virtio 1.3, section 6).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // virtio over MMIO (virtio 1.3, section 4.2): one 4 KiB register window and one interrupt per device.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The MMIO transport against drivers that follow virtio 1.3, 3.1 and 4.2, and against those that don't.
 #define BOOST_TEST_MODULE mmio
 #include "devices/virtio/mmio.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A split virtqueue, device side (virtio 1.3, section 2.7), with indirect descriptors and event index.
 //
 // Safety: the configuration is copied at construction (DRIVER_OK) and never read again; each descriptor is copied once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The queue and its chains against honest and hostile drivers.
 #define BOOST_TEST_MODULE virtqueue
 #include "devices/virtio/queue.h"

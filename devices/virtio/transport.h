@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every virtio transport does, whatever its registers look like: device status (virtio 1.3, 2.1), feature
 // negotiation (3.1), set-up of the queues, activation, reset, notifications, and the saved state of all of that.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What all transports do, against drivers that follow virtio 1.3, 2.1 and 3.1, and against those that don't; and the
 // transport's saved state.
 #define BOOST_TEST_MODULE transport

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The thread's side of a device: what every device does with its queues, whatever it does with the requests.
 //
 // A DeviceWorker belongs to an event loop: one that is shared, or a LoopThread of the device's own. It watches the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The turns that a worker gives a device on a loop.
 #define BOOST_TEST_MODULE worker
 #include "devices/virtio/worker.h"

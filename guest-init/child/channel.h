@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The socket pair between guest-init and a child that is not executing its program yet. Messages (SOCK_SEQPACKET):
 //   child: terminal    carries the descriptor of its terminal's master; before "ready"
 //   child: ready       set up; waits for the word to go on

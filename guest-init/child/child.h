@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What runs in a new process between its clone and its execve: it turns itself into the process that a specification
 // describes. One step per file; each failure names its step.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies a directory into another, for tmpcopyup. The image may hold anything: no symbolic link is followed.
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What guest-init knows of a container, and how a container ends.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A node for a device that a container's first process may not make itself, because it is in a user namespace, or on a
 // shared directory whose server has no right to make nodes. guest-init makes the node aside, and the process mounts it.
 #pragma once

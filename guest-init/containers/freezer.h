@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stops and resumes all processes of a cgroup (cgroup-v2.rst, "cgroup.freeze").
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Work that may block, each piece in a process of its own: reading /proc of a process that hangs, or setting a memory
 // limit that the kernel first has to make true. The event loop does not wait for it.
 #pragma once

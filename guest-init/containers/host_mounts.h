@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mounts of the host in the share. The share is one file system in the guest and may be many on the host. guest-init
 // makes the host's mounts again, so that "bind" and "rbind", "ro" and "rro" mean what they mean on the host.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Namespaces of other containers of this machine that a new container is to be in.
 #pragma once
 

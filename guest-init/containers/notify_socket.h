@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The socket on which a container's processes say that they are ready: sd_notify(3).
 #pragma once
 

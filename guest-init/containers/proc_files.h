@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads a container's /proc, for programs of the host that look for it in the container's root (podman top).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One process that the host asked for: a container's first, or an exec'ed one.
 #pragma once
 

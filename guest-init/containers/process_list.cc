@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest-init/containers/process_list.h"
 
 #include <fcntl.h>

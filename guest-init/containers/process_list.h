@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads what /proc says of processes, for `ps` on the host.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // File systems in memory that several containers of the machine see, for example as their common /dev/shm.
 #pragma once
 

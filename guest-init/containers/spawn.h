@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the processes that child/child.h describes.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads a cgroup's figures. They travel as the kernel writes them; the host knows what they mean.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // All containers, and the requests about them. The table finds what a request is about, owns the containers, and takes
 // them away at their end; what a process and a container do is theirs.
 //

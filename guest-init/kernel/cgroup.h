@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A container's cgroup (v2) in the guest.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells when the kernel changes a file of a cgroup that says so: cgroup.events, memory.events (cgroup-v2.rst, "[Un]
 // populated Notification").
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The machine's CPUs. The kernel knows of a number of them, and some are online.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which devices a container may use: linux.resources.devices (runtime-spec 1.2, config-linux.md, "Allowed Device
 // list"), enforced by a BPF program on its cgroup (cgroup-v2.rst, "Device controller").
 #pragma once

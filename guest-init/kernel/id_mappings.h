@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ids of a user namespace (user_namespaces(7), runtime-spec, config-linux.md, "User namespace mappings").
 #pragma once
 

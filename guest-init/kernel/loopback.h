@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The network interface that every network namespace has.
 #pragma once
 

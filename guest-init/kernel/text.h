@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads what the kernel says of processes that may end, or hang, meanwhile.
 #pragma once
 

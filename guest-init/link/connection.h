@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One control connection: frames in, frames out, one request at a time.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One descriptor of a process, in one direction, carried between its pipe and the one connection that the host makes to
 // its port.
 //

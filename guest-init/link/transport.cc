@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "guest-init/link/transport.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the host reaches guest-init: vsock in a machine, unix sockets in tests.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writing and reading the fields of a message.
 //
 // A message lists its fields once, in a function template `fields(io, message)`, where `io` is a FieldWriter or a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Frames on a connection between nacre and guest-init: a little-endian u32 length (of what follows, at most kMaxFrame),
 // then that many bytes of JSON, one object with a "type". What is in the objects is in messages.h.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The messages between nacre and guest-init: a struct for each request, reply and event. protocol.h says who sends them
 // on which connection.
 //

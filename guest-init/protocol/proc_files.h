@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What "procfs" tells of a container's /proc: proc(5), as a process in the container's pid namespace would read it.
 #pragma once
 

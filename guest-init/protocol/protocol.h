@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The conversation between nacre on the host and guest-init in the guest, over vsock.
 //
 // Framing is in frame.h, and the requests, replies and events are in messages.h. Objects of the OCI runtime

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // process.scheduler, ioPriority and execCPUAffinity: runtime-spec 1.2, config.md, "Linux Process".
 #include <linux/ioprio.h>
 #include <linux/sched.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a container's processes and a container are to be: the OCI configuration (runtime-spec 1.2, config.md and
 // config-linux.md), checked and in the kernel's terms, before anything is done.
 #pragma once

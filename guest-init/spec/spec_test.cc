@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #define BOOST_TEST_MODULE guest_spec
 #include "guest-init/spec/spec.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // For tests: guest-init's server on the host, as the first process of a pid namespace, with unix sockets where a
 // machine has vsock, and real containers on a busybox root file system.
 #pragma once

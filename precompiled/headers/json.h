@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What nearly every file that includes the JSON library needs beside it. The build compiles this header once and puts
 // it in front of those files (see meson.build here); no file includes it.
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parses the command line, with runc's commands and flags, runs the command, and reports its outcome.
 #include <fcntl.h>
 #include <unistd.h>

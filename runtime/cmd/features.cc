@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prints what this runtime supports (features.md and features-linux.md of the runtime specification).
 #include <seccomp.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prints --help in runc's form, which callers and users know.
 #pragma once
 

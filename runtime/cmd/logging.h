@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Writes the log in the form that callers of runc read: "time=... level=... msg=..." or JSON objects, on stderr or in
 // --log's file.
 #pragma once

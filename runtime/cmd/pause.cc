@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "runtime/cmd/command.h"
 #include "runtime/guest/connection.h"
 #include "runtime/state/store.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs create and start. In the foreground, also waits, deletes the container, and exits with the container's status.
 #include <poll.h>
 #include <signal.h>

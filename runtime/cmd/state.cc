@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "base/fd.h"
 #include "runtime/cmd/command.h"
 #include "runtime/state/record_json.h"

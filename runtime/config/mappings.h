@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The id mappings of user namespaces and of mounts: "uidMappings" and "gidMappings".
 #pragma once
 

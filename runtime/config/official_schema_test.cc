@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tables of config.json against the official JSON schema of the runtime specification (tests/oci-schema).
 #include <algorithm>
 #include <boost/test/unit_test.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How `update` changes a container's linux.resources.
 #pragma once
 

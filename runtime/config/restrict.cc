@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fields that this version cannot fulfil. A container that would be wrong, or less safe than the caller believes, is an
 // error; one that is still what the caller wants, inside a VM of its own, is a warning.
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checking JSON against constexpr tables: which fields an object may have, of what type and in what range.
 //
 // Fields that no table names are let through, as the runtime specification wants. JSON is read as Go reads it, the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each field of config.json with what it may not be: an error that names it.
 #include "runtime/config/schema.h"
 

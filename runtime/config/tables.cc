@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The fields of config.json: OCI runtime specification 1.2, config.md and config-linux.md.
 #include "runtime/config/schema.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The configuration that `spec` writes: runc's, so that people find what they know.
 #include <linux/magic.h>
 #include <sys/vfs.h>

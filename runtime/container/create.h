@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes containers from bundles, up to the point where they wait for their start.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Guards for the things that the creation of a container makes. The destructor of a guard removes its thing, unless
 // release() has handed it over to the finished container. The guards are made in the order of the creation and
 // destroyed in the reverse order.

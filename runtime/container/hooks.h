@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs hooks: programs of the caller that run on the host at certain points of a container's life: runtime-spec 1.2,
 // config.md, "POSIX-platform Hooks". The kind startContainer runs in the guest (guest-init/child/hooks.cc).
 //

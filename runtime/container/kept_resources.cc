@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "runtime/container/kept_resources.h"
 
 #include "base/fd.h"

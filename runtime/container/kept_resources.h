@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps a container's current linux.resources in its directory, because each update changes a part of them.
 #pragma once
 

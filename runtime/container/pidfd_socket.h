@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Carries out --pidfd-socket: sends the caller a pidfd of the stand-in, as runc 1.2 does for the container's process.
 #pragma once
 

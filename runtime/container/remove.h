@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ends containers, and removes what they leave on the host.
 #pragma once
 

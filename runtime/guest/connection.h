@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Connects to guest-init, through the listening socket that vmm serves in the container's directory, and sends
 // requests.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a plan has to know of the host. collect_facts() asks for all of it beforehand, so that make_plan() computes and
 // asks nobody, and tests can invent hosts.
 #pragma once

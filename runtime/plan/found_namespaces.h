@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Looks at what the paths of linux.namespaces lead to, which is a part of collect_facts().
 #pragma once
 

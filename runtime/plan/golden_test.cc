@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Whole plans, compared with files: golden/NAME.config.json is a config.json, golden/NAME.plan.json its plan on an
 // invented host. NACRE_GOLDEN names that folder (`meson test` sets it). With NACRE_GOLDEN_WRITE set the test writes the
 // plans, to be read and committed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host's mounts below what a VM serves. The share is one file system in the guest and many on the host: guest-init
 // makes the same mounts over it ("hostMounts" of protocol.h).
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // linux.memoryPolicy (runtime-spec 1.3, config-linux.md, "Memory policy"): the memory nodes of the host that a
 // container's memory comes from. That is the VM's memory: the stand-in takes the policy, and vmm, its child, inherits
 // it.

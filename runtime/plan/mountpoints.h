@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The destinations of mounts that a root filesystem lacks.
 #pragma once
 

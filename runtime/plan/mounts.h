@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The mounts of a configuration: who makes each, the guest, the host, or guest-init from what the host serves.
 #pragma once
 

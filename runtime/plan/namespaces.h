@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Namespaces that are given by a path.
 //
 // A path can lead to a namespace of another container of ours (/proc/PID/ns/ipc of its stand-in, or a bind mount of

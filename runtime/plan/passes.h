@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The passes of make_plan() that are not about namespaces and mounts. Each is a pure function.
 #pragma once
 

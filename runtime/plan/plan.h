@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From config.json to one immutable plan: the VM to start or to join, what the guest is to make, and what the host has
 // to do for it. make_plan() computes it from the configuration and the facts of the host, and asks nobody.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Identifies processes by pid and start time, so that a later process with the same pid is told apart.
 #pragma once
 

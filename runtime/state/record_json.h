@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Converts records to and from state.json, and to the JSON that `state` and `list` print.
 #pragma once
 

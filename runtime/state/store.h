@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Manages the directory <root>/<id> of each container, with these files:
 //
 //   lock        flock(2)ed by commands that change the container: create, start, delete

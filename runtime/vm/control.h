@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Talks to a container's vmm through its control socket (vmm/api/control.h).
 #pragma once
 

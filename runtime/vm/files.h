@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The files of a VM, in the directory of its container. If containers share the VM, the directory of each has all of
 // the files, as hard links. So every command finds them in its own container's directory, whichever of the containers
 // is deleted first, and the number of links tells whether there are others.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How much memory a container has added to a VM that it shares. It is noted in the container's directory, to be taken
 // away with the container.
 #pragma once

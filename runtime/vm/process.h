@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The vmm process of a container, as its stand-in sees it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides how large a container's VM is after an update, and resizes it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Manages a VM that containers share. Each container adds to the VM's size, and takes its part away again. The VM's
 // cost is charged to a cgroup of its own.
 #pragma once

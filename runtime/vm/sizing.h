@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decides how large a container's VM is, and how much of the host's memory it may use.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts the instructions that `nacre run`, runc and crun take to run /bin/true in a container.
 
   tools/bench boot [--runs N] [--json FILE]

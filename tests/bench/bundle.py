@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a bundle with the busybox root filesystem on tmpfs, for nacre, runc and crun."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures the memory of vmm and of the stand-in with one idle container (`sleep`), from /proc/PID/smaps.
 
   tools/bench memory [--json FILE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands about a running container: pause, resume, ps, events, update."""
 
 import json

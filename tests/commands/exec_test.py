@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`nacre exec`, and the sockets that announce new processes."""
 
 import json

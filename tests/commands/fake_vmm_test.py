@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The fake VM speaks as guest-init does: its messages have the fields of the sample messages, with the same types."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts that die, and commands that run at the same time."""
 
 import json

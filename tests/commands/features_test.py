@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`features` and `spec`."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest that lies must not harm the commands or the stand-in."""
 
 import os

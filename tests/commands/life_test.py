@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """create, start, state, kill, list and delete."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the nacre command against tests/support/fake_vmm.py: the stand-in, the state directory and the command
 line are real, the VM and the guest are not."""
 

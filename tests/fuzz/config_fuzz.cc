@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes what is made of config.json: the schema, the checks, the plan, and guest-init's reading of the plan.
 //
 // An input is either the text itself or a list of up to three changes of a sound configuration, since random text is

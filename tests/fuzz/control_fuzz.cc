@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes the packets of the control socket: requests, as vmm reads them, and answers, as the runtime reads them.
 //
 // A request that was read is written and read again. It must then be the same.

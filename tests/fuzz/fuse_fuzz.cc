@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes the FUSE server: feeds a sequence of requests to a session over a scratch directory.
 //
 // Each request in the input has a header of four bytes: opcode, node id, room for the reply in units of 64 bytes, and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes a fuzzer's input apart from its front. When the input is used up, everything more is zero.
 #pragma once
 

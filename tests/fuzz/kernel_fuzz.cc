@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes the kernel loaders: the input is both the kernel and the initramfs of a guest with 16 MiB.
 //
 // Whatever the input is, either the guest's entry point lies in its memory, or there is an error.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes virtio-mem: requests of the driver, sizes that the host asks for, and moves to a new device in between. The
 // chunks that hold plugged blocks must be the open ones, and never may more be plugged than the largest size that was
 // requested.

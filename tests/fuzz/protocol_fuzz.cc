@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes what each end of the protocol does with bytes of the other end: the decoder of frames, and every message.
 //
 // The first byte of the input says how the other bytes are taken. If bit 0 is set, they are a stream of frames. If not,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs a fuzz target without libFuzzer, as a test: first the files of the corpus, then as many mutations of them as
 // asked for. The mutations are the same each time.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes the restoring of saved states. The first byte of the input chooses the device, or the sealed form of a state;
 // the rest is the state. The rings over which the state is restored have requests in them. If a state is accepted, the
 // device must go on working with it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes what vmm reads of its configuration: TOML, and the values of options.
 //
 // A configuration that was read is written and read again. It must then be the same.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fuzzes virtio-vsock and its queues. A driver sends packets, offers buffers and writes descriptors as it likes. The
 // host's end of a connection sends and goes away. In between, the device is paused, moved to a new device, and reset.
 #include <sys/socket.h>

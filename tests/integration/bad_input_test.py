@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input to nacre: one line that names the cause, exit 1, nothing left behind."""
 
 import os

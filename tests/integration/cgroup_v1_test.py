@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The container's cgroup on a host with cgroup version 1, or with both: compared with runc, file by file."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """containerd with its runc shim and nacre as the shim's binary, by ctr."""
 
 import json

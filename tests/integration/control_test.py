@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """pause, resume, ps, events and update of real containers."""
 
 import fcntl

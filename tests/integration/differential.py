@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a bundle under runc (or crun) and under nacre, and compares them.
 
 A bundle is made twice from one description. The process in each is the probe (tests/support/probe.cc). The comparison

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same bundles under runc and under nacre: what the process sees, and what the caller sees.
 
 By hand, in the lab: differential_test.py [--seed N] [--bundles N] [TEST...]

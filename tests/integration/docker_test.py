@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docker with nacre as its default runtime."""
 
 import json

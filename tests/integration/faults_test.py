@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the host: every command gets an answer, and `delete --force` cleans everything up."""
 
 import os

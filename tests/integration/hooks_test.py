@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks around real containers: when, where and with what they run, side by side with runc."""
 
 import json

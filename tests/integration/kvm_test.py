@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kvm suite: hand-made guests of a few instructions, on whatever /dev/kvm the machine has.
 
 They are real ELF kernels to `vmm`, so everything on the way is the real thing, but they execute nothing that a KVM

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests create, start, exec, kill and delete, many containers, and what happens if a part is killed."""
 
 import concurrent.futures

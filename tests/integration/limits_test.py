@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests linux.resources, the host's cgroup and the size of the VM: which limit acts where, compared with runc."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests mounts that come from the host, and compares them with runc if runc supports them."""
 
 import contextlib

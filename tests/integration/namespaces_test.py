@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Namespaces and id mappings, compared with runc if runc supports them."""
 
 import os

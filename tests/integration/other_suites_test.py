@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the test suites of other runtimes found, beside runc where Debian's (1.1.5) knows it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that containers that share namespaces share a VM, and that their processes see what they would under runc."""
 
 import os

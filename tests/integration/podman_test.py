@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """podman with nacre as its runtime."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real programs on a real root filesystem (debootstrap: minbase, python3, gcc, nginx-light)."""
 
 import hashlib

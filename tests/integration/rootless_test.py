@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests rootless containers as runc and podman know them. Their user may open /dev/kvm and has no other privilege."""
 
 import json

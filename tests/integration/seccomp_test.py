@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests linux.seccomp in the guest: compares what a container sees under a profile with what it sees under runc."""
 
 import json

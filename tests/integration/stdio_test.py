@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Standard streams and exit statuses of `nacre run`."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Helpers for the lab tests: bundles, nacre's command line, and a check that nothing is left behind.
 
 Each test file runs on the lab machine as root (tools/lab run -- python3 FILE) and is one test of the `lab` suite.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests --systemd-cgroup: a container is a transient unit of systemd. The units are compared with those of runc.
 
 systemd runs in the lab as PID 1 of a pid namespace, and in its own cgroup namespace. This script runs itself again in

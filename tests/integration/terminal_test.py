@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Terminals: foreground and behind a console socket, for run and exec."""
 
 import array

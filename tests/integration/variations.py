@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variations of config.json for differential_test.py. Each sets one field and asks the probe about that field.
 
 A variation is a function that takes the configuration and a random generator, and is named after its field. A bundle

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmm` on its own: stock kernels, the ways a guest ends, and its errors."""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A FAKE of vmm and guest-init, for tests of the runtime where there is no KVM.
 
 It is started as vmm is (`--config FILE`), speaks guest-init's protocol on the inherited sockets, and runs the

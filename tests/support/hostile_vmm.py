@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Runs the fake VM with a guest, or a vmm, that lies. The words of FAKE_VMM_HOSTILE say how:
 
   kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prints what a process sees of itself and of its surroundings, as one JSON object. differential_test.py runs this
 // program as a container's process. Each argument asks a further question: "stat:PATH", "list:PATH", "read:PATH",
 // "write:PATH" (what opening it for writing, or making a file in it, gives), "exec:PATH", "tree:PATH", "call:NAME".

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may include whom: the build refuses every include that the rules do not allow.
 
 Each part of the tree is tried with the flags of one of its own sources: a file that includes a header of a part which is

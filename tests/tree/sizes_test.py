@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No source file is longer than 600 lines, and no function longer than 60."""
 
 import os

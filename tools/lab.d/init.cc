@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // PID 1 of the lab machine: assembles its file systems over a read-only view
 // of the host's root, then runs one command for tools/lab, carrying its
 // standard streams over a virtio-serial port.

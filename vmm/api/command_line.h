@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernel command line of a guest, by architecture: command_line_NAME.cc, chosen by the build.
 #pragma once
 

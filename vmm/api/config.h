@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What `vmm` runs: the options of its command line and of its TOML file, one structure for both.
 //
 // The runtime links this folder alone: it fills a Config, writes to_toml(), and starts `vmm --config FILE`.

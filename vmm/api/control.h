@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The requests to a running vmm. On its control socket (AF_UNIX, SOCK_SEQPACKET; [control] of the configuration) each
 // packet is a request and gets a packet back, until the caller closes the connection.
 //

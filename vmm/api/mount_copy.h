@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies of the host's mounts, for shares: those of vmm's own jail, and those that are added later (vmm/api/control.h).
 #pragma once
 

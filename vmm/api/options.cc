@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The values of command-line options: sizes, and "key=value,key=value,flag" lists.
 #include <charconv>
 #include <functional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The TOML form of a configuration. One table of members for each structure serves reading and writing, so that the two
 // cannot drift apart.
 #include <toml++/toml.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks a configuration as a whole, whether it came from options or from TOML.
 #include <unordered_set>
 

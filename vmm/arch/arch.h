@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Everything that a machine has of its processor's architecture. One folder below vmm/arch/ defines it, chosen by the
 // build (vmm/meson.build) from the processor that vmm is built for; nothing else in vmm/ includes that folder's headers
 // except its own tests.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/boot/file_map.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies or maps a piece of a file over guest RAM.
 //
 // A file is mapped copy-on-write if page offsets allow it: pages that the guest never touches are never read, and what

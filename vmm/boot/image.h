@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Puts a kernel image and an initramfs into guest memory. Formats that one architecture has are in its folder
 // (vmm/arch/x86_64/kernel.h).
 #pragma once

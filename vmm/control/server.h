@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The server of the control socket (vmm/api/control.h).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a machine uses of the host, opened before vmm locks itself in.
 #pragma once
 

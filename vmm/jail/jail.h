@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Locks vmm in: a mount tree that holds what it serves and nothing else, no capability over the host, no new
 // privileges.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/jail/mount_tree.h"
 
 #include <fcntl.h>

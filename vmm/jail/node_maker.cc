@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/jail/node_maker.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The process that makes device nodes for a jailed vmm. It has CAP_MKNOD over the host, which vmm does not have, and
 // nothing else to work with. A guest may have taken over the vmm that sends the requests. So the process makes
 // character and block devices only, under a name of one component, in a directory that comes as a descriptor. The

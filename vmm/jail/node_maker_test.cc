@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #define BOOST_TEST_MODULE vmm_jail
 #include "vmm/jail/node_maker.h"
 

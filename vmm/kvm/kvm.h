@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // KVM's ioctls that every architecture has, with owners and errors (Documentation/virt/kvm/api.rst in the kernel
 // source). No policy here.
 #pragma once

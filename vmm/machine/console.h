@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The serial console on vmm's own stdin and stdout.
 #pragma once
 

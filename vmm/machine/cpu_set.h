@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The machine's CPUs: made, started and stopped together, and more of them while the guest runs.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The board: which devices the guest finds at which addresses and interrupt lines, and what the tables say about them.
 #pragma once
 

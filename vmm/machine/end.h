@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The end of a run of the machine. The first reason that anybody gives counts.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The machine: memory, CPUs, a board of devices, and what connects them to the host, in the order in which they are
 // built.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest's RAM: what it boots with and what it may get later, where that comes from, and KVM's view of it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the callers of the control socket that use the machine beside the process that started vmm: those that hold it,
 // and those that have brought trees of the host (vmm/api/control.h, Hold and Share).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A thread that runs one vCPU and hands its exits to the buses.
 #pragma once
 

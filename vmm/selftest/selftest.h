@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `vmm check`: can this host's KVM run a Linux guest?
 //
 // Some hosts have a /dev/kvm that emulates most kernel-mode instructions and gives up on the rest. A guest kernel then

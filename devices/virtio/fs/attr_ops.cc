@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the requests about attributes of inodes and of the file system.
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Translates the attributes of host files into those that the guest sees.
 #pragma once
 

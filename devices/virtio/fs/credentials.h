@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Manages the credentials of the thread that serves a guest's file system.
 //
 // The guest's kernel has checked permissions (virtio-fs mounts have default_permissions). The server makes sure that

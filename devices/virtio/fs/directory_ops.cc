@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lists directories.
 #include <fcntl.h>
 #include <sys/syscall.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The result of a FUSE operation. Its error is a bare errno value, since the guest sees nothing else.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits how many descriptors the virtio-fs devices of this process may hold for their guest.
 //
 // Each inode that the guest remembers costs a descriptor here, and the guest decides how many it remembers. The rest of

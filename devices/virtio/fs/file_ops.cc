@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the requests on open files. Data goes straight between the host's file and guest memory.
 #include <fcntl.h>
 #include <sys/uio.h>

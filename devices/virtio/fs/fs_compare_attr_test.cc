@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares modes, owners, times and extended attributes with those on a plain directory.
 #include <fcntl.h>
 #include <sys/xattr.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares calls on open files with the same calls on a plain directory.
 #include <fcntl.h>
 #include <linux/falloc.h>

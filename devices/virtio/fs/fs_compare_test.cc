@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares calls on names with the same calls on a plain directory: their results, and what the trees look like
 // afterwards.
 #include <fcntl.h>

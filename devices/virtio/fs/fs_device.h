@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // virtio-fs (virtio 1.3, 5.11): a host directory as a guest's file system, served in this process.
 #pragma once
 

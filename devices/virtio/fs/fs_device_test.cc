@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the device on virtqueues: the worker thread, resets, and drivers that break the rules of the rings.
 #include "devices/virtio/fs/fs_device.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sends requests that no honest kernel sends. None may reach beyond the share, crash or hang the server, or keep the
 // server from serving others.
 #include <fcntl.h>

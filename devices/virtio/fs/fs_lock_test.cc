@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the locks of the guest's processes against each other, against those of another guest, and against those of the
 // host.
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests shares that hold other mounts, as the tree of a container does: volumes, and bind mounts of single files.
 #include <fcntl.h>
 #include <sched.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests saving a file server and restoring it: in the middle of work, after changes on the host, and from hostile
 // states.
 #include <fcntl.h>

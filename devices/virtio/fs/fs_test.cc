@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the session with single requests: what each request answers, and what it does to the files of the host.
 #define BOOST_TEST_MODULE fs
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the open files and directories of the guest.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "devices/virtio/fs/inode_table.h"
 
 #include <algorithm>

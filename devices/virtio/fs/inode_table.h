@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the inodes that the guest remembers, by node id. Each inode holds an O_PATH descriptor of its file.
 #pragma once
 

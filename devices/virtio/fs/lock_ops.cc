@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes file locks on the host's files, so that the host and other guests see them.
 //
 // If somebody else holds a lock that a request waits for, the server tries again. It does so at once if this guest

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the byte ranges of a file that one owner has locked, by the rules of the host's kernel: a new lock replaces the
 // locks that the owner had on the same bytes, and adjacent ranges of one kind become one range.
 #pragma once

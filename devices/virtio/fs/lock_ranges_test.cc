@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compares the byte ranges of locks with a model that keeps the lock of each byte.
 #include "devices/virtio/fs/lock_ranges.h"
 

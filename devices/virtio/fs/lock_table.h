@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps POSIX record locks of the guest's processes, as open file description locks on the host (fcntl(2),
 // F_OFD_SETLK).
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the requests on names: looks them up, makes, moves and removes them.
 #include <fcntl.h>
 #include <sys/stat.h>

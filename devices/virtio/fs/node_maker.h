@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes device nodes for a server that may not make them itself: mknod(2) of a device takes CAP_MKNOD over the whole
 // host.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Opens, creates and closes files and directories.
 #include <fcntl.h>
 #include <sys/stat.h>

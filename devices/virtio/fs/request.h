@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Decodes one FUSE request, which is copied out of guest memory once, and builds the reply to it.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A FUSE server over a host directory. It takes requests and gives replies; it knows no virtio and has no threads.
 //
 // How names become files: each step is an openat(2) of one component with O_PATH | O_NOFOLLOW below a descriptor that

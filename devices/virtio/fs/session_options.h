@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Says what a share lets its guest do, and how long the guest may rely on what it was told.
 #pragma once
 

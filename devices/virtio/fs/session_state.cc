@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Saves a session, and restores it from a state that is hostile input.
 //
 // A file is saved by its path below the root of its tree and by what identifies the file: device, inode number, type,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The FUSE protocol as it travels over virtio-fs (virtio 1.3, 5.11): linux/fuse.h of protocol 7.41, in types of our
 // own.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the requests on extended attributes.
 //
 // The guest may use what a container without CAP_SYS_ADMIN on the host may use: user.*, access lists and file

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // virtio-mem (virtio 1.3, 5.15): memory that the guest gets, and gives back, while it runs.
 //
 // The device says how much memory the guest should have. The driver plugs and unplugs blocks until the guest has that

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the saved state of virtio-mem: saved in the middle of work, cut short, with flipped bits, and made by hand.
 #include <boost/test/unit_test.hpp>
 #include <cstring>

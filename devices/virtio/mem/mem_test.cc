@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #define BOOST_TEST_MODULE mem
 #include <array>
 #include <boost/test/unit_test.hpp>

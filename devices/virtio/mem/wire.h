@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What virtio-mem puts on its queue and in its configuration space (virtio 1.3, 5.15). All fields are little-endian.
 #pragma once
 

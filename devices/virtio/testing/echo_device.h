@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A device for tests of transports: it has two queues, and answers each chain with the bytes that it reads, when told
 // to.
 #pragma once

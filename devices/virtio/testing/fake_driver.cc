@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "devices/virtio/testing/fake_driver.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The driver's side of virtqueues, for tests and fuzzers of devices: guest memory, rings laid out in it, requests, and
 // an Activation that brings a device up with no transport and no KVM.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every test of a saved state does with it: cut it short and flip its bits, over the same guest memory each time.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "devices/virtio/vsock/byte_ring.h"
 
 #include <algorithm>

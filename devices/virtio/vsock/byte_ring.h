@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps bytes that wait for a slow reader. The ring is bounded and has no cost per packet, so a guest that sends single
 // bytes takes no more memory than a guest that sends whole buffers.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps one vsock connection as the protocol sees it (virtio 1.3, 5.10.6): its state, the credit in both directions,
 // and what is due to the guest. This is pure logic, without descriptors, queues or a clock.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the logic of the protocol alone: credit, states, and what the guest is told.
 #include "devices/virtio/vsock/connection.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // virtio-vsock (virtio 1.3, 5.10) in user space: stream sockets between the guest and unix sockets, pipes or files of
 // the host.
 //

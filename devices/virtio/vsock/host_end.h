@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host's end of a stream: a descriptor that is read (its source), written (its sink), or both.
 //
 // Descriptors that clients pass in are the standard input and output of strangers, who share the open file description

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Takes clients on the host that ask for streams to the guest, by Firecracker's protocol. A client connects to a unix
 // socket and sends
 //   CONNECT <port>\n

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps all connections of one guest: which packet belongs to which stream, who may connect to what, and whose turn it
 // is to send to the guest. Knows no queues but the guest's receive buffers. Runs on the loop's thread only.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Puts packets into the guest's receive buffers (virtio 1.3, 5.10.6).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Serves the socket of a client that passed a descriptor. Once the stream is up, the client may ask here whether the
 // guest's output has reached the descriptor. Requests and answers are lines of text:
 //   FLUSH <bytes>   answered by "OK <bytes>" once that many bytes from the guest, counted from the stream's start, have

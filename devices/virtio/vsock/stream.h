@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Joins a guest's connection to its host end. Bytes from the guest that the host end does not take yet are kept in
 // between: at most the credit that the guest was given.
 //

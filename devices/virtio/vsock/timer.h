@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Watches deadlines on an event loop. Calls back once the earliest armed deadline has passed. The owner then checks
 // which deadlines have passed.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests what a malicious guest may try. Nothing may crash, hang or fill the device, or disturb other streams.
 #include <boost/test/unit_test.hpp>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests streams joined to descriptors that clients pass in, and their status channel.
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests the saved state of vsock: connections end and the driver is told so; buffers and packets are kept.
 #include <sys/socket.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests streams between a guest and unix sockets, through the queues.
 #define BOOST_TEST_MODULE vsock
 #include <boost/test/unit_test.hpp>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What virtio-vsock puts on its queues (virtio 1.3, 5.10.6). All fields are little-endian.
 #pragma once
 

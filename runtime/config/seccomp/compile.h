@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // linux.seccomp of config.json to the BPF program that the guest's kernel takes: on the host, since libseccomp and its
 // tables of system calls are several times the size of guest-init.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The words of linux.seccomp in config.json and what they are to libseccomp and the kernel: config-linux.md, "Seccomp".
 // What is listed here is what this version can do; `features` prints these lists.
 #pragma once

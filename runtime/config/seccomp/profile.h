@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // linux.seccomp of config.json as values, each checked.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compiles profiles and runs the resulting programs as the kernel would.
 #include <sys/syscall.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "runtime/container/standin/followed_mounts.h"
 
 #include <fcntl.h>

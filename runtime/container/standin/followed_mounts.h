@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Follows the host's mounts below the sources of bind mounts that propagate from the host: the mounts that exist, and
 // those that the host makes and removes while the container runs.
 //

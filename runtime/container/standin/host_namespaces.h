@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The namespaces of the container on the host's side: those of the stand-in, whose /proc/PID/ns/* callers and hooks
 // join.
 //

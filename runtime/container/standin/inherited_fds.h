@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Closes what this program has inherited from its caller. A process that outlives the command must not hold these
 // descriptors, because the caller waits for the end of its pipes.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tells the service manager that a container is ready (sd_notify(3)).
 #pragma once
 

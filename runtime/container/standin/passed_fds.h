@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Descriptors of the caller that the container's process is to have under the same numbers: --preserve-fds and
 // systemd's socket activation (sd_listen_fds(3)).
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Represents one process in a guest to its stand-in: the control connection, the stdio, the signals and the end of the
 // process.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The stand-in is the process that stands for a container on the host: everybody outside sees its pid as the
 // container's.
 //

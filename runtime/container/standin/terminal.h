@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The host's end of a process's terminal. The terminal proper, with its line discipline and its job control, is in the
 // guest. The terminal on the host carries bytes and knows the size of the window.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Changes the command line of a stand-in, as `ps` and `docker top` on the host show it, to that of the process in the
 // guest.
 #pragma once

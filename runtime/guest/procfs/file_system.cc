@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "runtime/guest/procfs/file_system.h"
 
 #include <dirent.h>

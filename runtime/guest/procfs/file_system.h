@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A read-only file system of the host (FUSE, linux/fuse.h) that shows a container's /proc, where programs look for it
 // that enter the mount namespace of the container's pid: `podman top` finds its processes there.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include <linux/fuse.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Holds a container's /proc, as the guest has reported it, as a tree of numbered files.
 //
 // A file's number consists of the process (0: the machine) and the entry. So it means the same file in every snapshot.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parses the arguments of ps(1) that `nacre ps` knows: which columns to show. The processes are always the container's.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks and parses what the guest reports about processes. The guest is not trusted.
 #pragma once
 

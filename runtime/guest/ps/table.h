@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows processes in a table, with the columns of ps(1).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Returns a container's figures as `events` prints them. The structure is runc's, with the names of cgroup v1. It is
 // filled from the guest's cgroup v2 files, which are mapped as in runc.
 #pragma once

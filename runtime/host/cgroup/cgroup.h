@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The container's cgroup on the host. The stand-in and vmm live there. So its figures show what the VM costs, and the
 // limits that compare the container with others act there (files.h).
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Limits of the host's cgroup as the kernel takes them. `cgroup` is a name as in cgroup.h.
 #pragma once
 

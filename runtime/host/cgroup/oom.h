@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows the guest's out-of-memory kills where engines look for them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Helpers of both ways of showing an out-of-memory kill (oom.h).
 #pragma once
 

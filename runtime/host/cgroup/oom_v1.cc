@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shows a kill to engines that have an eventfd on memory.oom_control.
 //
 // The kernel signals the eventfds of the cgroup that runs out of memory and of the cgroups below, not of those above.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the kernel count a kill in a cgroup without touching the limits of that cgroup.
 //
 // The kernel counts an out-of-memory kill in the cgroup of the victim's memory, not in the cgroup that ran out. The

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads, writes, makes and removes directories of cgroups and their files, of either version.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cgroup of --systemd-cgroup: a transient unit of systemd, with a directory of version 2.
 #pragma once
 

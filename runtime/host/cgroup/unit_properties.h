@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Translates the limits in a version 2 cgroup's files to properties of a systemd unit (systemd.resource-control(5)).
 // systemd writes these files at times: with the properties it writes the same values.
 #pragma once

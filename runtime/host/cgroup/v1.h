@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the directories of a cgroup of version 1, one in each hierarchy, as runc does.
 #pragma once
 

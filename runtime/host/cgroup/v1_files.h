@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Translates limits of the host's cgroup to files of version 1 (Documentation/admin-guide/cgroup-v1). The guest always
 // has version 2, so this is only for limits that act on the host.
 #pragma once

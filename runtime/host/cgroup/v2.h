@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes a cgroup of version 2: a directory, whose path is the cgroup's name.
 #pragma once
 

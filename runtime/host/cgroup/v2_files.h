@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Translates limits of the host's cgroup to files of version 2.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The interface between cgroup.h and the versions of cgroups. Other folders use cgroup.h and files.h.
 #pragma once
 

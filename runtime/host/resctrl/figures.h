@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the figures of a container's resctrl group, as `events` prints them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Intel RDT limits and measures how much of the last-level cache and of the memory's bandwidth the VM's threads use.
 // linux.intelRdt of config.json is carried out by the kernel's resctrl file system
 // (Documentation/arch/x86/resctrl.rst). A directory there is a group of threads. A child process starts in its parent's

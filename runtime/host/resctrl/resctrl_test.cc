@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tests against a directory that looks like resctrl, because the test machines lack the hardware.
 #include <stdlib.h>
 #include <unistd.h>

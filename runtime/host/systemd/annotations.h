@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads properties of a container's unit from annotations.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loads sd-bus of libsystemd when a unit is to be made. If it were linked, every command would load its libraries, and
 // hosts without systemd would need them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Starts and stops transient units of systemd, over its D-Bus interface (org.freedesktop.systemd1(5)).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Translates linux.cgroupsPath in systemd's form to names of units, and slices to directories.
 #pragma once
 

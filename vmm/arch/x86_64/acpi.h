@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ACPI tables of a hardware-reduced machine (ACPI 6.5, section 4.1): CPUs, I/O APIC, serial port, virtio-mmio
 // devices, and how to power off and reset. No PCI, no fixed hardware.
 #pragma once

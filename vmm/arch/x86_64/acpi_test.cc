@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The ACPI tables, by ACPICA's own eyes: iasl disassembles them, and what a kernel would read is looked for there.
 #include "vmm/arch/x86_64/acpi.h"
 

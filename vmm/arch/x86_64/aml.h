@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An AML encoder (ACPI 6.5, section 20.2) for no more than devices with fixed resources.
 #pragma once
 

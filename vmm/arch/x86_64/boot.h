@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Linux's 64-bit boot protocol (Documentation/arch/x86/boot.rst, 1.15; zero-page.rst): the zero page, the command line,
 // page tables and the first vCPU's registers.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a guest's CPUs say about themselves: CPUID and the model-specific registers set before the first instruction.
 #pragma once
 

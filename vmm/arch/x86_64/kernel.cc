@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/arch/x86_64/kernel.h"
 
 #include <elf.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernel formats of x86: ELF and bzImage (Documentation/arch/x86/boot.rst).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Kernel images and initramfs, good and hostile. None of them may do more than fail with a line that says why.
 #include "vmm/arch/x86_64/kernel.h"
 

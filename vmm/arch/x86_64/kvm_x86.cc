@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/arch/x86_64/kvm_x86.h"
 
 #include <sys/ioctl.h>

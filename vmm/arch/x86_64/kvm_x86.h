@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // KVM's ioctls that only x86 has (Documentation/virt/kvm/api.rst). Those of a vCPU are for its own thread, or before
 // that runs.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The devices by which a guest ends itself: ACPI's sleep control and reset registers, and the reset line of a PC's
 // keyboard controller.
 #pragma once

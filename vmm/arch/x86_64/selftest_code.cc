@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "vmm/arch/x86_64/selftest_code.h"
 
 extern "C" const std::byte nacre_check_guest_start[];

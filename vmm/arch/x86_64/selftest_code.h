@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tiny guest of `vmm check`: position-independent 64-bit code.
 #pragma once
 

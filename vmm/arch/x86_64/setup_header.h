@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Names the first fields of Linux's setup header. Their offsets are the same in a bzImage and in struct boot_params
 // (Documentation/arch/x86/boot.rst, 1.4).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Makes the same system calls in two ways, for tests that compare the results: directly on a directory of the host, and
 // as requests to a virtio-fs session that serves another directory.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs scenarios of system calls twice, on a plain directory and on a shared one, and compares the results.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest's side of FUSE for tests. Sends requests to a session as Linux does.
 #pragma once
 

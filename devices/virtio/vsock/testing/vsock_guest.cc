@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "devices/virtio/vsock/testing/vsock_guest.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The guest's side of vsock for tests: a driver that keeps the receive queue filled, and streams that obey credit. The
 // device's loop runs on a thread of its own. Everything here is for the test's thread.
 #pragma once

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -70,7 +71,7 @@ std::vector<unsigned> choose_cpus(unsigned count, unsigned machine, const std::v
   }
   std::vector<unsigned> chosen(machine);
   std::iota(chosen.begin(), chosen.end(), 0);
-  std::ranges::stable_sort(chosen, {}, [&](unsigned cpu) { return users[cpu]; });
+  std::ranges::sort(chosen, {}, [&](unsigned cpu) { return std::pair(users[cpu], cpu); });
   chosen.resize(std::min(count, machine));
   std::ranges::sort(chosen);
   return chosen;

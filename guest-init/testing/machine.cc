@@ -155,6 +155,8 @@ void TestMachine::make_rootfs() const {
 }
 
 void TestMachine::serve(int primary, Fd ready) const {
+  // The first process of a machine ignores no signal. Whoever runs the tests may: SIGHUP, by nohup(1).
+  for (int signal = 1; signal < NSIG; signal++) ::signal(signal, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
   if (::mount("proc", "/proc", "proc", 0, nullptr) < 0) die("proc");
   TableConfig config;

@@ -104,14 +104,15 @@ ContainerTable::Answer ContainerTable::watch(ConnectionId connection, protocol::
   return ok();
 }
 
-void ContainerTable::choose_cpus_of(Container& container, Limits& limits) const {
-  if (limits.cpus == 0) return;
+std::vector<unsigned> ContainerTable::add_cpus(const std::string& container, Limits& limits) const {
+  if (limits.cpus == 0) return {};
   std::vector<std::vector<unsigned>> others;
   for (const auto& [id, other] : containers_) {
-    if (id != container.id) others.push_back(other->cpus);
+    if (id != container) others.push_back(other->cpus);
   }
-  container.cpus = choose_cpus(limits.cpus, count_cpus(config_.cpu_path), others);
-  limits.files.push_back({.name = "cpuset.cpus", .value = oci::cpu_list(container.cpus), .optional = true});
+  std::vector<unsigned> cpus = choose_cpus(limits.cpus, count_cpus(config_.cpu_path), others);
+  limits.files.push_back({.name = "cpuset.cpus", .value = oci::cpu_list(cpus), .optional = true});
+  return cpus;
 }
 
 // Runs in a helper process. CPUs come before the limits that give them to the container, and go after them.
@@ -134,13 +135,12 @@ ContainerTable::Answer ContainerTable::update(ConnectionId connection, protocol:
   Limits limits = TRY(parse_resources(resources));
   TRY(check_usage(TRY(resources.member("memory")), container.cgroup->fd()));
   auto cpus = static_cast<unsigned>(request.cpus.value_or(0));  // 0: as they are
-  std::vector<unsigned> cpus_before = container.cpus;
-  choose_cpus_of(container, limits);
+  std::vector<unsigned> chosen = add_cpus(container.id, limits);
   if (limits.files.empty() && cpus == 0) return ok();
-  auto updated = [this, connection, id = container.id, cpus_before](const Json& reply) {
+  auto updated = [this, connection, id = container.id, chosen](const Json& reply) {
     auto found = containers_.find(id);
-    if (found != containers_.end() && protocol::type_of(reply) != protocol::Ok::kType)
-      found->second->cpus = cpus_before;
+    bool has_them = protocol::type_of(reply) == protocol::Ok::kType && !chosen.empty();
+    if (has_them && found != containers_.end()) found->second->cpus = chosen;
     outlet_.reply(connection, reply);
   };
   // The kernel first frees memory to get below a new limit, which may take long.

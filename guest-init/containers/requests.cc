@@ -114,7 +114,7 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, protocol:
   TRY(find_shared_mounts(request.shared_mounts, *container));
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
-  choose_cpus_of(*container, container->spec.limits);
+  container->cpus = add_cpus(container->id, container->spec.limits);
   container->cgroup = TRY(Cgroup::create(config_.cgroup_parent, container->id, container->spec.limits.files));
 
   container->freezer.emplace(loop_, container->cgroup->fd());

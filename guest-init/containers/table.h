@@ -87,8 +87,9 @@ class ContainerTable {
   void take_messages(Process& process);
   Result<void> listen_for_readiness(Container& container, ConnectionId connection);
   Result<void> watch_for(Container& container, ConnectionId connection);
-  // Chooses the container's CPUs, if `limits` has a number of them, and adds the file that says which.
-  void choose_cpus_of(Container& container, Limits& limits) const;
+  // Chooses the container's CPUs, if `limits` has a number of them, and adds the file that says which. Returns them;
+  // nothing if `limits` has no number.
+  std::vector<unsigned> add_cpus(const std::string& container, Limits& limits) const;
   Result<void> set_limits(const Container& container, const std::vector<oci::CgroupFile>& files, unsigned cpus);
 
   Process* process_named(const std::string& container, const std::string& exec);

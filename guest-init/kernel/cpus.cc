@@ -67,7 +67,9 @@ Result<void> set_online_cpus(const std::string& path, unsigned count) {
 std::vector<unsigned> choose_cpus(unsigned count, unsigned machine, const std::vector<std::vector<unsigned>>& others) {
   std::vector<unsigned> users(machine);
   for (const auto& cpus : others) {
-    for (unsigned cpu : cpus) users[cpu]++;
+    for (unsigned cpu : cpus) {
+      if (cpu < machine) users[cpu]++;
+    }
   }
   std::vector<unsigned> chosen(machine);
   std::iota(chosen.begin(), chosen.end(), 0);

@@ -67,6 +67,7 @@ BOOST_AUTO_TEST_CASE(the_least_used_cpus_are_chosen) {
   BOOST_TEST(guest::choose_cpus(2, 4, {{0, 1}}) == (List{2, 3}), boost::test_tools::per_element());
   BOOST_TEST(guest::choose_cpus(3, 4, {{0, 1}}) == (List{0, 2, 3}), boost::test_tools::per_element());
   BOOST_TEST(guest::choose_cpus(1, 4, {{0, 1, 2}, {3}, {0, 3}}) == (List{1}), boost::test_tools::per_element());
+  BOOST_TEST(guest::choose_cpus(1, 2, {{0, 7}}) == (List{1}), boost::test_tools::per_element());
   BOOST_TEST(guest::choose_cpus(9, 2, {{0}}) == (List{0, 1}), boost::test_tools::per_element());
 }
 

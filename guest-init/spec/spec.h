@@ -130,7 +130,7 @@ struct ClockOffset {
   int64_t nanoseconds = 0;
 };
 
-// What linux.resources limits in the guest, but for devices.
+// Holds the limits of linux.resources that act in the guest. The rules for devices are apart.
 struct Limits {
   std::vector<oci::CgroupFile> files;  // of the container's cgroup
   unsigned cpus = 0;                   // how many of the machine's CPUs the container may use; 0: all

@@ -22,7 +22,7 @@ namespace {
 using namespace nacre;
 using Json = nlohmann::json;
 
-// What the template does not have.
+// Adds the fields that the template lacks.
 constexpr const char* kMore = R"({
   "process": {"user": {"uid": 1, "gid": 2, "umask": 18, "additionalGids": [3]}, "terminal": false,
     "scheduler": {"policy": "SCHED_FIFO", "priority": 3}, "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4},
@@ -134,7 +134,7 @@ Json value_for(const Json& now, uint8_t kind, uint8_t which, const Json& parts) 
   return alike[which % alike.size()];
 }
 
-// Every place of a configuration, objects and lists included.
+// Lists every place of a configuration, objects and lists included.
 void list_places(const Json& value, const Json::json_pointer& at, std::vector<Json::json_pointer>& places) {
   places.push_back(at);
   if (value.is_object()) {

@@ -26,7 +26,7 @@
 
 namespace nacre::virtio::fs {
 
-// What a state says about one file.
+// Describes one file in a saved state.
 struct SavedFile {
   uint64_t device = 0;
   uint64_t inode = 0;

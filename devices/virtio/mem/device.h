@@ -20,8 +20,8 @@
 
 namespace nacre::virtio {
 
-// What lies below the region: the host's memory, and the guest's view of it. The functions take offsets in the region,
-// in bytes, and are called on the loop's thread.
+// Provides the memory of the region, and shows it to the guest. The functions take offsets in the region, in bytes, and
+// are called on the loop's thread.
 class MemBackend {
  public:
   virtual ~MemBackend() = default;

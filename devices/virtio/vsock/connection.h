@@ -2,7 +2,7 @@
 // Keeps one vsock connection as the protocol sees it (virtio 1.3, 5.10.6): its state, the credit in both directions,
 // and what is due to the guest. This is pure logic, without descriptors, queues or a clock.
 //
-// What is due is kept as flags, not as packets. A connection takes the same few bytes, however long the guest offers no
+// Packets that are due are kept as flags. So a connection takes the same few bytes, however long the guest offers no
 // receive buffers.
 #pragma once
 

@@ -27,7 +27,7 @@ namespace nacre::virtio::vsock {
 
 class HostEnd {
  public:
-  // What we do with the descriptor. What we read goes to the guest; what the guest sends is written.
+  // Says how the descriptor is used. Bytes that are read from it go to the guest; bytes of the guest are written to it.
   enum class Direction { read, write, both };
 
   struct Transfer {

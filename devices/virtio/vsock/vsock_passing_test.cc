@@ -173,7 +173,7 @@ BOOST_AUTO_TEST_CASE(terminal) {
   std::string screen;
   while (!screen.ends_with("shown\r\n")) screen += read_exactly(master.get(), 1);
   BOOST_TEST((::fcntl(slave.get(), F_GETFL) & O_NONBLOCK) == 0);
-  // Nobody reads the screen, so the guest's output waits, but the loop does not.
+  // The guest's output waits, since nobody reads the screen. The loop goes on.
   std::string much(100'000, 'y');
   stream->write(much);
   auto [read, write] = make_pipe().value();

@@ -108,7 +108,7 @@ BOOST_AUTO_TEST_CASE(connect_line_in_odd_chunks) {
   }
   GuestStream& stream = guest.accept(77);
   BOOST_TEST(read_line(client.get()).starts_with("OK "));
-  // What came after the line belongs to the stream.
+  // The bytes after the line belong to the stream.
   BOOST_TEST(guest.wait([&] { return stream.received == "early"; }));
 }
 

@@ -316,9 +316,21 @@ class ContainerTest(unittest.TestCase):
             self.assertIn(word, text)
 
 
+class TimedResult(unittest.TextTestResult):
+    """Prints how long each test took, behind its outcome."""
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.stream.writeln(f"    {time.monotonic() - self.started:.1f} s")
+
+
 def main():
     for name, value in (("NACRE_BIN", NACRE), ("NACRE_VMM", VMM), ("NACRE_KERNEL", KERNEL)):
         if not os.path.exists(value):
             sys.exit(f"{name} does not name a file: run this by tools/test")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    unittest.main(verbosity=2)
+    unittest.main(testRunner=unittest.TextTestRunner(verbosity=2, resultclass=TimedResult))

@@ -7,8 +7,20 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace nacre::vmm {
+
+namespace {
+
+constexpr uint64_t kChunk = 64 << 10;
+
+bool has_one_value(std::span<const std::byte> bytes) {
+  return std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
+}  // namespace
 
 Result<uint64_t> regular_file_size(const Fd& file) {
   struct stat info;
@@ -48,6 +60,29 @@ Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& fi
     if (mapped == MAP_FAILED) return fail_errno("mmap into guest memory");
   }
   return read_at(file, offset + head + body, {start + head + body, size - head - body});
+}
+
+Result<void> copy_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size) {
+  std::vector<std::byte> buffer(std::min(size, kChunk));
+  uint64_t padding = 0;  // how many bytes before `offset` are not placed yet
+  auto place_padding = [&] {
+    uint64_t bytes = std::exchange(padding, 0);
+    return place_file(memory, GuestAddress{to.value - bytes}, file, offset - bytes, bytes);
+  };
+  while (size > 0) {
+    std::span<std::byte> chunk = std::span(buffer).first(std::min(size, kChunk - offset % kChunk));
+    TRY(read_at(file, offset, chunk));
+    if (has_one_value(chunk)) {
+      padding += chunk.size();
+    } else {
+      TRY(place_padding());
+      TRY(memory.write(to, chunk));
+    }
+    to.value += chunk.size();
+    offset += chunk.size();
+    size -= chunk.size();
+  }
+  return place_padding();
 }
 
 }  // namespace nacre::vmm

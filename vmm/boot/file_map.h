@@ -21,7 +21,12 @@ Result<uint64_t> regular_file_size(const Fd& file);
 // Fills `out` from `offset`. An end of file before that is an error.
 Result<void> read_at(const Fd& file, uint64_t offset, std::span<std::byte> out);
 
-// Makes `size` bytes of the file from `offset` appear at `to`.
+// Makes `size` bytes of the file from `offset` appear at `to`, mapped if possible.
 Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size);
+
+// Does so by copying, but for padding: 64 KiB or more of one value, which the guest may never touch. For bytes that the
+// guest changes, or frees and uses again. Such a page costs it three exits if it is mapped (it reads the file's page,
+// loses that to the copy, and gets the copy) and one at most if it is copied.
+Result<void> copy_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size);
 
 }  // namespace nacre::vmm

@@ -51,7 +51,7 @@ std::string describe(const ProcessExit& exit) {
     case vmm::ExitStatus::power_off:
       return "the guest powered itself off";
     case vmm::ExitStatus::reset:
-      return "the guest reset itself: its kernel panicked or its init ended (--debug shows the console)";
+      return "the guest reset itself: its kernel panicked or its init ended";
     case vmm::ExitStatus::triple_fault:
       return "the guest ended in a triple fault";
     case vmm::ExitStatus::kvm_failure:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the host: every command gets an answer, and `delete --force` cleans everything up."""
+"""Faults of the host and of the guest's kernel: every command gets an answer, and `delete --force` cleans everything up."""
 
 import os
+import signal
 import subprocess
 
 from support import NACRE, PATIENCE, ContainerTest, main, nacre, state
@@ -48,6 +49,19 @@ class DiskFull(ContainerTest):
         self.assertEqual(nacre("--root", self.root, "kill", "c", "KILL").returncode, 0)
         self.assertEqual(nacre("--root", self.root, "delete", "--force", "c").returncode, 0)
         self.assertEqual(os.listdir(self.root), ["filler"])
+
+
+class Guest(ContainerTest):
+    def test_a_kernel_that_panics_says_why(self):
+        def writable(config):
+            config["linux"]["readonlyPaths"] = []
+        bundle = self.bundle("sh", "-c", "echo 2 >/proc/sys/vm/panic_on_oom && tail /dev/zero", change=writable)
+        log = f"{bundle.path}/log"
+        done = nacre("--log", log, "run", "--bundle", bundle.path, self.container())
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (128 + signal.SIGKILL, b"", b""))
+        with open(log, encoding="utf-8") as lines:
+            self.assertRegex(lines.read(), "^[^\n]* level=warning [^\n]*the guest reset itself[^\n]*"
+                                           "Kernel panic - not syncing: Out of memory[^\n]*\n$")
 
 
 class State(ContainerTest):

@@ -119,6 +119,15 @@ class Ends(VmmTest):
         self.assertEqual(console.end(), 4, console.output)
         self.assertIn(b"triple fault", console.output)
 
+    def test_a_panic_without_a_console(self):
+        console = self.boot("--no-console", script="exit 11",
+                            cmdline="loglevel=1 8250.nr_uarts=0 panic=-1 earlycon=uart8250,io,0x3f8")
+        self.assertEqual(console.end(), 3, console.output)
+        lines = console.output.decode().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(lines[0], r"^vmm: the guest's kernel said: Kernel panic - not syncing: Attempted to kill init! "
+                                   r"exitcode=0x\w+; CPU: 0 .* Comm: init ")
+
     def test_sigterm(self):
         console = self.boot()
         console.expect(b"# ")

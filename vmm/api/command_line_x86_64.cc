@@ -13,7 +13,9 @@ constexpr const char* kCommandLine =
     "rdinit=/init panic=-1 reboot=k pci=off nomodule tsc=reliable no_timer_check rcupdate.rcu_expedited=1 "
     "random.trust_cpu=on i8042.noaux cryptomgr.notests net.ifnames=0 swiotlb=noforce "
     "dummy.numdummies=0";
-constexpr const char* kSilent = " quiet 8250.nr_uarts=0";  // a serial line takes an exit to the host for each character
+// Without a console only emergencies are printed, for vmm's error message (vmm/machine/crash_log.h): a serial line
+// takes two exits to the host for each character.
+constexpr const char* kSilent = " loglevel=1 8250.nr_uarts=0 earlycon=uart8250,io,0x3f8";
 constexpr const char* kConsole = " console=ttyS0";
 
 }  // namespace

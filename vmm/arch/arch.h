@@ -64,7 +64,7 @@ struct Buses {
   Bus ports;  // x86's port I/O
 };
 
-// Maps the console's serial port, which raises the line console_irq().
+// Maps a serial port in the console's place. It raises the line console_irq().
 Result<void> map_console(Buses& buses, BusDevice& serial);
 uint32_t console_irq();
 

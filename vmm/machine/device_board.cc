@@ -15,6 +15,11 @@ Result<void> DeviceBoard::add_console() {
   return arch::map_console(buses_, *serial_);
 }
 
+Result<void> DeviceBoard::add_crash_log() {
+  crash_log_ = std::make_unique<CrashLog>();
+  return arch::map_console(buses_, *crash_log_);
+}
+
 Result<void> DeviceBoard::add_power() {
   power_ = TRY(arch::create_power(buses_, {.power_off = [this] { end_.end(ExitStatus::power_off); },
                                            .reset = [this] { end_.end(ExitStatus::reset); }}));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -14,6 +15,7 @@
 #include "vmm/arch/arch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/console.h"
+#include "vmm/machine/crash_log.h"
 #include "vmm/machine/end.h"
 
 namespace nacre::vmm {
@@ -26,12 +28,16 @@ class DeviceBoard {
 
   // Puts the serial console on vmm's stdin and stdout.
   Result<void> add_console();
+  // Keeps what the guest's kernel prints as it dies, if there is no console.
+  Result<void> add_crash_log();
   // Adds what the guest powers itself off and resets itself with.
   Result<void> add_power();
   // Puts the device into the next slot.
   Result<void> plug(std::unique_ptr<virtio::VirtioDevice> device);
 
   const arch::Buses& buses() const { return buses_; }
+  // Returns what the guest's kernel said of its own death, in one line; empty if it said nothing or has a console.
+  std::string crash_summary() const { return crash_log_ ? crash_log_->summary() : ""; }
   // Returns what the tables of a guest with so many CPUs say about the board.
   arch::BoardView view(unsigned cpus) const;
 
@@ -50,6 +56,7 @@ class DeviceBoard {
   std::unique_ptr<SerialFdSink> serial_sink_;
   std::unique_ptr<Serial> serial_;
   std::unique_ptr<Console> console_;
+  std::unique_ptr<CrashLog> crash_log_;
   std::unique_ptr<arch::Power> power_;
   std::vector<Plugged> virtio_;
   arch::Buses buses_;

@@ -46,7 +46,7 @@ Result<void> Machine::create_memory(const Config& config, HostFiles& files) {
 
 Result<void> Machine::create_board(const Config& config) {
   board_ = std::make_unique<DeviceBoard>(vm_, memory_->guest(), *loop_, *end_);
-  if (config.console) TRY(board_->add_console());
+  TRY(config.console ? board_->add_console() : board_->add_crash_log());
   return board_->add_power();
 }
 
@@ -173,7 +173,13 @@ Result<End> Machine::run() {
   TRY(cpus_->start());
   TRY(loop_->run());
   stop_cpus();
-  return end_->get().value_or(End{ExitStatus::error, "the event loop stopped by itself"});
+  End end = end_->get().value_or(End{ExitStatus::error, "the event loop stopped by itself"});
+  if (end.status == ExitStatus::reset || end.status == ExitStatus::triple_fault) {
+    if (std::string said = board_->crash_summary(); !said.empty()) {
+      end.message += (end.message.empty() ? "" : "; ") + ("the guest's kernel said: " + said);
+    }
+  }
+  return end;
 }
 
 }  // namespace nacre::vmm

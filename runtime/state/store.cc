@@ -30,6 +30,8 @@ constexpr const char* kProcessesName = "processes";
 constexpr const char* kStartedName = "started";
 constexpr const char* kPausedName = "paused";
 constexpr int kRemovalTries = 10;
+constexpr const char* kVmEndName = "vm.end";
+constexpr size_t kMaxVmEnd = 4096;
 constexpr size_t kMaxProcesses = 8192;  // bytes: a path and four numbers fit
 
 std::unexpected<Error> does_not_exist(const std::string& id) {
@@ -199,6 +201,18 @@ bool ContainerDir::is_started() const {
 
 Result<void> ContainerDir::mark_paused(bool paused) const {
   return mark(kPausedName, paused);
+}
+
+// By descriptor: in the stand-in, the path may be hidden by the container's mounts.
+Result<void> ContainerDir::write_vm_end(std::string_view why) const {
+  Fd note = TRY(open_at(fd(), kVmEndName, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  return write_all(note.get(), why);
+}
+
+std::string ContainerDir::read_vm_end() const {
+  auto note = open_at(fd(), kVmEndName, O_RDONLY);
+  if (!note) return "";
+  return read_fd(note->get(), kMaxVmEnd).value_or("");
 }
 
 Result<Fd> ContainerDir::lock_named(const char* name) const {

@@ -9,6 +9,7 @@
 //   mount-N     where the stand-in mounts a file system, in a mount namespace of its own
 //   control.sock  vmm's control socket
 //   vmm.toml, vmm.log, console.log   configuration and output of vmm
+//   vm.end      why the VM ended before the container, in one line
 //   vm.cgroup   the host cgroup of a VM that containers share
 // (If containers share a VM, its files are in the directory of each: runtime/vm/files.h.)
 //
@@ -84,6 +85,10 @@ class ContainerDir {
   Result<void> mark_started(bool started = true) const;
   bool is_started() const;
   Result<void> mark_paused(bool paused) const;
+
+  // Notes why the VM ended before the container did.
+  Result<void> write_vm_end(std::string_view why) const;
+  std::string read_vm_end() const;  // empty if there is no such note
 
   Status status(const Record& record) const;
 

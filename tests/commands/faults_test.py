@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import subprocess
 import tempfile
 
 from support import PATIENCE, CommandTest, main
@@ -31,6 +32,18 @@ class Faults(CommandTest):
             self.assertIn("the container's VM has ended: vmm was killed by signal 9", file.read())
         self.assertEqual(self.state("a")["status"], "stopped")
         self.nacre("delete", "a")
+
+    def test_run_says_that_the_vm_has_ended(self):
+        self.write("sleep", "60")
+        process = self.start_nacre("run", "-b", self.bundle, "a", stderr=subprocess.PIPE)
+        started = os.path.join(self.root, "a", "started")
+        self.wait_until(lambda: os.path.exists(started), "the container runs")
+        os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+        _, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 128 + signal.SIGKILL)
+        self.assertEqual(len(errors.splitlines()), 1, errors)
+        self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
+        self.assertEqual(os.listdir(self.root), [])
 
     def test_vmm_that_fails_is_the_error(self):
         self.write("true")

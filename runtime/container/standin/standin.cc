@@ -302,7 +302,9 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
 
   ProcessExit exit = container->session.run(signals->get());
   if (!container->session.was_told_of_exit()) {
-    log_warn("the container's VM has ended: " + container->vm.explain_end());
+    std::string why = "the container's VM has ended: " + container->vm.explain_end();
+    log_warn(why);
+    if (auto noted = dir.write_vm_end(why); !noted) log_warn("vm.end: " + noted.error().message());
   }
   container->vm.kill();
   end_like(exit);

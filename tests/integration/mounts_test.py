@@ -59,8 +59,8 @@ class Binds(ContainerTest):
         self.assertEqual(ours, theirs)
 
     def test_places_in_the_root_are_as_under_runc(self):
-        """Covers sources that an earlier mount has put there, host paths as destinations, and mount points through
-        links that lead nowhere yet, all with a read-only root."""
+        """Covers sources that an earlier mount has put there, host paths as destinations, and a mount point through a
+        link, all with a read-only root. (A link that leads to nothing is an error: plan_test.cc.)"""
         outcomes = []
         for program in ("runc", NACRE):
             bundle = self.bundle("sh", "-c", "cat /final/x/file /tmp/foo/bar /data/file; ls /final; echo x >/final/new; "
@@ -74,6 +74,9 @@ class Binds(ContainerTest):
             for name in ("mnt", "stored", "final"):
                 os.mkdir(f"{root}/{name}")
             shutil.copy(f"{bundle.path}/b/file", f"{root}/stored")
+            os.makedirs(f"{root}/tmp/foo")
+            with open(f"{root}/tmp/foo/bar", "w", encoding="utf-8"):
+                pass
             os.symlink("/tmp/foo/bar", f"{root}/etc/link")
             bundle.config["root"]["readonly"] = True
             bundle.config["mounts"] += [

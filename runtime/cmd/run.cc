@@ -68,8 +68,10 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
   if (options.detach) return 0;
 
   ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, signals.get()));
-  // The stand-in has told it to the log, but it has no stderr any more.
-  if (std::string why = container.dir.read_vm_end(); globals.log.empty() && !why.empty()) log_warn(why);
+  // The stand-in has written to a log file itself, but it has given up its stderr.
+  if (globals.log.empty()) {
+    if (std::string why = container.dir.read_vm_end(); !why.empty()) log_warn(why);
+  }
   if (!options.keep) remove_if_there(container);
   return exit.signal != 0 ? 128 + exit.signal : exit.status;
 }

@@ -203,7 +203,7 @@ Result<void> ContainerDir::mark_paused(bool paused) const {
   return mark(kPausedName, paused);
 }
 
-// By descriptor: in the stand-in, the path may be hidden by the container's mounts.
+// Writes by descriptor: in the stand-in, the container's mounts may hide the path.
 Result<void> ContainerDir::write_vm_end(std::string_view why) const {
   Fd note = TRY(open_at(fd(), kVmEndName, O_WRONLY | O_CREAT | O_TRUNC, 0600));
   return write_all(note.get(), why);

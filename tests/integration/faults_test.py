@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the host and of the guest's kernel: every command gets an answer, and `delete --force` cleans everything up."""
+"""Faults of the host and of the guest's kernel: every command gets an answer, and `delete --force` cleans up."""
 
 import os
 import signal

@@ -252,7 +252,7 @@ class Surroundings:
         files = set()
         for top in self.WATCHED:
             for folder, folders, names in os.walk(top):
-                # A clone in /tmp is large, and the test's own caller writes logs there.
+                # Leave the repository out, if it lies there: it is large, and whoever runs the tests writes logs to it.
                 folders[:] = [name for name in folders if os.path.join(folder, name) != REPO]
                 files.update(os.path.join(folder, name) for name in folders + names)
         # The runtimes keep their own root directories.

@@ -14,7 +14,7 @@ namespace nacre::vmm {
 
 namespace {
 
-constexpr uint64_t kChunk = 64 << 10;
+constexpr uint64_t kChunk = 16 << 10;  // small: the heap keeps the buffer's memory for as long as vmm runs
 
 bool has_one_value(std::span<const std::byte> bytes) {
   return std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;

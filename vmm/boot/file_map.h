@@ -24,9 +24,10 @@ Result<void> read_at(const Fd& file, uint64_t offset, std::span<std::byte> out);
 // Makes `size` bytes of the file from `offset` appear at `to`, mapped if possible.
 Result<void> place_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size);
 
-// Does so by copying, but for padding: 64 KiB or more of one value, which the guest may never touch. For bytes that the
-// guest changes, or frees and uses again. Such a page costs it three exits if it is mapped (it reads the file's page,
-// loses that to the copy, and gets the copy) and one at most if it is copied.
+// Copies the bytes there instead, for a guest that changes them, or frees their memory and uses it again. A changed
+// page costs three exits if it was mapped (the guest reads the file's page, loses that page to the copy, and gets the
+// copy), and one at most if it was copied. Padding is still mapped, since the guest may never touch it: an aligned 16
+// KiB of the file, or what of them lies in the piece, that has one value throughout.
 Result<void> copy_file(const GuestMemory& memory, GuestAddress to, const Fd& file, uint64_t offset, uint64_t size);
 
 }  // namespace nacre::vmm

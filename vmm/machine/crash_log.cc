@@ -17,8 +17,8 @@ constexpr uint64_t kTransmit = 0;
 constexpr uint64_t kLineStatus = 5;
 constexpr auto kTransmitterEmpty = std::byte{0x60};  // holding register and shift register
 
-// What Linux's lines about its death have in common: arch/x86/mm/fault.c, kernel/panic.c, arch/x86/kernel/dumpstack.c,
-// arch/x86/kernel/traps.c.
+// Marks the lines in which Linux says what it dies of: each has one of these words. They are from arch/x86/mm/fault.c,
+// kernel/panic.c, arch/x86/kernel/dumpstack.c and arch/x86/kernel/traps.c.
 constexpr std::array<std::string_view, 8> kTelling = {
     "Kernel panic", "BUG:", "Oops", "RIP:", "CPU:", "general protection fault", "segfault", "traps:"};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a guest's kernel prints as it dies, kept for the error message of a machine without a console.
+// Keeps the last words of a guest's kernel. If the machine has no console, vmm's error message quotes them.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kernel that dies leaves for the error message, and what a hostile one can.
+// Checks which lines of a dying kernel get into the error message, and that a hostile kernel does no harm with them.
 #include "vmm/machine/crash_log.h"
 
 #include <boost/test/unit_test.hpp>

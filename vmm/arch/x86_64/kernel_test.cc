@@ -133,7 +133,7 @@ std::string with_code(std::string bytes, const std::vector<std::pair<uint64_t, u
   return bytes;
 }
 
-// What is mapped changes with the file, as long as nobody has written to it.
+// Tells mapped pages from copied ones by changing the file: a mapped page that nobody has written to changes with it.
 BOOST_AUTO_TEST_CASE(code_is_copied_and_the_rest_is_mapped) {
   std::string bytes = make_elf({{kStart, 0, 3 * 4096, 3 * 4096}});
   Fd file = make_file(with_code(bytes, {{4096 - 16, 4096 + 32}}));
@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(code_is_copied_and_the_rest_is_mapped) {
 }
 
 BOOST_AUTO_TEST_CASE(padding_of_code_is_mapped) {
-  constexpr uint64_t kChunk = 64 << 10;
+  constexpr uint64_t kChunk = 16 << 10;
   std::string bytes = make_elf({{kStart, 0, 4 * kChunk, 4 * kChunk}});
   bytes.resize(4 * kChunk, '\xcc');
   bytes[3 * kChunk] = 1;

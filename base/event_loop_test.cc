@@ -177,6 +177,8 @@ BOOST_AUTO_TEST_CASE(post_and_wait_on_the_loop_s_own_thread) {
 }
 
 BOOST_AUTO_TEST_CASE(many_threads_post) {
+  // From here on this thread is the loop's. Before the first run, post_and_wait() calls on any thread, at once.
+  BOOST_REQUIRE(loop->run_once(0).has_value());
   constexpr int kThreads = 4, kTasks = 2000;
   int sum = 0, waited = 0;  // only tasks touch them
   std::vector<std::thread> threads;

@@ -25,6 +25,7 @@ namespace nacre::runtime {
 namespace {
 
 constexpr int kUntilResumedMs = INT_MAX;
+constexpr int kStandinEndMs = 5'000;  // until the container's stand-in has noted why its VM ended
 
 std::string make_exec_name() {
   return "exec-" + make_unique_name();
@@ -33,14 +34,30 @@ std::string make_exec_name() {
 struct Running {
   ContainerDir dir;
   std::string cgroup;
-  pid_t standin;
+  ProcessId standin;
 };
+
+// Returns why the VM ended, which the container's stand-in notes when it ends itself. Returns "" if the VM has not
+// ended, or ended because the container did.
+std::string why_vm_ended(const Running& container) {
+  return wait_for_end(container.standin, kStandinEndMs) ? container.dir.read_vm_end() : "";
+}
+
+// Sends a request. If the VM ends meanwhile, the error says why.
+template <typename Request>
+Result<typename Request::Reply> ask_guest(Session& session, const Running& container, const Request& request,
+                                          int timeout_ms) {
+  auto reply = session.request(request, timeout_ms);
+  if (reply || reply.error().code() != ECONNRESET) return reply;
+  std::string why = why_vm_ended(container);
+  return why.empty() ? reply : fail(std::move(why), ECONNRESET);
+}
 
 // Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's
 // own may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
 void join_cgroup(const Running& container) {
   if (container.cgroup.empty() || enter_cgroup(container.cgroup)) return;
-  if (auto joined = enter_cgroup_of(container.standin); !joined) {
+  if (auto joined = enter_cgroup_of(container.standin.pid); !joined) {
     log_debug("not in the container's cgroup: " + joined.error().message());
   }
 }
@@ -54,29 +71,32 @@ Result<Running> open_running(const ExecRequest& request) {
   if (status == Status::paused && !request.ignore_paused) {
     return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
   }
-  return Running{std::move(dir), std::move(record.cgroup), record.standin.pid};
+  return Running{std::move(dir), std::move(record.cgroup), record.standin};
 }
 
 // Asks the guest to make the process, and connects it to this program's stdio or to the terminal. The process waits for
 // release().
-Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
+Result<Session> prepare(const ExecRequest& request, const Running& container, const std::string& name,
                         std::optional<Terminal> terminal) {
-  Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
+  const int directory = container.dir.fd();
+  Session session(TRY(connect_control(directory)), request.id, name, -1);
   Stdio stdio = probe_stdio(terminal, request.passed_fds);
   protocol::Exec message{
       .container = request.id, .exec = name, .process = request.process, .stdio = wanted_stdio(stdio)};
   if (terminal) terminal->describe(message.stdio, message.process);
   message.ignore_paused = request.ignore_paused;
   message.cgroup = request.sub_cgroup;
-  auto created = TRY(session.request(message, request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs));
-  TRY(session.attach_stdio(dir.fd(), created.streams, stdio));
+  const int timeout_ms = request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs;
+  auto created = TRY(ask_guest(session, container, message, timeout_ms));
+  TRY(session.attach_stdio(directory, created.streams, stdio));
   close_passed_fds(stdio.passed);
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }
 
-Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
-  TRY(session.request(protocol::Release{.container = request.id, .exec = name}, kRequestTimeoutMs));
+Result<void> release(Session& session, const Running& container, const ExecRequest& request, const std::string& name) {
+  const protocol::Release message{.container = request.id, .exec = name};
+  TRY(ask_guest(session, container, message, kRequestTimeoutMs));
   return {};
 }
 
@@ -90,10 +110,10 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
   auto running = [&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
-    Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
+    Session session = TRY(prepare(request, container, name, std::move(terminal)));
     detach_from_caller();
     show_command_line(request.process["args"]);
-    TRY(release(session, request, name));
+    TRY(release(session, container, request, name));
     return std::pair(std::move(session), std::move(signals));
   }();
   if (!running) {
@@ -112,18 +132,21 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 
 Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   Running container = TRY(open_running(request));
-  const ContainerDir& dir = container.dir;
   join_cgroup(container);
   std::string name = make_exec_name();
   auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
   std::optional<RawMode> raw;
   if (terminal) raw.emplace(TRY(RawMode::enter(terminal->fd.get())));
-  Session session = TRY(prepare(request, dir, name, std::move(terminal)));
+  Session session = TRY(prepare(request, container, name, std::move(terminal)));
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
   TRY(send_pidfd(request.pidfd_socket, ::getpid(), kExecProcess));
   Fd signals = TRY(take_signals());
-  TRY(release(session, request, name));
-  return session.run(signals.get());
+  TRY(release(session, container, request, name));
+  ProcessExit exit = session.run(signals.get());
+  if (!session.was_told_of_exit()) {
+    if (std::string why = why_vm_ended(container); !why.empty()) log_warn(why);
+  }
+  return exit;
 }
 
 Result<void> exec_detached(const ExecRequest& request) {

@@ -45,6 +45,30 @@ class Faults(CommandTest):
         self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
         self.assertEqual(os.listdir(self.root), [])
 
+    def test_exec_says_that_the_vm_has_ended(self):
+        self.write("sleep", "60")
+        self.hold("exec")
+        for options in ((), ("-d",)):
+            self.nacre("run", "-d", "-b", self.bundle, "a")
+            process = self.start_nacre("exec", *options, "a", "true", stderr=subprocess.PIPE)
+            self.wait_until(lambda: self.was_asked("exec"), "the guest was asked")
+            os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+            _, errors = process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 255)
+            self.assertEqual(len(errors.splitlines()), 1, errors)
+            self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
+            self.nacre("delete", "a")
+            os.unlink(self.requests)
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        self.let_go()
+        process = self.start_nacre("exec", "a", "sh", "-c", "echo; exec sleep 60 >&- 2>&-",
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(process.stdout.read(1), b"\n")
+        os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+        _, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 128 + signal.SIGKILL)
+        self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
+
     def test_vmm_that_fails_is_the_error(self):
         self.write("true")
         result = self.nacre("run", "-b", self.bundle, "a", check=False, env={"FAKE_VMM_FAILS": "1"})
@@ -83,7 +107,8 @@ class Faults(CommandTest):
             os.unlink(os.path.join(self.holds, name))
 
     def was_asked(self, kind):
-        with open(self.requests) as file:
+        with open(self.requests, "a+") as file:
+            file.seek(0)
             return any(json.loads(line)["type"] == kind for line in file)
 
     def killed(self, command, container):

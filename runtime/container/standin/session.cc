@@ -140,7 +140,7 @@ Result<Json> Session::request_json(const Json& message, Patience patience, int h
     if (auto reply = TRY(next_reply())) return std::move(*reply);
     switch (wait(-1, hangup_fd, remaining_ms(deadline))) {
       case Wake::message:
-        if (!TRY(read_control())) return fail("the VM ended", ECONNRESET);
+        if (!TRY(read_control())) return fail("the guest closed the connection", ECONNRESET);
         break;
       case Wake::vm_ended:
         return fail("the VM ended", ECONNRESET);

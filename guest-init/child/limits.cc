@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
-#include <linux/ioprio.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -14,12 +13,13 @@ namespace nacre::guest {
 namespace {
 
 constexpr rlim_t kUsualFiles = 1024;
+constexpr int kIoPriorityOfProcess = 1;  // IOPRIO_WHO_PROCESS: ioprio_set(2). Newer <linux/ioprio.h> are no C++.
 
 Result<void> apply_scheduling(pid_t pid, const ProcessSpec& process) {
   if (process.scheduler && ::syscall(SYS_sched_setattr, pid, &*process.scheduler, 0) < 0) {
     return fail_errno("set process.scheduler");
   }
-  if (process.io_priority && ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, *process.io_priority) < 0) {
+  if (process.io_priority && ::syscall(SYS_ioprio_set, kIoPriorityOfProcess, pid, *process.io_priority) < 0) {
     return fail_errno("set process.ioPriority");
   }
   return {};

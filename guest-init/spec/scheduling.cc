@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // process.scheduler, ioPriority and execCPUAffinity: runtime-spec 1.2, config.md, "Linux Process".
-#include <linux/ioprio.h>
 #include <linux/sched.h>
 
 #include <charconv>
@@ -25,9 +24,9 @@ constexpr Word kFlags[] = {
     {"SCHED_FLAG_DL_OVERRUN", SCHED_FLAG_DL_OVERRUN},        {"SCHED_FLAG_KEEP_POLICY", SCHED_FLAG_KEEP_POLICY},
     {"SCHED_FLAG_KEEP_PARAMS", SCHED_FLAG_KEEP_PARAMS},      {"SCHED_FLAG_UTIL_CLAMP_MIN", SCHED_FLAG_UTIL_CLAMP_MIN},
     {"SCHED_FLAG_UTIL_CLAMP_MAX", SCHED_FLAG_UTIL_CLAMP_MAX}};
-constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
-                               {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
-                               {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
+// ioprio_set(2). Newer versions of <linux/ioprio.h> are no C++.
+constexpr Word kIoClasses[] = {{"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
+constexpr int kIoClassShift = 13;
 
 template <size_t N>
 Result<uint32_t> lookup(const JsonField& field, const Word (&words)[N]) {
@@ -72,7 +71,7 @@ Result<std::optional<int>> parse_io_priority(const JsonField& field) {
   if (!field.present()) return std::nullopt;
   auto io_class = static_cast<int>(TRY(lookup(TRY(field.member("class")), kIoClasses)));
   auto priority = static_cast<int>(TRY(TRY(field.member("priority")).integer(0, 7, 0)));
-  return io_class << IOPRIO_CLASS_SHIFT | priority;
+  return io_class << kIoClassShift | priority;
 }
 
 Result<std::optional<cpu_set_t>> parse_cpus(const JsonField& field) {

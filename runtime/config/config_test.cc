@@ -159,13 +159,13 @@ BOOST_AUTO_TEST_CASE(mappings_of_a_user_namespace) {
   auto range = [](uint32_t inside, uint32_t outside, uint32_t size) {
     return Json{{"containerID", inside}, {"hostID", outside}, {"size", size}};
   };
-  linux["uidMappings"] = {range(0, 1000, 1)};
+  linux["uidMappings"] = Json::array({range(0, 1000, 1)});
   BOOST_TEST(bundle.load()->warnings.size() == 1u);  // there is no user namespace
   linux["namespaces"].push_back({{"type", "user"}});
   BOOST_TEST(bundle.error() == "config.json: linux.gidMappings: User namespaces enabled, but no gid mappings found.");
-  linux["gidMappings"] = {range(1, 1000, 1)};
+  linux["gidMappings"] = Json::array({range(1, 1000, 1)});
   BOOST_TEST(bundle.error() == "config.json: linux.gidMappings: User namespaces enabled, but no group mapping found.");
-  linux["gidMappings"] = {range(0, 1000, 1), range(1, UINT32_MAX - 2, 2)};
+  linux["gidMappings"] = Json::array({range(0, 1000, 1), range(1, UINT32_MAX - 2, 2)});
   BOOST_TEST(bundle.error() == "");
   linux["gidMappings"][1]["size"] = 3;
   BOOST_TEST(bundle.error() == "config.json: linux.gidMappings[1]: hostID and size go past the last id");

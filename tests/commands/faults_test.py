@@ -34,13 +34,13 @@ class Faults(CommandTest):
         self.nacre("delete", "a")
 
     def test_run_says_that_the_vm_has_ended(self):
-        self.write("sleep", "60")
+        started = os.path.join(self.scratch, "started")  # poststart: the guest has answered
+        self.write("sleep", "60", hooks={"poststart": [{"path": "/usr/bin/touch", "args": ["touch", started]}]})
         process = self.start_nacre("run", "-b", self.bundle, "a", stderr=subprocess.PIPE)
-        started = os.path.join(self.root, "a", "started")
         self.wait_until(lambda: os.path.exists(started), "the container runs")
         os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
         _, errors = process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, 128 + signal.SIGKILL)
+        self.assertEqual(process.returncode, 128 + signal.SIGKILL, errors)
         self.assertEqual(len(errors.splitlines()), 1, errors)
         self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
         self.assertEqual(os.listdir(self.root), [])
@@ -61,12 +61,14 @@ class Faults(CommandTest):
             os.unlink(self.requests)
         self.nacre("run", "-d", "-b", self.bundle, "a")
         self.let_go()
-        process = self.start_nacre("exec", "a", "sh", "-c", "echo; exec sleep 60 >&- 2>&-",
+        process = self.start_nacre("exec", "a", "sh", "-c", "trap '' USR1; echo; exec sleep 60 >&- 2>&-",
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.assertEqual(process.stdout.read(1), b"\n")
+        process.send_signal(signal.SIGUSR1)  # which exec forwards once the guest has answered
+        self.wait_until(lambda: self.was_asked("kill"), "exec waits for the end of the process")
         os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
         _, errors = process.communicate(timeout=PATIENCE)
-        self.assertEqual(process.returncode, 128 + signal.SIGKILL)
+        self.assertEqual(process.returncode, 128 + signal.SIGKILL, errors)
         self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
 
     def test_vmm_that_fails_is_the_error(self):

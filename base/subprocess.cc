@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -24,7 +25,7 @@ struct ChildPlan {
   unsigned first_closed;  // descriptors from here on are closed
   int death_signal;
   bool new_session;
-  pid_t parent;
+  pid_t parent;  // as the child sees it
 };
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
@@ -73,6 +74,15 @@ int become(const ChildPlan& plan) {
   return pid;
 }
 
+// Calls vfork_and_become() so that the child is the first of a pid namespace. Later children are in ours again.
+Result<pid_t> vfork_in_new_pid_namespace(const ChildPlan& plan, int* error) {
+  Fd self = TRY(open_pidfd(::getpid()));
+  if (::unshare(CLONE_NEWPID) < 0) return fail_errno("unshare the pid namespace");
+  pid_t pid = vfork_and_become(plan, error);
+  if (::setns(self.get(), CLONE_NEWPID) < 0) return fail_errno("setns to the pid namespace");
+  return pid;
+}
+
 ProcessExit from_siginfo(const siginfo_t& info) {
   if (info.si_code == CLD_EXITED) return {.status = info.si_status, .signal = 0};
   return {.status = 0, .signal = info.si_status};
@@ -110,14 +120,16 @@ Result<Child> spawn(const SpawnOptions& options) {
                  .first_closed = static_cast<unsigned>(highest) + 1,
                  .death_signal = options.death_signal,
                  .new_session = options.new_session,
-                 .parent = ::getpid()};
+                 .parent = options.new_pid_namespace ? 0 : ::getpid()};
   // No handler of ours may run in the child, which shares our memory.
   sigset_t all, before;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, &before);
   int error = 0;
-  pid_t pid = vfork_and_become(plan, &error);
+  Result<pid_t> forked = options.new_pid_namespace ? vfork_in_new_pid_namespace(plan, &error)
+                                                   : Result<pid_t>(vfork_and_become(plan, &error));
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  pid_t pid = TRY(std::move(forked));
   if (pid < 0) return fail_errno("vfork", error);
   if (error != 0) {
     (void)wait_for(pid);

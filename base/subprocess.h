@@ -26,6 +26,9 @@ struct SpawnOptions {
   // changes its user.
   int death_signal = 0;
   bool new_session = false;  // setsid(2): the child gets no signals of the parent's terminal
+  // The child is the first process of a pid namespace: it sees and signals none of the host's processes, and its own
+  // children end with it. Takes CAP_SYS_ADMIN.
+  bool new_pid_namespace = false;
 };
 
 struct Child {

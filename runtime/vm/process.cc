@@ -99,7 +99,8 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                                {machine_control.get(), kMachineControlFd}},
                        .death_signal = SIGKILL,
                        // vmm must not get signals of the caller's terminal.
-                       .new_session = true};
+                       .new_session = true,
+                       .new_pid_namespace = true};
   Child child = TRY(spawn(options));
   Vm vm(dir);
   vm.pidfd_ = std::move(child.pidfd);

@@ -2,6 +2,10 @@
 #include "vmm/jail/jail.h"
 
 #include <fcntl.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/user_namespace.h"
 #include "vmm/jail/mount_tree.h"
@@ -10,12 +14,28 @@
 
 namespace nacre::vmm {
 
+namespace {
+
+// Leaves the host's network, which has abstract sockets and services on the loopback address, its System V IPC, its
+// host name, its cgroups' names, and the keys of the session.
+Result<void> leave_host_namespaces() {
+  if (::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) return fail_errno("unshare");
+  // A kernel without keys has none to take.
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS) {
+    return fail_errno("session keyring");
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> enter_jail(const Config& config, HostFiles& files) {
   if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "jail");
   // Only the host's root may create device nodes.
   bool device_nodes = config.jail.device_nodes && is_host_root();
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
+  TRY_CONTEXT(leave_host_namespaces(), "jail");
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
   Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, device_nodes), "jail");
   if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));

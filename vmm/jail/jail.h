@@ -5,12 +5,15 @@
 // What is left after enter_jail():
 //   * A mount namespace whose root is a read-only tmpfs with "/fs/N" for each share. Binds are made from descriptors of
 //     the host's tree, nosuid and nodev; "readonly" is a property of the mount, so no guest can get round it.
+//   * Network, IPC, host name and cgroup namespaces of its own, with nothing in them, and an empty session keyring. The
+//     pid namespace is given by whoever starts vmm (runtime/vm/process.cc), because only a child can be in a new one.
 //   * A user namespace that maps every existing id to itself. In it vmm keeps the few capabilities that a file server
 //     needs to give files their owners; over the host it has none. The mount namespace belongs to the user namespace
-//     above, so nothing in the jail can mount or unmount.
+//     above, and no further user namespace can be made, so nothing in the jail can mount or unmount.
 //   * If the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
 //   * No /proc. Files are re-opened through a mount of nothing but vmm's own descriptors.
 //   * The supplementary groups of a user without privilege who starts vmm.
+//   * No core files: they would hold the guest's memory.
 // Filters for system calls are not there yet. Each thread installs its own as its first act: vCPU threads call a
 // function that cli.cc passes to Machine::create().
 #pragma once

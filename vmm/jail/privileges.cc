@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/user_namespace.h"
 #include "vmm/jail/node_maker.h"
 
@@ -28,16 +30,17 @@ namespace {
 // A file server needs these to act for any user of the guest, within the jail's user namespace.
 constexpr std::array kKept = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
 
-Result<void> write_proc(const Fd& proc, pid_t pid, const char* file, const std::string& content) {
-  Fd fd = TRY(open_at(proc.get(), std::to_string(pid) + "/" + file, O_WRONLY));
+Result<void> write_proc(const Fd& directory, const char* file, std::string_view content) {
+  Fd fd = TRY(open_at(directory.get(), file, O_WRONLY));
   TRY_CONTEXT(write_all(fd.get(), content), file);
   return {};
 }
 
-Result<void> write_id_maps(const Fd& proc, pid_t pid) {
-  IdMaps maps = TRY(identity_maps(proc));
-  TRY(write_proc(proc, pid, "uid_map", maps.uids));
-  return write_proc(proc, pid, "gid_map", maps.gids);
+// `process` is a directory of /proc.
+Result<void> write_id_maps(const Fd& host_proc, const Fd& process) {
+  IdMaps maps = TRY(identity_maps(host_proc));
+  TRY(write_proc(process, "uid_map", maps.uids));
+  return write_proc(process, "gid_map", maps.gids);
 }
 
 // vmm says this when it is in its namespace, and the helper when the namespace has its ids. Any other answer of the
@@ -51,7 +54,7 @@ void close_all_but(const Fd& kept) {
   ::close_range(number + 1, UINT_MAX, 0);
 }
 
-[[noreturn]] void run_helper(const Fd& host_proc, pid_t vmm, const Fd& socket, bool makes_nodes) {
+[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket, bool makes_nodes) {
   // Ignore signals that are sent to the whole service: when vmm exits, the socket closes and this helper follows.
   sigset_t all;
   ::sigfillset(&all);
@@ -80,6 +83,22 @@ Result<void> enter_user_namespace(const Fd& helper) {
   return {};
 }
 
+// In a user namespace of its own making, vmm would have every capability again, though not over the host. A host may
+// have a read-only /proc/sys.
+void forbid_user_namespaces(const Fd& host_proc) {
+  auto limited = write_proc(host_proc, "sys/user/max_user_namespaces", "0");
+  if (!limited) log_debug("jail: " + limited.error().message());
+}
+
+// A core file of vmm would hold the guest's memory.
+Result<void> forbid_core_files() {
+  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  if (::setrlimit(RLIMIT_CORE, &none) < 0) return fail_errno("setrlimit");
+  // A program that takes core files through a pipe gets them whatever the limit is.
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return fail_errno("PR_SET_DUMPABLE");
+  return {};
+}
+
 Result<void> set_capabilities(uint64_t mask) {
   std::array<__user_cap_data_struct, 2> data{};
   for (size_t i = 0; i < data.size(); i++) {
@@ -105,7 +124,8 @@ Result<void> keep_capabilities() {
 
 Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
-  pid_t vmm = ::getpid(), helper = ::fork();
+  Fd vmm = TRY(open_at(host_proc.get(), "self", O_PATH | O_DIRECTORY));
+  pid_t helper = ::fork();
   if (helper < 0) return fail_errno("fork");
   if (helper == 0) {
     ours.reset();
@@ -118,8 +138,11 @@ Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes) {
     ::waitpid(helper, nullptr, 0);
   }
   TRY(std::move(entered));
+  vmm.reset();
+  forbid_user_namespaces(host_proc);
   TRY(keep_capabilities());
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
+  TRY(forbid_core_files());
   return std::move(ours);
 }
 

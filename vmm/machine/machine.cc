@@ -95,7 +95,12 @@ Result<GuestAddress> Machine::load_guest(const Config& config, HostFiles& files)
   // The guest sees all CPUs from the start, but leaves those beyond this number alone until somebody brings them
   // online.
   if (max_cpus > config.cpus) software.command_line.insert(0, fmt::format("maxcpus={} ", config.cpus));
-  return arch::load_guest(memory_->guest(), software, board_->view(max_cpus));
+  GuestAddress entry = TRY(arch::load_guest(memory_->guest(), software, board_->view(max_cpus)));
+  // Other guests boot from the same files. From a descriptor, even a read-only one, vmm could open a file once more to
+  // write it.
+  files.kernel.reset();
+  files.initrd.reset();
+  return entry;
 }
 
 Result<void> Machine::create_cpus(const Config& config, HostFiles& files, GuestAddress entry,

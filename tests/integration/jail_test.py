@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests what a vmm that has been taken over could still reach of the host, with a process in vmm's place."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+from support import (INITRAMFS, KERNEL, NACRE, PATIENCE, ContainerTest, Surroundings, children, main, nacre, run,
+                     state)
+
+# Each line is one try, by a program that has entered the namespaces of vmm. It prints whether the try succeeded.
+ATTEMPTS = """
+import ctypes, os, signal, socket, sys
+
+def attempt(name, action):
+    try:
+        action()
+        print(name, "yes")
+    except OSError:
+        print(name, "no")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+def system_call(function, *arguments):
+    if function(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+def connect(family, address):
+    with socket.socket(family) as client:
+        client.connect(address)
+
+CLONE_NEWUSER = 0x10000000
+host, port, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+attempt("signal", lambda: os.kill(host, signal.SIGCONT))
+attempt("limits", lambda: system_call(libc.prlimit, host, 0, None, (ctypes.c_ulong * 2)()))
+attempt("loopback", lambda: connect(socket.AF_INET, ("127.0.0.1", port)))
+attempt("abstract", lambda: connect(socket.AF_UNIX, "\\0" + name))
+attempt("user-namespace", lambda: system_call(libc.unshare, CLONE_NEWUSER))
+"""
+NAMES = ["signal", "limits", "loopback", "abstract", "user-namespace"]
+NAMESPACES = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"]
+
+
+class Jail(ContainerTest):
+    def start(self):
+        """Starts a container in the host's network, and returns the pid of its vmm."""
+        def change(config):
+            namespaces = config["linux"]["namespaces"]
+            config["linux"]["namespaces"] = [entry for entry in namespaces if entry["type"] not in ("network", "uts")]
+            del config["hostname"]
+        container, bundle = self.container(), self.bundle("sleep", "1000", change=change)
+        subprocess.run([NACRE, "run", "-d", "--bundle", bundle.path, container], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=PATIENCE)
+        (vmm,) = children(state(container)["pid"])
+        return vmm
+
+    def attempts(self, *prefix):
+        """Returns which attempts on a process of the host, and on two of its servers, succeed."""
+        victim = subprocess.Popen(["sleep", "1000"])
+        self.addCleanup(victim.wait)
+        self.addCleanup(victim.kill)
+        name = f"nacre-jail-{os.getpid()}"
+        with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+            tcp.bind(("127.0.0.1", 0))
+            unix.bind("\0" + name)
+            for server in (tcp, unix):
+                server.listen()
+            done = run(*prefix, "python3", "-c", ATTEMPTS, str(victim.pid), str(tcp.getsockname()[1]), name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return dict(line.split() for line in done.stdout.decode().splitlines())
+
+    def test_a_process_in_its_place_reaches_nothing(self):
+        vmm = self.start()
+        self.assertEqual(self.attempts(), dict.fromkeys(NAMES, "yes"))
+        inside = self.attempts("nsenter", "--target", str(vmm), "--user", "--pid", "--net", "--ipc", "--uts", "--cgroup",
+                               "--preserve-credentials")
+        self.assertEqual(inside, dict.fromkeys(NAMES, "no"))
+        for name in NAMESPACES:
+            self.assertNotEqual(os.readlink(f"/proc/{vmm}/ns/{name}"), os.readlink(f"/proc/self/ns/{name}"), name)
+
+    def test_no_descriptor_leads_to_files_that_others_use(self):
+        vmm = self.start()
+        for number in os.listdir(f"/proc/{vmm}/fd"):
+            path = f"/proc/{vmm}/fd/{number}"
+            self.assertNotIn(os.readlink(path), (os.path.realpath(KERNEL), os.path.realpath(INITRAMFS)))
+            if stat.S_ISDIR(os.stat(path).st_mode):
+                # The shares of the jail, and its mount of /proc/self/fd: they are opened for nothing but their path.
+                with open(f"/proc/{vmm}/fdinfo/{number}", encoding="ascii") as file:
+                    flags = next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
+                self.assertTrue(flags & os.O_PATH, os.readlink(path))
+
+    def test_no_core_file_has_the_guests_memory(self):
+        vmm = self.start()
+        with open(f"/proc/{vmm}/limits", encoding="ascii") as file:
+            (cores,) = [line.split()[4:6] for line in file if line.startswith("Max core file size")]
+        self.assertEqual(cores, ["0", "0"])
+        with open(f"/proc/{vmm}/smaps", encoding="utf-8") as file:
+            mappings = file.read().split("VmFlags:")
+        # The largest mapping that is in memory is the guest's.
+        resident = [int(text.split("Rss:")[1].split()[0]) for text in mappings[:-1]]
+        flags = mappings[resident.index(max(resident)) + 1].splitlines()[0].split()
+        self.assertIn("dd", flags)
+        os.kill(vmm, signal.SIGSEGV)
+
+    def test_a_directory_is_refused_as_stdin(self):
+        bundle = self.bundle("true")
+        directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, directory)
+        before = Surroundings()
+        done = nacre("run", "--bundle", bundle.path, self.container(), stdin=directory)
+        self.assert_one_line_error(done, "stdin: a directory cannot be passed into the VM")
+        before.assert_clean()
+
+
+if __name__ == "__main__":
+    main()

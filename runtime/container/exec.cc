@@ -80,7 +80,7 @@ Result<Session> prepare(const ExecRequest& request, const Running& container, co
                         std::optional<Terminal> terminal) {
   const int directory = container.dir.fd();
   Session session(TRY(connect_control(directory)), request.id, name, -1);
-  Stdio stdio = probe_stdio(terminal, request.passed_fds);
+  Stdio stdio = TRY(probe_stdio(terminal, request.passed_fds));
   protocol::Exec message{
       .container = request.id, .exec = name, .process = request.process, .stdio = wanted_stdio(stdio)};
   if (terminal) terminal->describe(message.stdio, message.process);

@@ -31,6 +31,20 @@ class Exec(CommandTest):
             json.dump(dict(self.config["process"], args=["sh", "-c", "exit 4"]), file)
         self.assertEqual(self.nacre("exec", "-p", file.name, "a", check=False).returncode, 4)
 
+    def test_a_directory_is_no_stdio(self):
+        # From a directory of the host, a vmm that has been taken over could open any file of the host.
+        self.write("sleep", "60")
+        directory = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, directory)
+        result = self.nacre("run", "-b", self.bundle, "a", stdin=directory, check=False)
+        self.assertIn(b"stdin: a directory cannot be passed into the VM", result.stderr)
+        self.assertEqual((result.returncode, os.listdir(self.root)), (1, []))
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        for options in ((), ("-d",)):
+            result = self.nacre("exec", *options, "a", "true", stdin=directory, check=False)
+            self.assertIn(b"stdin: a directory cannot be passed into the VM", result.stderr)
+            self.assertEqual(result.returncode, 255)
+
     def test_unknown_capability_is_ignored_with_a_warning(self):
         # runc, libcontainer/capabilities: "ignoring unknown or unavailable capabilities".
         self.environment["FAKE_VMM_LOG"] = requests = os.path.join(self.scratch, "requests")

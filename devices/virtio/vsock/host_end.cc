@@ -47,6 +47,8 @@ Result<HostEnd::Direction> HostEnd::direction_of(int fd) {
 Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
   struct stat status;
   if (::fstat(fd.get(), &status) < 0) return fail_errno("fstat");
+  // From a directory of the host a path leads to all of its files.
+  if (S_ISDIR(status.st_mode)) return fail("a directory is no stream", EISDIR);
   HostEnd end;
   end.source_ = direction != Direction::write;
   end.sink_ = direction != Direction::read;
@@ -54,7 +56,7 @@ Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
     end.kind_ = Kind::socket;
   } else if (S_ISFIFO(status.st_mode)) {
     end.kind_ = Kind::pipe;
-  } else if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
+  } else if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)) {
     end.kind_ = Kind::file;
   } else {
     end.kind_ = Kind::other;

@@ -38,6 +38,15 @@ bool leads_anywhere(int fd) {
   return !(S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3));  // /dev/null
 }
 
+// Refuses a directory: vmm gets the descriptor, and from a directory of the host a path leads to all of its files.
+Result<void> refuse_directory(int fd, const char* name) {
+  struct stat info;
+  if (fd >= 0 && ::fstat(fd, &info) == 0 && (S_ISDIR(info.st_mode) || (::fcntl(fd, F_GETFL) & O_PATH) != 0)) {
+    return fail(std::string(name) + ": a directory cannot be passed into the VM", EISDIR);
+  }
+  return {};
+}
+
 constexpr size_t kFirstPassed = 3;
 
 // Returns how many bytes the guest has sent from an output of the process.
@@ -50,17 +59,23 @@ uint64_t sent_of(const protocol::Sent& sent, size_t number) {
 
 }  // namespace
 
-Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed) {
+Result<Stdio> probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed) {
+  Stdio stdio;
   if (terminal) {
     auto end = [&](const Fd& redirected) { return redirected ? redirected.get() : terminal->fd.get(); };
-    return {.in = end(terminal->redirected_in),
-            .out = end(terminal->redirected_out),
-            .err = -1,
-            .passed = std::move(passed)};
+    stdio.in = end(terminal->redirected_in);
+    stdio.out = end(terminal->redirected_out);
+  } else {
+    auto probe = [](int fd) { return leads_anywhere(fd) ? fd : -1; };
+    stdio.in = probe(STDIN_FILENO);
+    stdio.out = probe(STDOUT_FILENO);
+    stdio.err = probe(STDERR_FILENO);
   }
-  auto probe = [](int fd) { return leads_anywhere(fd) ? fd : -1; };
-  return {
-      .in = probe(STDIN_FILENO), .out = probe(STDOUT_FILENO), .err = probe(STDERR_FILENO), .passed = std::move(passed)};
+  TRY(refuse_directory(stdio.in, "stdin"));
+  TRY(refuse_directory(stdio.out, "stdout"));
+  TRY(refuse_directory(stdio.err, "stderr"));
+  stdio.passed = std::move(passed);
+  return stdio;
 }
 
 protocol::StdioWanted wanted_stdio(const Stdio& stdio) {

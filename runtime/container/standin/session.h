@@ -24,8 +24,8 @@ struct Stdio {
   std::vector<PassedFd> passed;
 };
 // Returns the descriptors of the process's stdio: this process's 0, 1 and 2, or the terminal and its redirections.
-// /dev/null and closed descriptors need no stream: -1.
-Stdio probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
+// /dev/null and closed descriptors need no stream: -1. Fails with EISDIR if one is a directory.
+Result<Stdio> probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
 // Returns what a Create or Exec request says about these descriptors.
 protocol::StdioWanted wanted_stdio(const Stdio& stdio);
 

@@ -125,7 +125,7 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(task.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
-  Stdio stdio = probe_stdio(task.terminal, std::move(task.passed_fds));
+  Stdio stdio = TRY(probe_stdio(task.terminal, std::move(task.passed_fds)));
   GuestPlan& guest = task.plan.guest;
   protocol::Create create{.container = task.id,
                           .config = std::move(guest.config),

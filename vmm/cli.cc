@@ -2,13 +2,13 @@
 #include "vmm/cli.h"
 
 #include <fmt/core.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 
 #include "base/log.h"
+#include "devices/virtio/fs/fd_budget.h"
 #include "vmm/api/config.h"
 #include "vmm/host/host_files.h"
 #include "vmm/jail/jail.h"
@@ -75,15 +75,6 @@ Result<Config> build_config(const Options& options) {
   return config;
 }
 
-// A file server may hold many files open.
-void raise_descriptor_limit() {
-  rlimit limit;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
-}
-
 Result<End> run_machine(const Config& config, HostFiles files) {
   if (config.jail.enabled) TRY(enter_jail(config, files));
   ThreadStarts starts{.vcpu = drop_thread_capabilities, .file_server = block_signals};
@@ -99,7 +90,7 @@ Result<End> run_machine(const Config& config, HostFiles files) {
 }
 
 int run(const Config& config) {
-  raise_descriptor_limit();
+  virtio::fs::FdBudget::raise_limit();
   ::signal(SIGPIPE, SIG_IGN);
   Result<HostFiles> files = open_host_files(config);
   if (!files) return report(files.error(), ExitStatus::error);

@@ -3,7 +3,8 @@
 //
 // Each inode that the guest remembers costs a descriptor here, and the guest decides how many it remembers. The rest of
 // the process (vsock connections, the control socket) must stay able to open files whatever the guest does, so a part
-// of RLIMIT_NOFILE is kept back for the rest.
+// of RLIMIT_NOFILE is kept back for the rest. And open files are memory of the host's kernel, of which all programs
+// share a number (fs.file-max), so one guest gets a small part of it, whatever RLIMIT_NOFILE is.
 #pragma once
 
 #include <atomic>
@@ -36,8 +37,8 @@ class FdSlot {
 
 class FdBudget {
  public:
-  // Raises RLIMIT_NOFILE as far as the process may, and makes three quarters of it the budget. Each new session calls
-  // this.
+  // Raises RLIMIT_NOFILE as far as the process may. The budget is three quarters of it, at most a sixth of the host's
+  // files, and at most 2^18. The first call decides: it has to come while /proc is there. Sessions call this, too.
   static void raise_limit();
   // Takes one descriptor out of the budget. Returns an empty slot if the budget is spent. Any thread may call this.
   static FdSlot take();

@@ -368,6 +368,16 @@ BOOST_AUTO_TEST_CASE(attributes_of_the_hosts_own) {
   BOOST_TEST(calls.getxattr("file", "trusted.overlay.opaque", 100) == "error ENODATA");
 }
 
+BOOST_AUTO_TEST_CASE(one_guest_gets_a_part_of_the_hosts_files) {
+  guest();
+  uint64_t files = 0;
+  std::ifstream("/proc/sys/fs/file-max") >> files;
+  BOOST_REQUIRE(files > 0);
+  BOOST_TEST(FdBudget::limit() > 0u);
+  BOOST_TEST(FdBudget::limit() <= files / 5);
+  BOOST_TEST(FdBudget::limit() <= size_t{1} << 18);
+}
+
 BOOST_AUTO_TEST_CASE(descriptors_run_out) {
   guest();
   for (int i = 0; i < 100; i++) std::ofstream(path("many" + std::to_string(i)));

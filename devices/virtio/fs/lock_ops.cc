@@ -103,17 +103,21 @@ OrErrno<void> Session::set_lock(const wire::LockIn& in) {
   // here (fcntl(2), EBADF).
   if (host.l_type == F_RDLCK && handle->access == O_WRONLY) return errno_of(EBADF);
   if (host.l_type == F_WRLCK && handle->access == O_RDONLY) return errno_of(EBADF);
+  const bool is_full = locks_.ranges() >= kMaxLocks;
   if (host.l_type == F_UNLCK) {
     LockOwner* owner = locks_.find(handle->nodeid, in.owner);
     if (owner == nullptr) return {};
+    // Who unlocks the middle of a range makes two of it.
+    if (is_full && owner->ranges.within_one(in.lock.start, in.lock.end)) return errno_of(ENOLCK);
     locks_released_ = true;
     TRY(check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host)));
-    owner->ranges.set(in.lock.start, in.lock.end, F_UNLCK);
+    locks_.set(*owner, in.lock.start, in.lock.end, F_UNLCK);
     return {};
   }
+  if (is_full) return errno_of(ENOLCK);
   LockOwner* owner = TRY(lock_owner(in));
   TRY(check(::fcntl(owner->fd.get(), F_OFD_SETLK, &host)));
-  owner->ranges.set(in.lock.start, std::min<uint64_t>(in.lock.end, INT64_MAX), host.l_type);
+  locks_.set(*owner, in.lock.start, std::min<uint64_t>(in.lock.end, INT64_MAX), host.l_type);
   owner->pid = in.lock.pid;
   if (host.l_type == F_RDLCK) locks_released_ = true;  // the owner may have held a write lock before
   return {};

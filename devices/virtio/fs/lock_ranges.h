@@ -43,6 +43,15 @@ class LockRanges {
     return after != ranges_.begin() && std::prev(after)->second.end >= start;
   }
 
+  // Whether the bytes from `start` to `end`, inclusive, lie within one range and reach neither of its ends. To change
+  // them makes more ranges of one.
+  bool within_one(uint64_t start, uint64_t end) const {
+    auto after = ranges_.upper_bound(start);
+    if (after == ranges_.begin()) return false;
+    const auto& [first, range] = *std::prev(after);
+    return first < start && range.end > end;
+  }
+
   bool empty() const { return ranges_.empty(); }
   size_t size() const { return ranges_.size(); }
   auto begin() const { return ranges_.begin(); }  // pairs of a range's first byte and its Range

@@ -32,16 +32,39 @@ class LockTable {
     auto found = owners_.find({nodeid, owner});
     return found == owners_.end() ? nullptr : &found->second;
   }
+  // Adds an entry for an owner who has none.
   LockOwner* add(uint64_t nodeid, uint64_t owner, LockOwner entry) {
-    return &owners_.insert_or_assign({nodeid, owner}, std::move(entry)).first->second;
+    ranges_ += entry.ranges.size();
+    return &owners_.emplace(std::pair(nodeid, owner), std::move(entry)).first->second;
+  }
+  // Notes that an owner of this table has locked or unlocked (F_UNLCK) bytes.
+  void set(LockOwner& owner, uint64_t start, uint64_t end, short type) {
+    ranges_ -= owner.ranges.size();
+    owner.ranges.set(start, end, type);
+    ranges_ += owner.ranges.size();
   }
   // Releases all locks of an owner on an inode and removes the entry. Returns false if there was no entry.
-  bool remove(uint64_t nodeid, uint64_t owner) { return owners_.erase({nodeid, owner}) > 0; }
+  bool remove(uint64_t nodeid, uint64_t owner) {
+    auto found = owners_.find({nodeid, owner});
+    if (found == owners_.end()) return false;
+    ranges_ -= found->second.ranges.size();
+    owners_.erase(found);
+    return true;
+  }
   // Releases all locks on files of a tree.
   void remove_tree(TreeId tree) {
-    std::erase_if(owners_, [&](const auto& entry) { return entry.second.tree == tree; });
+    std::erase_if(owners_, [&](const auto& entry) {
+      if (entry.second.tree != tree) return false;
+      ranges_ -= entry.second.ranges.size();
+      return true;
+    });
   }
-  void clear() { owners_.clear(); }
+  void clear() {
+    owners_.clear();
+    ranges_ = 0;
+  }
+  // How many ranges all owners have locked: each is an object of the host's kernel.
+  size_t ranges() const { return ranges_; }
   const auto& all() const { return owners_; }  // pairs of (node id, owner) and LockOwner
   size_t size() const { return owners_.size(); }
 
@@ -56,6 +79,7 @@ class LockTable {
 
  private:
   std::map<std::pair<uint64_t, uint64_t>, LockOwner> owners_;  // (nodeid, owner)
+  size_t ranges_ = 0;
 };
 
 }  // namespace nacre::virtio::fs

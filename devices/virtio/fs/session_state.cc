@@ -468,6 +468,7 @@ Result<void> Session::restore_owner(StateReader& state) {
   LockOwner owner;
   owner.pid = pid;
   owner.tree = (*inode)->tree;
+  if (locks.size() > kMaxLocks + 2 - std::min(locks_.ranges(), kMaxLocks + 2)) return state.invalid("too many locks");
   TRY(take_locks_again(**inode, owner, locks));
   locks_.add(nodeid, id, std::move(owner));
   return {};

@@ -2,9 +2,10 @@
 #include "base/log.h"
 
 #include <unistd.h>
-#include <algorithm>
 #include <ctime>
 #include <string>
+
+#include "base/printable.h"
 
 namespace nacre {
 
@@ -24,9 +25,7 @@ void set_log_sink(LogSink new_sink) {
 }
 
 std::string one_line(std::string_view text) {
-  std::string line(text);
-  std::ranges::replace_if(line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
-  return line;
+  return printable(text, ' ');
 }
 
 void log(LogLevel level, std::string_view line) {

@@ -20,8 +20,9 @@ using LogSink = std::function<void(LogLevel, std::string_view)>;
 // Installs the sink. Call once, before threads exist. The sink is called from any thread and must do its own locking.
 void set_log_sink(LogSink sink);
 
-// Returns text as one line: control characters become spaces. What is shown to a person goes through this, since errors
-// quote names that a guest or a configuration has chosen, with line breaks or characters that move the cursor.
+// Returns text as one line: what a terminal would act on becomes spaces (base/printable.h). What is shown to a person
+// goes through this, since errors quote names that a guest or a configuration has chosen, with line breaks or
+// characters that move the cursor.
 std::string one_line(std::string_view text);
 
 void log(LogLevel level, std::string_view line);

@@ -40,6 +40,8 @@ void passed_field(FieldReader& io, std::vector<Passed>& passed) {
   }
 }
 
+constexpr size_t kMaxErrorText = 4096;  // of the guest's, which ends up on a terminal or in a log
+
 Result<void> check_reply(Json& message, std::string_view wanted) {
   std::string_view type = type_of(message);
   if (type == wanted) return {};
@@ -47,7 +49,7 @@ Result<void> check_reply(Json& message, std::string_view wanted) {
     return fail("the guest's answer is not \"" + std::string(wanted) + "\" but \"" + std::string(type) + "\"", EPROTO);
   }
   auto error = TRY(decode<ErrorReply>(std::move(message)));
-  return fail(std::move(error.message), error.code);
+  return fail(error.message.substr(0, kMaxErrorText), error.code);
 }
 
 }  // namespace nacre::protocol

@@ -54,10 +54,23 @@ std::string now() {
   return text.data();
 }
 
+// Makes text fit for the terminal of whoever reads the log, or gets the text from an engine that has read it. A
+// console's output keeps its lines.
+std::string readable(std::string_view text) {
+  std::string result;
+  for (;;) {
+    size_t end = text.find('\n');
+    result += one_line(text.substr(0, end));
+    if (end == std::string_view::npos) return result;
+    result += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 // Formats a line in one of logrus's two formats. The text format is quoted like JSON.
 std::string format(bool json, LogLevel level, std::string_view line) {
   using Json = nlohmann::ordered_json;
-  std::string quoted = Json(line).dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string quoted = Json(readable(line)).dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string level_name(name_of(level));
   if (json) return "{\"level\":\"" + level_name + "\",\"msg\":" + quoted + ",\"time\":\"" + now() + "\"}";
   return "time=\"" + now() + "\" level=" + level_name + " msg=" + quoted;

@@ -45,6 +45,14 @@ bool honours_runtime_dir() {
   return ::geteuid() != 0 || user == nullptr || std::string_view(user) != "root";
 }
 
+// Refuses the directory of another user: a container's state names hooks, which `delete` runs.
+Result<void> check_owner(const Fd& directory, const std::string& path) {
+  struct stat info;
+  if (::fstat(directory.get(), &info) < 0) return fail_errno("stat " + path);
+  if (info.st_uid == ::geteuid() || info.st_uid == 0) return {};
+  return fail(path + " belongs to another user (" + std::to_string(info.st_uid) + ")", EPERM);
+}
+
 // Makes the directory and its parents.
 Result<void> make_root(const std::string& root) {
   if (root == "/") return fail("the root directory cannot be /");
@@ -131,6 +139,7 @@ Result<ContainerDir> ContainerDir::open(const std::string& root, const std::stri
     if (directory.error().code() == ENOENT) return does_not_exist(id);
     return std::unexpected(directory.error());
   }
+  TRY(check_owner(*directory, path));
   return ContainerDir(path, std::move(*directory));
 }
 

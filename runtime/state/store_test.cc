@@ -56,6 +56,12 @@ Record make_record(ProcessId standin) {
           .mappings = R"({"gidMappings":[],"uidMappings":[]})"};
 }
 
+boost::test_tools::assertion_result is_root(boost::unit_test::test_unit_id) {
+  boost::test_tools::assertion_result root(::geteuid() == 0);
+  root.message() << "only root may give files away";
+  return root;
+}
+
 // Makes a child that waits to be killed.
 pid_t make_child() {
   pid_t pid = ::fork();
@@ -181,6 +187,18 @@ BOOST_AUTO_TEST_CASE(an_id_in_use) {
   BOOST_REQUIRE(!second);
   BOOST_TEST(second.error().message() == "container with given ID already exists: one");
   BOOST_TEST(!ContainerDir::create("/", "one"));
+}
+
+BOOST_AUTO_TEST_CASE(the_state_of_another_user_is_refused, *boost::unit_test::precondition(is_root)) {
+  Root root;
+  BOOST_REQUIRE(ContainerDir::create(root, "one"));
+  const std::string path = static_cast<const std::string&>(root) + "/one";
+  BOOST_REQUIRE(::chown(path.c_str(), 12345, 12345) == 0);
+  auto opened = ContainerDir::lock(root, "one");
+  BOOST_REQUIRE(!opened);
+  BOOST_TEST(opened.error().message() == path + " belongs to another user (12345)");
+  BOOST_REQUIRE(::chown(path.c_str(), 0, 0) == 0);
+  BOOST_TEST(ContainerDir::lock(root, "one").has_value());
 }
 
 // Eight processes increment a number in a file, each time under the lock.

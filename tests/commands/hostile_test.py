@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that lies must not harm the commands or the stand-in."""
 
+import json
 import os
 import signal
 
@@ -38,6 +39,17 @@ class Hostile(CommandTest):
             self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
         for vmm in vmms:
             self.assert_gone(vmm)
+
+    def test_text_of_the_guest_is_fit_for_a_terminal(self):
+        self.run_one("a", "kill=text", "sleep", "100")
+        log = os.path.join(self.scratch, "log")
+        done = self.nacre("--log", log, "--log-format", "json", "kill", "a", "TERM", check=False)
+        with open(log) as file:
+            logged = json.loads(file.read())["msg"]
+        for text in (done.stderr.decode().rstrip("\n"), logged):
+            self.assertIn("no  [2J 2J xxx", text)
+            self.assertLess(len(text), 5000)
+            self.assertTrue(text.isprintable(), text[:100])
 
     def test_kill_has_worked_if_the_vm_ends_before_it_answers(self):
         for name, number in (("a", "KILL"), ("b", "TERM")):

@@ -12,7 +12,15 @@ class Life(CommandTest):
     def test_life(self):
         pid_file = os.path.join(self.scratch, "pid")
         self.write("sleep", "60", annotations={"a.b": "c"})
+        # Another user of the directory may have made a link in the place of what is written first.
+        victim = os.path.join(self.scratch, "victim")
+        with open(victim, "w") as file:
+            file.write("untouched")
+        os.symlink(victim, os.path.join(self.scratch, ".pid"))
         self.create("--pid-file", pid_file, "a")
+        with open(victim) as file:
+            self.assertEqual(file.read(), "untouched")
+        self.assertFalse(os.path.lexists(os.path.join(self.scratch, ".pid")))
         with open(pid_file) as file:
             pid = file.read()
         self.assertEqual(pid, str(int(pid)))

@@ -3,6 +3,7 @@
 """Runs the fake VM with a guest, or a vmm, that lies. The words of FAKE_VMM_HOSTILE say how:
 
   kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing
+  kill=text                          refuses, with a long text that a terminal would act on
   kill=ends                          the VM ends with the process, before it has answered
   signal=N                           ends "by" that signal, whatever its process did
   sent=N                             reports that N bytes went to stdout
@@ -22,6 +23,8 @@ def answer(sock, request):
         return honest_answer(sock, request)
     if HOW["kill"] == "ESRCH":
         raise OSError(3, "container not running")
+    if HOW["kill"] == "text":
+        raise OSError(1, "no\n\x1b[2J\u009b2J\u202e" + "x" * 20000)
     if HOW["kill"] == "silent":
         threading.Event().wait()
     if HOW["kill"] == "ends":

@@ -5,6 +5,8 @@
 #include <array>
 #include <charconv>
 
+#include "base/printable.h"
+
 namespace nacre::ps {
 
 namespace {
@@ -38,7 +40,7 @@ Result<void> parse_stat(std::string_view stat, Process& process) {
   }
   auto [end, error] = std::from_chars(stat.data(), stat.data() + open, process.pid);
   if (error != std::errc() || end != stat.data() + open || process.pid < 1) return not_understood("pid");
-  process.name = printable(stat.substr(open + 2, close - open - 2));
+  process.name = printable(stat.substr(open + 2, close - open - 2), '?');
   char state = stat[close + 2];
   process.state = state >= 'A' && state <= 'z' ? state : '?';
   std::array<int64_t, kLastNumber + 1> numbers{};
@@ -65,42 +67,11 @@ Result<Process> parse_process(const protocol::ProcessEntry& entry) {
   process.euid = entry.uid.effective;
   process.rgid = entry.gid.real;
   process.egid = entry.gid.effective;
-  process.args = printable(std::string_view(entry.args).substr(0, kMaxText));
+  process.args = printable(std::string_view(entry.args).substr(0, kMaxText), '?');
   return process;
 }
 
-// Returns the code point that `text` begins with, and its length. Bytes that are not
-// UTF-8 give code point 0 and length 1.
-std::pair<uint32_t, size_t> code_point(std::string_view text) {
-  auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  size_t length = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
-  if ((byte(0) >= 0x80 && byte(0) < 0xc0) || length > text.size()) return {0, 1};
-  uint32_t value = length == 1 ? byte(0) : byte(0) & (0x7fu >> length);
-  for (size_t i = 1; i < length; i++) {
-    // An error's text need not be UTF-8, and the next byte may be a control character.
-    if ((byte(i) & 0xc0) != 0x80) return {0, 1};
-    value = value << 6 | (byte(i) & 0x3f);
-  }
-  return {value, length};
-}
-
-bool is_printable(uint32_t c) {
-  bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
-  bool reorders = c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-  return !control && !reorders;
-}
-
 }  // namespace
-
-std::string printable(std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    auto [c, length] = code_point(text);
-    result += is_printable(c) ? text.substr(0, length) : "?";
-    text.remove_prefix(length);
-  }
-  return result;
-}
 
 Result<Listing> parse_listing(const protocol::ProcessesReply& reply) {
   Listing listing{.hertz = reply.hertz, .page = reply.page, .uptime = reply.uptime, .memory = reply.memory};

@@ -37,7 +37,4 @@ struct Listing {
 // Checks and parses the texts of the reply.
 Result<Listing> parse_listing(const protocol::ProcessesReply& reply);
 
-// Makes text fit for a terminal: control characters, and characters that reorder text, become '?'. `text` is UTF-8.
-std::string printable(std::string_view text);
-
 }  // namespace nacre::ps

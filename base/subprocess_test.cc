@@ -3,6 +3,7 @@
 #include "base/subprocess.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 
@@ -12,7 +13,7 @@ namespace {
 
 // Runs a shell script whose standard output is the returned text.
 std::string output_of(const std::string& script, std::vector<std::pair<int, int>> fds = {},
-                      std::optional<std::vector<std::string>> environment = {}) {
+                      std::optional<std::vector<std::string>> environment = {}, bool new_pid_namespace = false) {
   auto pipe = make_pipe();
   BOOST_REQUIRE(pipe);
   fds.emplace_back(pipe->write.get(), 1);
@@ -20,13 +21,20 @@ std::string output_of(const std::string& script, std::vector<std::pair<int, int>
                       .args = {"sh", "-c", script},
                       .environment = std::move(environment),
                       .fds = std::move(fds),
-                      .death_signal = SIGKILL});
-  BOOST_REQUIRE(child);
+                      .death_signal = SIGKILL,
+                      .new_pid_namespace = new_pid_namespace});
+  BOOST_REQUIRE_MESSAGE(child, child.error().message());
   pipe->write.reset();
   auto text = read_fd(pipe->read.get());
   BOOST_REQUIRE(text);
   BOOST_REQUIRE(wait_for(*child));
   return *text;
+}
+
+boost::test_tools::assertion_result is_root(boost::unit_test::test_unit_id) {
+  boost::test_tools::assertion_result root(::geteuid() == 0);
+  root.message() << "only root may make namespaces";
+  return root;
 }
 
 }  // namespace
@@ -78,4 +86,13 @@ BOOST_AUTO_TEST_CASE(mask_and_environment_are_fresh) {
   BOOST_TEST(output_of("kill -TERM $$; echo survived").empty());
   sigprocmask(SIG_UNBLOCK, &set, nullptr);
   BOOST_TEST(output_of("echo $A", {}, std::vector<std::string>{"A=b"}) == "b\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_child_can_be_the_first_of_a_pid_namespace, *boost::unit_test::precondition(is_root)) {
+  BOOST_TEST(output_of("echo $$ $PPID", {}, {}, true) == "1 0\n");
+  // The next child is in ours again.
+  BOOST_TEST(output_of("echo $PPID") == std::to_string(::getpid()) + "\n");
+  auto child = spawn({.path = "/nonexistent", .args = {"x"}, .environment = {}, .fds = {}, .new_pid_namespace = true});
+  BOOST_REQUIRE(!child);
+  BOOST_TEST(child.error().code() == ENOENT);
 }

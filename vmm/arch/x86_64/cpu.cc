@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/arch/x86_64/cpu.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <iterator>
 
 #include "vmm/arch/x86_64/kvm_x86.h"
 
@@ -15,7 +17,6 @@ constexpr uint32_t kFeatures = 0x1;
 constexpr uint32_t kCacheParameters = 0x4;
 constexpr uint32_t kTopology = 0xb;
 constexpr uint32_t kTopologyV2 = 0x1f;
-constexpr uint32_t kPerformanceMonitoring = 0xa;
 constexpr uint32_t kAmdSizes = 0x80000008;
 constexpr uint32_t kAmdCacheParameters = 0x8000001d;
 constexpr uint32_t kAmdTopology = 0x8000001e;
@@ -23,6 +24,19 @@ constexpr uint32_t kAmdTopology = 0x8000001e;
 constexpr uint32_t kTscDeadlineBit = 1u << 24;     // leaf 1, ECX
 constexpr uint32_t kHypervisorBit = 1u << 31;      // leaf 1, ECX
 constexpr uint32_t kHyperThreadingBit = 1u << 28;  // leaf 1, EDX: EBX[23:16] is valid
+
+// What guests are not told of. Virtual machines in the guest, SGX and SEV would be large parts of KVM to attack;
+// counters and processor trace would watch the host's CPU.
+struct HiddenBits {
+  uint32_t function, ebx, ecx;  // of index 0
+};
+constexpr HiddenBits kHiddenBits[] = {
+    {.function = 0x1, .ebx = 0, .ecx = 1u << 5},                    // VMX
+    {.function = 0x7, .ebx = 1u << 2 | 1u << 25, .ecx = 1u << 30},  // SGX, processor trace, SGX launch control
+    {.function = 0x80000001, .ebx = 0, .ecx = 1u << 2},             // SVM
+};
+// Performance monitoring, SGX, processor trace, SVM, SEV, performance monitoring.
+constexpr uint32_t kHiddenLeaves[] = {0xa, 0x12, 0x14, 0x8000000a, 0x8000001f, 0x80000022};
 
 constexpr uint32_t kLevelSmt = 1 << 8;
 constexpr uint32_t kLevelCore = 2 << 8;
@@ -66,6 +80,16 @@ void set_cache_sharing(kvm_cpuid_entry2& entry, unsigned count) {
   }
 }
 
+void hide(kvm_cpuid_entry2& entry) {
+  if (std::ranges::find(kHiddenLeaves, entry.function) != std::end(kHiddenLeaves))
+    entry.eax = entry.ebx = entry.ecx = entry.edx = 0;
+  for (const HiddenBits& hidden : kHiddenBits) {
+    if (entry.function != hidden.function || entry.index != 0) continue;
+    entry.ebx &= ~hidden.ebx;
+    entry.ecx &= ~hidden.ecx;
+  }
+}
+
 void adjust(kvm_cpuid_entry2& entry, bool tsc_deadline, unsigned index, unsigned count) {
   switch (entry.function) {
     case kFeatures:
@@ -77,9 +101,6 @@ void adjust(kvm_cpuid_entry2& entry, bool tsc_deadline, unsigned index, unsigned
     case kCacheParameters:
     case kAmdCacheParameters:
       set_cache_sharing(entry, count);
-      break;
-    case kPerformanceMonitoring:
-      entry.eax = entry.ebx = entry.ecx = entry.edx = 0;
       break;
     case kTopology:
     case kTopologyV2:
@@ -103,7 +124,10 @@ void adjust(kvm_cpuid_entry2& entry, bool tsc_deadline, unsigned index, unsigned
 std::vector<kvm_cpuid_entry2> guest_cpuid(const std::vector<kvm_cpuid_entry2>& supported, bool tsc_deadline,
                                           unsigned index, unsigned count) {
   std::vector<kvm_cpuid_entry2> entries = supported;
-  for (kvm_cpuid_entry2& entry : entries) adjust(entry, tsc_deadline, index, count);
+  for (kvm_cpuid_entry2& entry : entries) {
+    hide(entry);
+    adjust(entry, tsc_deadline, index, count);
+  }
   return entries;
 }
 

@@ -69,9 +69,20 @@ BOOST_AUTO_TEST_CASE(features_are_those_of_the_host_and_of_kvm) {
   BOOST_TEST(told(poor, 0, 1, true).ecx == (1u << 31 | 1u << 24));
   BOOST_TEST(told(poor, 0, 1).edx == 0u);
   BOOST_TEST(told(poor, 0, 2).edx == 1u << 28);
-  kvm_cpuid_entry2 counters = told(leaf(0xa), 0, 1);
-  BOOST_TEST((counters.eax | counters.ebx | counters.ecx | counters.edx) == 0u);
-  BOOST_TEST(told(leaf(7), 0, 1).ebx == 0xffffffffu);
+  BOOST_TEST(told(leaf(7), 0, 1).edx == 0xffffffffu);
+  BOOST_TEST(told(leaf(7, 1), 0, 1).ebx == 0xffffffffu);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_hidden) {
+  // Performance monitoring, SGX, processor trace, SVM, SEV.
+  for (uint32_t function : {0xau, 0x12u, 0x14u, 0x8000000au, 0x8000001fu, 0x80000022u}) {
+    kvm_cpuid_entry2 none = told(leaf(function), 0, 1);
+    BOOST_TEST((none.eax | none.ebx | none.ecx | none.edx) == 0u);
+  }
+  BOOST_TEST((told(leaf(1), 0, 1).ecx & 1u << 5) == 0u);         // VMX
+  BOOST_TEST(told(leaf(0x80000001), 0, 1).ecx == ~(1u << 2));    // SVM
+  BOOST_TEST(told(leaf(7), 0, 1).ebx == ~(1u << 2 | 1u << 25));  // SGX, processor trace
+  BOOST_TEST(told(leaf(7), 0, 1).ecx == ~(1u << 30));            // SGX launch control
 }
 
 BOOST_AUTO_TEST_SUITE_END()

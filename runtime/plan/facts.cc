@@ -84,10 +84,16 @@ std::optional<SourceFacts> look_at_source(const std::string& path) {
   return facts;
 }
 
+bool is_of_proc(const std::string& path) {
+  struct statfs filesystem;
+  return ::statfs(path.c_str(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
+}
+
 std::map<std::string, SourceFacts> look_at_sources(const oci::Config& config) {
   std::map<std::string, SourceFacts> sources;
   for (const oci::Mount& mount : config.mounts) {
-    if (!mount.bind || !may_be_kept_in_guest(mount.destination)) continue;
+    if (!mount.bind) continue;
+    if (!may_be_kept_in_guest(mount.destination) && !is_of_proc(mount.source)) continue;
     if (auto facts = look_at_source(mount.source)) sources.emplace(mount.source, *facts);
   }
   return sources;

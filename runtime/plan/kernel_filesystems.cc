@@ -12,11 +12,11 @@ namespace {
 using Json = nlohmann::json;
 
 struct KernelFilesystem {
-  std::string_view place;
-  long magic;  // as statfs(2) gives it
+  std::string_view place;  // "": anywhere
+  long magic;              // as statfs(2) gives it
   const char* type;
 };
-constexpr KernelFilesystem kFilesystems[] = {{"/proc", PROC_SUPER_MAGIC, "proc"},
+constexpr KernelFilesystem kFilesystems[] = {{"", PROC_SUPER_MAGIC, "proc"},
                                              {"/sys", SYSFS_MAGIC, "sysfs"},
                                              {"/sys/fs/cgroup", CGROUP2_SUPER_MAGIC, "cgroup"},
                                              // the hierarchies of version 1 are mounted in one
@@ -30,7 +30,8 @@ std::optional<oci::Mount> to_guest_kernel_filesystem(const oci::Mount& mount, co
   // A tmpfs on another place may hold anything.
   if (source.filesystem == TMPFS_MAGIC && mount.source != mount.destination) return std::nullopt;
   for (const KernelFilesystem& known : kFilesystems) {
-    if (mount.destination != known.place || source.filesystem != known.magic || source.inode != kRootInode) continue;
+    bool is_there = known.place.empty() || mount.destination == known.place;
+    if (!is_there || source.filesystem != known.magic || source.inode != kRootInode) continue;
     oci::Mount made = mount;
     made.type = made.source = known.type;
     made.bind = false;

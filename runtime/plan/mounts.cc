@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan/mounts.h"
 
+#include <linux/magic.h>
+
 #include <array>
+#include <cerrno>
 
 #include "guest-init/protocol/protocol.h"
 #include "runtime/plan/mountpoints.h"
@@ -15,11 +18,15 @@ using Json = nlohmann::json;
 constexpr std::array kKeptInGuest = {"/dev/shm", "/proc", "/sys", "/sys/fs/cgroup"};
 
 // Returns what the mount becomes by the first rule that is about it.
-oci::Mount decide(const oci::Mount& mount, const HostFacts& facts, const std::string& directory,
-                  std::vector<HostFilesystem>& filesystems) {
+Result<oci::Mount> decide(const oci::Mount& mount, const HostFacts& facts, const std::string& directory,
+                          std::vector<HostFilesystem>& filesystems) {
   if (auto source = facts.sources.find(mount.source); mount.bind && source != facts.sources.end()) {
     if (auto made = to_guest_shared_memory(mount, source->second)) return *made;
     if (auto made = to_guest_kernel_filesystem(mount, source->second)) return *made;
+    // vmm's own memory is a file there, and it may open it.
+    if (source->second.filesystem == PROC_SUPER_MAGIC) {
+      return fail("bind mount of " + mount.source + ": the host's /proc is not shared with a VM", EPERM);
+    }
   }
   if (auto made = to_host_filesystem(mount, directory)) {
     filesystems.push_back(std::move(made->filesystem));
@@ -50,11 +57,11 @@ bool may_be_tmpfs(const oci::Mount& mount) {
   return mount.type == "tmpfs" || may_be_kept_in_guest(mount.destination);
 }
 
-PlannedMounts plan_mounts(const oci::Config& config, const HostFacts& facts, const std::string& prefix,
-                          const std::string& directory) {
+Result<PlannedMounts> plan_mounts(const oci::Config& config, const HostFacts& facts, const std::string& prefix,
+                                  const std::string& directory) {
   PlannedMounts planned;
   for (const oci::Mount& mount : config.mounts) {
-    planned.mounts.push_back(decide(mount, facts, directory, planned.filesystems));
+    planned.mounts.push_back(TRY(decide(mount, facts, directory, planned.filesystems)));
     place_in_share(planned.mounts.back(), prefix);
   }
   give_tmpfs_modes(planned.mounts, facts.missing_destinations);

@@ -27,9 +27,10 @@ struct PlannedMounts {
   std::vector<HostFilesystem> filesystems;
 };
 
-// Decides all mounts. `prefix` begins the names in the share; `directory` is the container's own.
-PlannedMounts plan_mounts(const oci::Config& config, const HostFacts& facts, const std::string& prefix,
-                          const std::string& directory);
+// Decides all mounts. `prefix` begins the names in the share; `directory` is the container's own. Fails with EPERM for
+// a part of the host's /proc.
+Result<PlannedMounts> plan_mounts(const oci::Config& config, const HostFacts& facts, const std::string& prefix,
+                                  const std::string& directory);
 
 // Returns true for the destinations that plan_mounts() wants to know the source of: /dev/shm, /proc, /sys and
 // /sys/fs/cgroup.

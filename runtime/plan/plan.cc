@@ -91,7 +91,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.host.hooks = config.hooks;
 
   const std::string prefix = plan.vm.vm_of.empty() ? "" : facts.unique_prefix;
-  auto mounts = plan_mounts(config, facts, prefix, request.directory);
+  auto mounts = TRY(plan_mounts(config, facts, prefix, request.directory));
   plan.host.mounts = std::move(mounts.mounts);
   plan.host.filesystems = std::move(mounts.filesystems);
   plan.guest.notify = facts.has_notify_socket;

@@ -141,19 +141,21 @@ BOOST_AUTO_TEST_CASE(an_empty_tmpfs_on_dev_shm_is_the_guests) {
   BOOST_TEST(planned->guest.shared_mounts.empty());
 }
 
-BOOST_AUTO_TEST_CASE(the_hosts_proc_on_its_own_place_is_the_guests) {
+BOOST_AUTO_TEST_CASE(the_hosts_proc_is_the_guests_wherever_it_is_mounted) {
   oci::Config config = config_with("{}");
-  config.mounts = {mount_on("/proc", "bind", "/proc")};
-  runtime::HostFacts facts = invented_host();
-  facts.sources["/proc"] = {.filesystem = 0x9fa0, .inode = 1};
-  auto planned = plan(config, false, facts);
-  BOOST_REQUIRE(planned);
-  BOOST_TEST(planned->guest.config["mounts"][0]["type"] == "proc");
-  BOOST_TEST(planned->guest.config["mounts"][0]["options"] == Json::parse(R"(["ro"])"));
-  facts.sources["/proc"].inode = 4026531845;  // a directory below
-  planned = plan(config, false, facts);
-  BOOST_REQUIRE(planned);
-  BOOST_TEST(planned->guest.config["mounts"][0]["source"] == "/run/nacre/share/mount-0");
+  for (const char* place : {"/proc", "/host/proc"}) {
+    config.mounts = {mount_on(place, "bind", "/proc")};
+    runtime::HostFacts facts = invented_host();
+    facts.sources["/proc"] = {.filesystem = 0x9fa0, .inode = 1};
+    auto planned = plan(config, false, facts);
+    BOOST_REQUIRE(planned);
+    BOOST_TEST(planned->guest.config["mounts"][0]["type"] == "proc");
+    BOOST_TEST(planned->guest.config["mounts"][0]["options"] == Json::parse(R"(["ro"])"));
+    facts.sources["/proc"].inode = 4026531845;  // a directory below
+    planned = plan(config, false, facts);
+    BOOST_REQUIRE(!planned);
+    BOOST_TEST(planned.error().message() == "bind mount of /proc: the host's /proc is not shared with a VM");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_host_mounts_what_only_it_can) {

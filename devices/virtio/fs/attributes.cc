@@ -2,7 +2,9 @@
 #include "devices/virtio/fs/attributes.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 namespace nacre::virtio::fs {
 namespace {
@@ -19,6 +21,11 @@ OrErrno<struct statx> stat_descriptor(int fd) {
   struct statx stat{};
   TRY(check(statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &stat)));
   return stat;
+}
+
+bool is_on_proc(int fd) {
+  struct statfs filesystem;
+  return ::fstatfs(fd, &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC;
 }
 
 InodeNumbers::InodeNumbers(uint64_t root_device) {

@@ -16,6 +16,10 @@ namespace nacre::virtio::fs {
 // Returns the attributes of the file that a descriptor (O_PATH or open) refers to, with birth time and mount id.
 OrErrno<struct statx> stat_descriptor(int fd);
 
+// Returns whether the file lies on a /proc of the host. None is served: this process's own memory is a file there,
+// which this process may open, and so are settings of the host.
+bool is_on_proc(int fd);
+
 inline uint64_t device_of(const struct statx& stat) {
   return uint64_t{stat.stx_dev_major} << 32 | stat.stx_dev_minor;
 }

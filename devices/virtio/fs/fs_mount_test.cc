@@ -21,7 +21,8 @@ using wire::Opcode;
 // A share with mounts below it, in a mount namespace of its own. The thread of the session enters this namespace later.
 struct Mounts {
   Mounts() {
-    for (const char* name : {"share", "share/volume", "share/again", "share/readonly", "share/plain", "host"}) {
+    for (const char* name :
+         {"share", "share/volume", "share/again", "share/readonly", "share/plain", "share/proc", "host"}) {
       std::filesystem::create_directory(top.path() + "/" + name);
     }
     std::ofstream(top.path() + "/share/file") << "mount point";
@@ -46,7 +47,8 @@ struct Mounts {
     if (!ready) return;
     std::ofstream(share + "/volume/data") << "data";
     ready = bind("/share/volume", "/again", 0) && bind("/share/volume", "/readonly", 0) &&
-            bind("/share/volume", "/readonly", MS_REMOUNT | MS_RDONLY) && bind("/host/hosts", "/file", 0);
+            bind("/share/volume", "/readonly", MS_REMOUNT | MS_RDONLY) && bind("/host/hosts", "/file", 0) &&
+            ::mount("/proc", (share + "/proc").c_str(), nullptr, MS_BIND, nullptr) == 0;
     root = Fd(::open(share.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     name_space = Fd(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
   }
@@ -104,14 +106,32 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   BOOST_TEST(calls.rename("plain", "volume/plain", 0) == -EXDEV);
   BOOST_TEST(calls.link("volume/data", "linked") == -EXDEV);
   BOOST_TEST(calls.list("volume").size() == 3u);
-  BOOST_TEST(calls.list(".").size() == 7u);
+  BOOST_TEST(calls.list(".").size() == 8u);
   BOOST_TEST(guest.call(Opcode::syncfs, 1, object_bytes(wire::SyncfsIn{0})).error == 0);
+
+  // The server's own memory is a file there.
+  BOOST_TEST(guest.call(Opcode::lookup, 1, string_bytes("proc")).error == EACCES);
 
   // ".." is no name that can be looked up, neither in the share's root nor in a mount.
   for (const char* directory : {".", "volume"}) {
     auto nodeid = static_cast<uint64_t>(calls.node(directory));
     BOOST_TEST(guest.call(Opcode::lookup, nodeid, string_bytes("..")).error == EINVAL);
   }
+}
+
+BOOST_AUTO_TEST_CASE(no_proc_of_the_host_is_served) {
+  ScratchDirectory top;
+  FsGuest guest(top.path());
+  guest.on_thread([&](Session& session) {
+    BOOST_TEST(session.add_tree("tree", Fd(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC))).has_value());
+    BOOST_TEST(session.add_tree("file", Fd(::open("/proc/self/mem", O_PATH | O_CLOEXEC))).has_value());
+  });
+  for (const char* name : {"tree", "file"}) {
+    BOOST_TEST(guest.call(Opcode::lookup, 1, string_bytes(name)).error == EACCES);
+  }
+  auto created = Session::create(Fd(::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC)), {}, {});
+  BOOST_REQUIRE(!created);
+  BOOST_TEST(created.error().message() == "the host's /proc cannot be shared");
 }
 
 BOOST_AUTO_TEST_CASE(a_tree_comes_and_goes) {

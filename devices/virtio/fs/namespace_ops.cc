@@ -31,8 +31,10 @@ bool takes_privilege(mode_t mode, dev_t device) {
 
 }  // namespace
 
-OrErrno<wire::EntryOut> Session::take_in(Fd path, TreeId tree) {
+OrErrno<wire::EntryOut> Session::take_in(Fd path, TreeId tree, const Inode* parent) {
   struct statx stat = TRY(stat_descriptor(path.get()));
+  bool is_of_parents = parent != nullptr && parent->key.device == device_of(stat);
+  if (!is_of_parents && is_on_proc(path.get())) return errno_of(EACCES);
   Inode* inode = TRY(inodes_.refer(std::move(path), stat, tree));
   wire::EntryOut entry{};
   entry.nodeid = inode->nodeid;
@@ -48,12 +50,12 @@ OrErrno<wire::EntryOut> Session::look_up(const Inode& parent, const char* name) 
     if (tree != trees_.end()) {
       auto root = tree->second.root.dup();
       if (!root) return errno_of(root.error().code());
-      return take_in(std::move(*root), tree->second.id);
+      return take_in(std::move(*root), tree->second.id, nullptr);
     }
   }
   Fd path(::openat(parent.path.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!path) return last_errno();
-  return take_in(std::move(path), parent.tree);
+  return take_in(std::move(path), parent.tree, &parent);
 }
 
 wire::AttrOut Session::attr_out(const struct statx& stat) {

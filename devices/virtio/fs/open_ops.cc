@@ -86,7 +86,7 @@ OrErrno<void> Session::create(Request& request, Reply& reply) {
   const char* name = TRY(request.take_name());
   if ((in.flags & O_ACCMODE) == O_ACCMODE) return errno_of(EINVAL);
   auto created = create_file(*parent, name, in, request.header());
-  if (created) return reply_created(std::move(*created), parent->tree, in.flags, reply);
+  if (created) return reply_created(std::move(*created), *parent, in.flags, reply);
   if (created.error() != EEXIST || (in.flags & O_EXCL) != 0) return errno_of(created.error());
 
   // Somebody else made the file after the guest had looked for it, so CREATE becomes an open.
@@ -121,14 +121,14 @@ OrErrno<void> Session::tmpfile(Request& request, Reply& reply) {
     file = Fd(::openat(parent->path.get(), ".", flags | O_TMPFILE | O_CLOEXEC, in.mode & 07777));
     if (!file) return last_errno();
   }
-  return reply_created(std::move(file), parent->tree, in.flags, reply);
+  return reply_created(std::move(file), *parent, in.flags, reply);
 }
 
 // Answers with the entry and the handle of a file that was just made. Takes the inode from the open file and not by
 // name, since somebody may have renamed or replaced the file.
-OrErrno<void> Session::reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply) {
+OrErrno<void> Session::reply_created(Fd file, const Inode& parent, uint32_t flags, Reply& reply) {
   Fd path = TRY(reopen(file.get(), O_PATH));
-  auto entry = TRY(take_in(std::move(path), tree));
+  auto entry = TRY(take_in(std::move(path), parent.tree, &parent));
   const Inode* inode = TRY(inodes_.find(entry.nodeid));
   auto fh = handles_.add(std::move(file), *inode, static_cast<int>(flags & kHandleFlags), false);
   if (!fh) {

@@ -98,6 +98,7 @@ Session::Session(InodeTable inodes, const SessionOptions& options, Complete comp
 
 Result<std::unique_ptr<Session>> Session::create(Fd root, const SessionOptions& options, Complete complete) {
   FdBudget::raise_limit();
+  if (is_on_proc(root.get())) return fail("the host's /proc cannot be shared", EACCES);
   InodeTable inodes = TRY(InodeTable::create(std::move(root)));
   return std::unique_ptr<Session>(new Session(std::move(inodes), options, std::move(complete)));
 }

@@ -159,7 +159,7 @@ class Session {
   OrErrno<void> flush(Request&, Reply&);
   OrErrno<Fd> create_file(const Inode& parent, const char* name, const wire::CreateIn& in,
                           const wire::InHeader& caller);
-  OrErrno<void> reply_created(Fd file, TreeId tree, uint32_t flags, Reply& reply);
+  OrErrno<void> reply_created(Fd file, const Inode& parent, uint32_t flags, Reply& reply);
   OrErrno<Fd> reopen(int fd, int flags);
   OrErrno<Fd> open_inode(const Inode& inode, uint32_t flags, bool kill_setid);
   uint32_t cache_flags(int fd, bool directory) const;
@@ -217,7 +217,9 @@ class Session {
 
   // Opens a name in a directory (O_PATH), and adds one reference of the guest to its inode.
   OrErrno<wire::EntryOut> look_up(const Inode& parent, const char* name);
-  OrErrno<wire::EntryOut> take_in(Fd path, TreeId tree);
+  // Adds one reference of the guest to an open inode. `parent` is null for the root of a tree. Fails with EACCES for
+  // what lies on a /proc of the host.
+  OrErrno<wire::EntryOut> take_in(Fd path, TreeId tree, const Inode* parent);
   wire::AttrOut attr_out(const struct statx& stat);
 
   // A request that waits for a lock.

@@ -104,6 +104,21 @@ class Jail(ContainerTest):
         self.assertIn("dd", flags)
         os.kill(vmm, signal.SIGSEGV)
 
+    def test_no_proc_of_the_host_is_there(self):
+        # The memory of vmm is a file there, which vmm may open.
+        def bind(source, destination):
+            def change(config):
+                config["mounts"].append({"destination": destination, "type": "bind", "source": source,
+                                         "options": ["rbind"]})
+            return change
+        done = self.run_container("cat", "/host/proc/version", change=bind("/proc", "/host/proc"))
+        self.assertIn(b"-nacre", done.stdout, done.stderr)
+        done = self.run_container("sh", "-c", "test -d /host/etc && cat /host/proc/version", change=bind("/", "/host"))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"/host/proc/version: Permission denied", done.stderr)
+        done = self.run_container("true", change=bind("/proc/version", "/version"))
+        self.assert_one_line_error(done, "/proc/version: the host's /proc is not shared with a VM")
+
     def test_a_directory_is_refused_as_stdin(self):
         bundle = self.bundle("true")
         directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY)

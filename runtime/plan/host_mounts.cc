@@ -26,9 +26,14 @@ std::vector<std::string> attribute_words(const MountInfo& mount) {
 std::vector<MountInfo> mounts_below(const std::string& source, const std::vector<MountInfo>& mounts) {
   std::string prefix = source == "/" ? "/" : source + "/";
   uint64_t top = mount_at(AT_FDCWD, source);
+  auto is_on_proc = [&](const MountInfo& mount) {
+    return std::ranges::any_of(mounts, [&](const MountInfo& other) {
+      return other.type == kProcType && (mount.point + "/").starts_with(other.point + "/");
+    });
+  };
   std::vector<MountInfo> below;
   for (const MountInfo& mount : mounts) {
-    if (!mount.point.starts_with(prefix) || mount.point == "/" || mount.id == top) continue;
+    if (!mount.point.starts_with(prefix) || mount.point == "/" || mount.id == top || is_on_proc(mount)) continue;
     // Another mount may hide it.
     if (mount_at(AT_FDCWD, mount.point) == mount.id) below.push_back(mount);
   }

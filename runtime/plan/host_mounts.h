@@ -21,7 +21,9 @@ Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Config& vm);
 
 // Returns a mount's attributes as mount(8) options. (mountinfo does not show "strictatime", so it is inferred.)
 std::vector<std::string> attribute_words(const MountInfo& mount);
-// Returns those of `mounts` that one finds below a path, the upper before the lower.
+// The type of the file system that no VM gets (is_on_proc() in devices/virtio/fs/attributes.h says why).
+inline constexpr const char* kProcType = "proc";
+// Returns those of `mounts` that one finds below a path, the upper before the lower. Leaves out what is on a /proc.
 std::vector<MountInfo> mounts_below(const std::string& source, const std::vector<MountInfo>& mounts);
 // Returns the place in the share of what is mounted at `point`, which is `source` or below it. `source` is served under
 // the name `target`.

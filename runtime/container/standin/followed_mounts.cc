@@ -168,7 +168,7 @@ Result<void> FollowedMounts::update() {
 // Handles a mount that update() sees for the first time.
 Result<void> FollowedMounts::look_at(const MountInfo& mount) {
   auto above = place_above(mount.point);
-  if (above == places_.end() || !above->second->follows || mount.type == kAutomount) {
+  if (above == places_.end() || !above->second->follows || mount.type == kAutomount || mount.type == kProcType) {
     seen_.emplace(mount.id, mount.point);
     return {};
   }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest-init/protocol/frame.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include "base/fd.h"
 #include "oci/json_limits.h"
@@ -76,16 +78,24 @@ Result<Json> Decoder::next() {
   return message;
 }
 
-Result<void> send(int fd, const Json& message) {
-  std::string frame = TRY(to_frame(message));
+Result<void> send(int fd, const Json& message, int timeout_ms) {
+  using Clock = std::chrono::steady_clock;
+  const std::string frame = TRY(to_frame(message));
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   std::string_view rest = frame;
   while (!rest.empty()) {
-    ssize_t n = ::send(fd, rest.data(), rest.size(), MSG_NOSIGNAL);  // a peer that is gone is an error, not SIGPIPE
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return fail_errno("send");
+    // A peer that is gone is an error, not SIGPIPE.
+    ssize_t n = ::send(fd, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) {
+      rest.remove_prefix(static_cast<size_t>(n));
+      continue;
     }
-    rest.remove_prefix(static_cast<size_t>(n));
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return fail_errno("send");
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (timeout_ms >= 0 && left <= 0) return fail_errno("send", ETIMEDOUT);
+    pollfd writable{fd, POLLOUT, 0};
+    ::poll(&writable, 1, timeout_ms < 0 ? -1 : static_cast<int>(left));  // an error shows when this tries again
   }
   return {};
 }

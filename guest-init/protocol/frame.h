@@ -51,8 +51,10 @@ class Decoder {
   std::string buffer_;
 };
 
-// Blocking helpers for short-lived commands on the host.
-Result<void> send(int fd, const Json& message);
+// Sends a message. Fails with ETIMEDOUT if the peer has not taken all of it within `timeout_ms` (-1: no limit). Part of
+// a long message may have been sent by then, after which the connection is of no use.
+Result<void> send(int fd, const Json& message, int timeout_ms = -1);
+// Blocks until there is a message. For short-lived commands on the host.
 Result<Json> receive(int fd, Limits limits = {});
 
 }  // namespace nacre::protocol

@@ -142,6 +142,18 @@ BOOST_AUTO_TEST_CASE(send_and_receive_move_large_messages) {
   BOOST_TEST(!protocol::send(pair->second.get(), message));  // the peer is gone: no SIGPIPE
 }
 
+BOOST_AUTO_TEST_CASE(a_peer_that_does_not_read) {
+  auto pair = make_socketpair(SOCK_STREAM);
+  BOOST_REQUIRE(pair);
+  const Json small{{"type", "x"}}, large{{"type", "x"}, {"text", std::string(4 << 20, 'x')}};
+  BOOST_TEST(protocol::send(pair->first.get(), small, 0).has_value());
+  for (int timeout_ms : {0, 20}) {
+    auto sent = protocol::send(pair->first.get(), large, timeout_ms);
+    BOOST_REQUIRE(!sent);
+    BOOST_TEST(sent.error().code() == ETIMEDOUT);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_oversized_message_is_not_encoded) {
   BOOST_TEST(!to_frame(Json{{"type", "a"}, {"text", std::string(kMaxFrame, 'z')}}));
 }

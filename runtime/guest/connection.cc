@@ -133,7 +133,7 @@ Result<Fd> connect_control(int directory, int timeout_ms) {
 
 Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,
                                      int timeout_ms) {
-  TRY(protocol::send(control, request));
+  TRY(protocol::send(control, request, timeout_ms));
   return TRY_CONTEXT(receive_within(control, limits, timeout_ms), "the guest's answer");
 }
 

@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import time
 
 from support import FAKE_VMM, PATIENCE, CommandTest, alive, main
 
@@ -39,6 +40,18 @@ class Hostile(CommandTest):
             self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
         for vmm in vmms:
             self.assert_gone(vmm)
+
+    def test_a_guest_that_does_not_read_keeps_the_standin_from_nothing(self):
+        stop = os.path.join(self.scratch, "stop")
+        script = f"trap '' USR1; while [ ! -e {stop} ]; do sleep 0.1; done; exit 7"
+        pid = self.run_one("a", "read=never", "sh", "-c", script)
+        # More than a socket holds: each is a message to the guest.
+        for _ in range(3000):
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.0005)
+        with open(stop, "w"):
+            pass
+        self.assertEqual(self.ends_with(pid), 7)
 
     def test_text_of_the_guest_is_fit_for_a_terminal(self):
         self.run_one("a", "kill=text", "sleep", "100")

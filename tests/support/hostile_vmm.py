@@ -5,6 +5,7 @@
   kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing
   kill=text                          refuses, with a long text that a terminal would act on
   kill=ends                          the VM ends with the process, before it has answered
+  read=never                         reads one more request after the start, and then none of the stand-in's
   signal=N                           ends "by" that signal, whatever its process did
   sent=N                             reports that N bytes went to stdout
   flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
@@ -15,7 +16,7 @@ import threading
 import fake_vmm
 
 HOW = dict(word.split("=") for word in os.environ.get("FAKE_VMM_HOSTILE", "").split())
-honest_answer, honest_send = fake_vmm.answer, fake_vmm.send
+honest_answer, honest_send, honest_receive = fake_vmm.answer, fake_vmm.send, fake_vmm.receive
 
 
 def answer(sock, request):
@@ -39,6 +40,13 @@ def send(sock, message):
     honest_send(sock, message)
 
 
+def receive(sock):
+    first = fake_vmm.processes.get("")
+    if HOW.get("read") == "never" and first is not None and first.sock is sock and first.child is not None:
+        threading.Event().wait()
+    return honest_receive(sock)
+
+
 def status_channel(sock):
     while True:
         words, _ = fake_vmm.read_line(sock)
@@ -59,7 +67,7 @@ def resize(sock, config):
         threading.Thread(target=serve, args=(sock.accept()[0],), daemon=True).start()
 
 
-fake_vmm.answer, fake_vmm.send, fake_vmm.resize = answer, send, resize
+fake_vmm.answer, fake_vmm.send, fake_vmm.receive, fake_vmm.resize = answer, send, receive, resize
 if "flush" in HOW:
     fake_vmm.status_channel = status_channel
 fake_vmm.main()

@@ -148,7 +148,8 @@ Result<Json> Session::request_json(const Json& message, Patience patience, int h
   auto deadline = Clock::now() + std::chrono::milliseconds(patience.timeout_ms);
   const auto deadline_less_waits = deadline - without_cpu();
   // EPIPE means that the VM has ended. The wait below explains why.
-  if (auto sent = protocol::send(control_.get(), message); !sent && sent.error().code() != EPIPE) {
+  auto sent = protocol::send(control_.get(), message, patience.timeout_ms);
+  if (!sent && sent.error().code() != EPIPE) {
     return std::unexpected(sent.error().with_context("request to the guest"));
   }
   for (;;) {
@@ -223,7 +224,9 @@ template <typename Request>
 void Session::tell_guest(Request request) {
   request.container = container_;
   if (!exec_.empty()) request.exec = exec_;
-  auto sent = protocol::send(control_.get(), protocol::encode(request));
+  // A guest that does not read must not keep this process from its other work. Such short messages are sent as a whole
+  // or not at all.
+  auto sent = protocol::send(control_.get(), protocol::encode(request), 0);
   if (!sent) log_debug(std::string(Request::kType) + " not forwarded: " + sent.error().message());
 }
 

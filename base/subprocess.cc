@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace nacre {
 
 namespace {
 
-// What the child of vfork reads. The child shares our memory and may call async-signal-safe functions only.
+// What the child reads. The child shares our memory and may call async-signal-safe functions only.
 struct ChildPlan {
   const char* path;
   char* const* args;
@@ -25,7 +26,8 @@ struct ChildPlan {
   unsigned first_closed;  // descriptors from here on are closed
   int death_signal;
   bool new_session;
-  pid_t parent;  // as the child sees it
+  pid_t parent;   // as the child sees it
+  int error = 0;  // of the child
 };
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
@@ -62,25 +64,20 @@ int become(const ChildPlan& plan) {
   return errno;
 }
 
-// Has a frame of its own, because no variable of the caller may live in registers across vfork's second return.
-[[gnu::noinline]] pid_t vfork_and_become(const ChildPlan& plan, int* error) {
-  volatile int child_error = 0;
-  pid_t pid = ::vfork();
-  if (pid == 0) {
-    child_error = become(plan);
-    ::_exit(127);
-  }
-  *error = pid < 0 ? errno : child_error;
-  return pid;
+int run_child(void* argument) {
+  auto* plan = static_cast<ChildPlan*>(argument);
+  plan->error = become(*plan);
+  ::_exit(127);
 }
 
-// Calls vfork_and_become() so that the child is the first of a pid namespace. Later children are in ours again.
-Result<pid_t> vfork_in_new_pid_namespace(const ChildPlan& plan, int* error) {
-  Fd self = TRY(open_pidfd(::getpid()));
-  if (::unshare(CLONE_NEWPID) < 0) return fail_errno("unshare the pid namespace");
-  pid_t pid = vfork_and_become(plan, error);
-  if (::setns(self.get(), CLONE_NEWPID) < 0) return fail_errno("setns to the pid namespace");
-  return pid;
+// Makes the child, which shares our memory, on a stack of its own. Returns when the child has called execve(2) or
+// ended. Unlike vfork(2), clone(2) can put the child into a new pid namespace, and needs no privilege over ours for
+// that.
+pid_t run_until_execve(ChildPlan& plan, bool new_pid_namespace) {
+  constexpr size_t kStackSize = 64 << 10;
+  auto stack = std::make_unique_for_overwrite<std::byte[]>(kStackSize);
+  int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (new_pid_namespace ? CLONE_NEWPID : 0);
+  return ::clone(run_child, stack.get() + kStackSize, flags, &plan);
 }
 
 ProcessExit from_siginfo(const siginfo_t& info) {
@@ -125,15 +122,13 @@ Result<Child> spawn(const SpawnOptions& options) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, &before);
-  int error = 0;
-  Result<pid_t> forked = options.new_pid_namespace ? vfork_in_new_pid_namespace(plan, &error)
-                                                   : Result<pid_t>(vfork_and_become(plan, &error));
+  pid_t pid = run_until_execve(plan, options.new_pid_namespace);
+  int error = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  pid_t pid = TRY(std::move(forked));
-  if (pid < 0) return fail_errno("vfork", error);
-  if (error != 0) {
+  if (pid < 0) return fail_errno("clone", error);
+  if (plan.error != 0) {
     (void)wait_for(pid);
-    return fail_errno(options.path, error);
+    return fail_errno(options.path, plan.error);
   }
   Child child;
   child.pid = pid;

@@ -108,10 +108,14 @@ class Faults(CommandTest):
         for name in os.listdir(self.holds):
             os.unlink(os.path.join(self.holds, name))
 
-    def was_asked(self, kind):
+    def noted(self):
+        """Returns the requests to the guest, and between them which were answered."""
         with open(self.requests, "a+") as file:
             file.seek(0)
-            return any(json.loads(line)["type"] == kind for line in file)
+            return [json.loads(line) for line in file if line.endswith("\n")]
+
+    def was_asked(self, kind):
+        return any(message["type"] == kind for message in self.noted())
 
     def killed(self, command, container):
         """Runs the block while the VM's answer is held back."""
@@ -169,9 +173,12 @@ class Faults(CommandTest):
         # The guest reports the end while it still writes back files. The status is the process's own.
         said = lambda: self.nacre("kill", "a", "TERM", check=False).stderr
         self.wait_until(lambda: b"container not running" in said(), "the process has ended")
-        # SIGKILL waits for the stand-in's end, which is the container's.
+        # SIGKILL waits for the stand-in's end, which is the container's. If the VM ended before it has answered, the
+        # kill would count as done.
         with tempfile.TemporaryFile() as log:
             kill = self.start_nacre("kill", "a", "KILL", stderr=log)
+            answered = {"type": "answered", "kind": "kill", "signal": signal.SIGKILL}
+            self.wait_until(lambda: answered in self.noted(), "the guest has answered")
             self.let_go()
             self.assertEqual(kill.wait(PATIENCE), 1)
             log.seek(0)

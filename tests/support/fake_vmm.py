@@ -95,12 +95,17 @@ class Process:
         send(self.sock, event)  # on the connection that created it
 
 
+def note(message):
+    """Writes a line to the log that a test reads: a request, or that one is answered."""
+    if log := os.environ.get("FAKE_VMM_LOG"):
+        with open(log, "a") as file:
+            file.write(json.dumps(message) + "\n")
+
+
 def answer(sock, request):
     kind = request["type"]
     name = request.get("exec", "")
-    if log := os.environ.get("FAKE_VMM_LOG"):
-        with open(log, "a") as file:
-            file.write(json.dumps(request) + "\n")
+    note(request)
     if kind in ("create", "exec"):
         spec = request["config"]["process"] if kind == "create" else request["process"]
         if spec["args"][0] == "missing":
@@ -168,6 +173,7 @@ def serve(sock):
                 started = None
             hold(request["type"])
             send(sock, reply)
+            note({"type": "answered", "kind": request["type"], "signal": request.get("signal")})
             if started:  # and its end is told after that
                 started.watch()
     except (EOFError, ConnectionError, BrokenPipeError):

@@ -17,7 +17,7 @@ namespace nacre {
 
 namespace {
 
-// What the child reads. The child shares our memory and may call async-signal-safe functions only.
+// Tells the child what to become. The child shares our memory, so it may call async-signal-safe functions only.
 struct ChildPlan {
   const char* path;
   char* const* args;

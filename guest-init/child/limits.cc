@@ -13,7 +13,7 @@ namespace nacre::guest {
 namespace {
 
 constexpr rlim_t kUsualFiles = 1024;
-constexpr int kIoPriorityOfProcess = 1;  // IOPRIO_WHO_PROCESS: ioprio_set(2). Newer <linux/ioprio.h> are no C++.
+constexpr int kIoPriorityOfProcess = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2); see spec/scheduling.cc
 
 Result<void> apply_scheduling(pid_t pid, const ProcessSpec& process) {
   if (process.scheduler && ::syscall(SYS_sched_setattr, pid, &*process.scheduler, 0) < 0) {

@@ -40,12 +40,14 @@ void passed_field(FieldReader& io, std::vector<Passed>& passed) {
   }
 }
 
-constexpr size_t kMaxErrorText = 4096;  // of the guest's, which ends up on a terminal or in a log
+// Limits text of the guest that ends up on a terminal or in a log.
+constexpr size_t kMaxErrorText = 4096;
 
 Result<void> check_reply(Json& message, std::string_view wanted) {
   std::string_view type = type_of(message);
   if (type == wanted) return {};
   if (type != ErrorReply::kType) {
+    type = type.substr(0, kMaxErrorText);
     return fail("the guest's answer is not \"" + std::string(wanted) + "\" but \"" + std::string(type) + "\"", EPROTO);
   }
   auto error = TRY(decode<ErrorReply>(std::move(message)));

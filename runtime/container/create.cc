@@ -193,7 +193,7 @@ Result<void> write_pid_file(const std::string& path, pid_t pid) {
   std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
   std::string scratch = directory + "." + name;
   Result<void> written = [&]() -> Result<void> {
-    // What lies there may be a link that another user of the directory has made.
+    // Removes what lies there: it may be a link that another user of the directory has made.
     if (::unlink(scratch.c_str()) < 0 && errno != ENOENT) return fail_errno("remove " + scratch);
     Fd file = TRY(open_file(scratch, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666));
     TRY_CONTEXT(write_all(file.get(), std::to_string(pid)), scratch);

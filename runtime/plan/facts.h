@@ -33,7 +33,8 @@ struct Rlimit {
   uint64_t soft = 0, hard = 0;
 };
 
-// The source of a bind mount. Only the sources that may belong to the guest's kernel are looked at.
+// Describes the source of a bind mount. Only those are looked at that may belong to the guest's kernel, and what lies
+// on a /proc.
 struct SourceFacts {
   long filesystem = 0;           // the magic number of statfs(2)
   uint64_t filesystem_size = 0;  // bytes

@@ -23,7 +23,7 @@ Result<oci::Mount> decide(const oci::Mount& mount, const HostFacts& facts, const
   if (auto source = facts.sources.find(mount.source); mount.bind && source != facts.sources.end()) {
     if (auto made = to_guest_shared_memory(mount, source->second)) return *made;
     if (auto made = to_guest_kernel_filesystem(mount, source->second)) return *made;
-    // vmm's own memory is a file there, and it may open it.
+    // vmm's own memory is a file there, which vmm may open.
     if (source->second.filesystem == PROC_SUPER_MAGIC) {
       return fail("bind mount of " + mount.source + ": the host's /proc is not shared with a VM", EPERM);
     }

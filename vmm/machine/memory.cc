@@ -55,14 +55,14 @@ class Builder {
   std::vector<GuestMemory::Region> take() { return std::move(regions_); }
 
  private:
-  // Maps guest memory, which is not to be in a core file of vmm.
+  // Maps guest memory, and keeps it out of core files of vmm.
   Result<Mapping> map(uint64_t size, int protection) {
-    Mapping mapping = TRY(map_dumped(size, protection));
+    Mapping mapping = TRY(map_pages(size, protection));
     if (::madvise(mapping.data(), size, MADV_DONTDUMP) < 0) return fail_errno("madvise");
     return mapping;
   }
 
-  Result<Mapping> map_dumped(uint64_t size, int protection) {
+  Result<Mapping> map_pages(uint64_t size, int protection) {
     if (!file_) {
       return protection == PROT_NONE ? Mapping::reserve(size, kHugePage) : Mapping::anonymous(size, kHugePage);
     }

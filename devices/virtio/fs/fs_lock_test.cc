@@ -165,15 +165,14 @@ BOOST_AUTO_TEST_CASE(waiting_is_interrupted) {
 
 BOOST_AUTO_TEST_CASE(locks_are_bounded) {
   Opener a(directory.path());
-  // Every other byte, so that no two become one. Each costs the kernel a walk over all before it: take them in turn
-  // from files of their own owners.
+  // Locks every other byte, so that no two ranges become one.
   constexpr size_t kOwners = 64, kEach = Session::kMaxLocks / kOwners;
   for (size_t i = 0; i < Session::kMaxLocks; i++) {
     BOOST_REQUIRE(a.set(1 + i / kEach, F_RDLCK, 2 * i, 2 * i) == 0);
   }
   BOOST_TEST(a.set(1, F_RDLCK, 1 << 20, 1 << 20) == ENOLCK);
   BOOST_TEST(a.set(100, F_RDLCK, 0, 0) == ENOLCK);
-  // What is given up can be taken again, by anybody.
+  // An owner who gives a lock up makes room for another owner's.
   BOOST_TEST(a.set(1, F_UNLCK, 0, 0) == 0);
   BOOST_TEST(a.set(100, F_RDLCK, 100, kEnd) == 0);
   BOOST_TEST(a.set(100, F_UNLCK, 200, 300) == ENOLCK);  // two of one

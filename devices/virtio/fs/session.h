@@ -61,7 +61,8 @@ class Session {
   static constexpr uint32_t kMaxWrite = 1 << 20;
   static constexpr uint16_t kMaxPages = 256;  // of 4 KiB: kMaxWrite
   static constexpr size_t kMaxWaitingLocks = 256;
-  // Of byte ranges. Each is memory of the host's kernel, and makes every lock on the same file slower.
+  // Limits how many byte ranges the guest may have locked. Each takes memory of the host's kernel, and makes every
+  // other lock on the same file slower.
   static constexpr size_t kMaxLocks = 16384;
 
   static Result<std::unique_ptr<Session>> create(Fd root, const SessionOptions& options, Complete complete);

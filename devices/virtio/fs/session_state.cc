@@ -386,7 +386,7 @@ Result<void> Session::restore_inodes(StateReader& state, const Roots& roots, Res
     OrErrno<Fd> path = saved.has_path ? walk(root.fd, saved.path) : errno_of(ESTALE);
     OrErrno<SavedFile> now = path ? identify(path->get()) : errno_of(ESTALE);
     auto stat = path ? stat_descriptor(path->get()) : errno_of(ESTALE);
-    if (now && stat && is_same(saved, *now)) {
+    if (now && stat && is_same(saved, *now) && !is_on_proc(path->get())) {
       inode.path = std::move(*path);
       inode.key = key_of(*stat);
     } else {
@@ -468,7 +468,8 @@ Result<void> Session::restore_owner(StateReader& state) {
   LockOwner owner;
   owner.pid = pid;
   owner.tree = (*inode)->tree;
-  if (locks.size() > kMaxLocks + 2 - std::min(locks_.ranges(), kMaxLocks + 2)) return state.invalid("too many locks");
+  constexpr size_t kMostSaved = kMaxLocks + 2;  // a change of the last range can make three of it
+  if (locks_.ranges() + locks.size() > kMostSaved) return state.invalid("too many locks");
   TRY(take_locks_again(**inode, owner, locks));
   locks_.add(nodeid, id, std::move(owner));
   return {};

@@ -47,7 +47,7 @@ Result<HostEnd::Direction> HostEnd::direction_of(int fd) {
 Result<HostEnd> HostEnd::create(Fd fd, Direction direction) {
   struct stat status;
   if (::fstat(fd.get(), &status) < 0) return fail_errno("fstat");
-  // From a directory of the host a path leads to all of its files.
+  // Whoever has a directory of the host can reach every file of the host from it.
   if (S_ISDIR(status.st_mode)) return fail("a directory is no stream", EISDIR);
   HostEnd end;
   end.source_ = direction != Direction::write;

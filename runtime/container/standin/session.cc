@@ -38,7 +38,7 @@ bool leads_anywhere(int fd) {
   return !(S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3));  // /dev/null
 }
 
-// Refuses a directory: vmm gets the descriptor, and from a directory of the host a path leads to all of its files.
+// Refuses a directory. vmm would get the descriptor, and could reach every file of the host from it.
 Result<void> refuse_directory(int fd, const char* name) {
   struct stat info;
   if (fd >= 0 && ::fstat(fd, &info) == 0 && (S_ISDIR(info.st_mode) || (::fcntl(fd, F_GETFL) & O_PATH) != 0)) {

@@ -25,8 +25,8 @@ constexpr uint32_t kTscDeadlineBit = 1u << 24;     // leaf 1, ECX
 constexpr uint32_t kHypervisorBit = 1u << 31;      // leaf 1, ECX
 constexpr uint32_t kHyperThreadingBit = 1u << 28;  // leaf 1, EDX: EBX[23:16] is valid
 
-// What guests are not told of. Virtual machines in the guest, SGX and SEV would be large parts of KVM to attack;
-// counters and processor trace would watch the host's CPU.
+// Lists the CPU features that guests are not told of. Virtual machines in the guest, SGX and SEV are large parts of KVM
+// that a guest could attack. With counters and processor trace a guest could watch the host's CPU.
 struct HiddenBits {
   uint32_t function, ebx, ecx;  // of index 0
 };

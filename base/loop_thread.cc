@@ -17,9 +17,8 @@ namespace {
 Result<void> begin(EventLoop& loop, const std::string& name, const ThreadStart& start,
                    const std::function<Result<void>(EventLoop&)>& enter) {
   pthread_setname_np(pthread_self(), name.c_str());
-  TRY(start ? start() : block_signals());
   if (enter) TRY(enter(loop));
-  return {};
+  return start ? start() : block_signals();
 }
 
 }  // namespace

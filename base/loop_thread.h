@@ -12,8 +12,8 @@
 
 namespace nacre {
 
-// The first act of a thread, on that thread: what the program wants of each thread of a kind (signal mask,
-// capabilities, system call filter). After an error the thread does nothing else.
+// What the program wants of each thread of a kind: signal mask, capabilities, system call filter. The thread calls it
+// itself, as its last act before it serves anybody. After an error the thread does nothing else.
 using ThreadStart = std::function<Result<void>()>;
 
 // Blocks every signal for the calling thread: the ThreadStart of threads that no signal is for. That holds for threads
@@ -22,8 +22,8 @@ Result<void> block_signals();
 
 class LoopThread {
  public:
-  // `name` has at most 15 bytes. The thread calls `start` and then `enter` (if `start` is empty, block_signals()), and
-  // create() returns when the loop turns, or with the error of one of them.
+  // `name` has at most 15 bytes. The thread calls `enter`, which is the device's own preparation, and then `start` (if
+  // that is empty, block_signals()). create() returns when the loop turns, or with the error of one of them.
   static Result<std::unique_ptr<LoopThread>> create(std::string name, ThreadStart start,
                                                     std::function<Result<void>(EventLoop&)> enter = {});
   // Ends the loop and waits for the thread. Not on the thread itself.

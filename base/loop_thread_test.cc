@@ -18,20 +18,20 @@ std::string thread_name() {
 
 BOOST_AUTO_TEST_SUITE(loop_threads)
 
-BOOST_AUTO_TEST_CASE(the_start_comes_first_then_the_device_then_the_loop) {
+BOOST_AUTO_TEST_CASE(the_device_prepares_then_comes_the_start_then_the_loop) {
   std::vector<std::string> steps;
   auto start = [&]() -> Result<void> {
-    steps.push_back("start on " + thread_name());
+    steps.push_back("start");
     return {};
   };
   auto enter = [&](EventLoop& loop) -> Result<void> {
     loop.post([&] { steps.push_back("task"); });
-    steps.push_back("enter");
+    steps.push_back("enter on " + thread_name());
     return {};
   };
   auto thread = LoopThread::create("device", start, enter).value();
   thread->loop().post_and_wait([] {});
-  BOOST_TEST(steps == (std::vector<std::string>{"start on device", "enter", "task"}), boost::test_tools::per_element());
+  BOOST_TEST(steps == (std::vector<std::string>{"enter on device", "start", "task"}), boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(without_a_start_no_signal_comes_to_the_thread) {
@@ -42,19 +42,18 @@ BOOST_AUTO_TEST_CASE(without_a_start_no_signal_comes_to_the_thread) {
 }
 
 BOOST_AUTO_TEST_CASE(an_error_of_either_step_is_that_of_create) {
-  bool entered = false;
-  auto refused = LoopThread::create(
-      "device", [] { return Result<void>(fail("no filter")); },
-      [&](EventLoop&) -> Result<void> {
-        entered = true;
-        return {};
-      });
+  auto refused = LoopThread::create("device", [] { return Result<void>(fail("no filter")); });
   BOOST_REQUIRE(!refused.has_value());
   BOOST_TEST(refused.error().message() == "no filter");
-  BOOST_TEST(!entered);
-  auto failed = LoopThread::create("device", {}, [](EventLoop&) { return Result<void>(fail("no credentials")); });
+  bool started = false;
+  auto start = [&]() -> Result<void> {
+    started = true;
+    return {};
+  };
+  auto failed = LoopThread::create("device", start, [](EventLoop&) { return Result<void>(fail("no credentials")); });
   BOOST_REQUIRE(!failed.has_value());
   BOOST_TEST(failed.error().message() == "no credentials");
+  BOOST_TEST(!started);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -11,8 +11,8 @@
 #include "devices/virtio/fs/fd_budget.h"
 #include "vmm/api/config.h"
 #include "vmm/host/host_files.h"
+#include "vmm/jail/filters.h"
 #include "vmm/jail/jail.h"
-#include "vmm/jail/privileges.h"
 #include "vmm/machine/machine.h"
 #include "vmm/selftest/selftest.h"
 
@@ -75,13 +75,16 @@ Result<Config> build_config(const Options& options) {
   return config;
 }
 
-Result<End> run_machine(const Config& config, HostFiles files) {
-  if (config.jail.enabled) TRY(enter_jail(config, files));
-  ThreadStarts starts{.vcpu = drop_thread_capabilities, .file_server = block_signals};
+Result<End> run_machine(const Config& config, HostFiles files, const ThreadLock& lock) {
+  if (config.jail.enabled) TRY(enter_jail(config, files, lock));
+  ThreadStarts starts{.main = [&lock] { return lock(ThreadKind::main); },
+                      .vcpu = [&lock] { return lock(ThreadKind::vcpu); },
+                      .file_server = [&lock] { return lock(ThreadKind::file_server); }};
   std::unique_ptr<Machine> machine = TRY(Machine::create(config, files, std::move(starts)));
   End end = TRY(machine->run());
-  if (end.status == ExitStatus::kvm_failure) {
-    // Most often it is the host: a KVM that emulates and gives up. Then say that, and not what it died of.
+  if (end.status == ExitStatus::kvm_failure && !config.jail.enabled) {
+    // Most often it is the host: a KVM that emulates and gives up. Then say that, and not what it died of. In the jail
+    // no other VM can be made; whoever has started vmm can run `vmm check`.
     machine.reset();
     Result<void> verdict = check_kvm(files.kvm);
     if (!verdict) end.message = verdict.error().message();
@@ -89,12 +92,17 @@ Result<End> run_machine(const Config& config, HostFiles files) {
   return end;
 }
 
-int run(const Config& config) {
+int run(const Config& config, const std::function<void(ThreadKind)>& locked) {
   virtio::fs::FdBudget::raise_limit();
   ::signal(SIGPIPE, SIG_IGN);
   Result<HostFiles> files = open_host_files(config);
   if (!files) return report(files.error(), ExitStatus::error);
-  Result<End> end = run_machine(config, std::move(*files));
+  ThreadLock lock = [&](ThreadKind kind) -> Result<void> {
+    TRY(lock_thread(kind, config.jail));
+    if (locked) locked(kind);
+    return {};
+  };
+  Result<End> end = run_machine(config, std::move(*files), lock);
   if (!config.jail.enabled && config.vsock && config.vsock->listen_fd < 0) ::unlink(config.vsock->uds.c_str());
   if (config.control && config.control->listen_fd < 0) ::unlink(config.control->path.c_str());
   if (!end) return report(end.error(), ExitStatus::error);
@@ -113,7 +121,7 @@ int check_host() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv, const std::function<void(ThreadKind)>& locked) {
   CLI::App app{"vmm - a small virtual machine monitor on KVM", "vmm"};
   app.set_version_flag("--version", "vmm version " NACRE_VERSION);
   app.footer(kFooter);
@@ -130,7 +138,7 @@ int main(int argc, char** argv) {
   if (check_command->parsed()) return check_host();
   Result<Config> config = build_config(options);
   if (!config) return report(config.error(), ExitStatus::usage);
-  return run(*config);
+  return run(*config, locked);
 }
 
 }  // namespace nacre::vmm

@@ -45,7 +45,8 @@ Result<Parts> find_parts() {
   std::string library = directory + "/../lib/nacre/";
   return Parts{.vmm = from_environment("NACRE_VMM", directory + "/vmm"),
                .kernel = from_environment("NACRE_KERNEL", library + "vmlinux"),
-               .initramfs = from_environment("NACRE_INITRAMFS", library + "initramfs.cpio")};
+               .initramfs = from_environment("NACRE_INITRAMFS", library + "initramfs.cpio"),
+               .seccomp = from_environment("NACRE_SECCOMP", vmm::kSeccompKill)};
 }
 
 std::string own_hostname() {

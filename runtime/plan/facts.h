@@ -17,6 +17,7 @@
 #include "runtime/host/resctrl/group.h"
 #include "runtime/state/process_id.h"
 #include "runtime/vm/sizing.h"
+#include "vmm/api/config.h"
 
 namespace nacre::runtime {
 
@@ -26,6 +27,8 @@ struct Parts {
   std::string vmm;
   std::string kernel;
   std::string initramfs;
+  // $NACRE_SECCOMP: vmm::Jail::seccomp of every VM.
+  std::string seccomp = vmm::kSeccompKill;
 };
 
 struct Rlimit {

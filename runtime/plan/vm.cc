@@ -78,7 +78,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
   }
   vm.fs.push_back(std::move(share));
   vm.vsock = vmm::Vsock{};
-  vm.jail = {.enabled = true, .device_nodes = may_make_device_nodes(config)};
+  vm.jail = {.enabled = true, .seccomp = facts.parts.seccomp, .device_nodes = may_make_device_nodes(config)};
   TRY_CONTEXT(vmm::check(vm), "the VM of this configuration");
   return vm;
 }

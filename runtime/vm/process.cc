@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/run_program.h"
 #include "guest-init/protocol/protocol.h"
 #include "runtime/guest/connection.h"
 #include "runtime/vm/files.h"
@@ -24,6 +25,7 @@ constexpr int kMachineControlFd = 6;
 
 constexpr size_t kMaxLog = 1 << 20;
 constexpr size_t kMaxLine = 1000;
+constexpr int kCheckMs = 10'000;  // `vmm check` may take this long
 constexpr int kEndMs = 2'000;  // explain_end() waits for vmm's end this long
 
 Result<Fd> open_log(const ContainerDir& dir, const char* name) {
@@ -46,6 +48,9 @@ std::string last_line(const std::string& text) {
 }
 
 std::string describe(const ProcessExit& exit) {
+  if (exit.signal == SIGSYS) {
+    return "vmm made a system call that its filter forbids (the kernel's log names the thread and the call)";
+  }
   if (exit.signal != 0) return "vmm was killed by signal " + std::to_string(exit.signal);
   switch (static_cast<vmm::ExitStatus>(exit.status)) {
     case vmm::ExitStatus::power_off:
@@ -63,6 +68,19 @@ std::string describe(const ProcessExit& exit) {
       break;
   }
   return "vmm ended with status " + std::to_string(exit.status);
+}
+
+// Returns what `vmm check` says against the host's KVM, or "". A jailed vmm cannot look itself.
+std::string complaint_about_kvm(const std::string& program) {
+  constexpr std::string_view kPrefix = "vmm: ";
+  auto outcome = run_program({.path = program,
+                              .args = {"vmm", "check"},
+                              .environment = std::nullopt,
+                              .input = "",
+                              .timeout_ms = kCheckMs});
+  if (!outcome || outcome->timed_out || outcome->exit.status != static_cast<int>(vmm::ExitStatus::error)) return "";
+  std::string line = last_line(outcome->err);
+  return line.starts_with(kPrefix) ? line.substr(kPrefix.size()) : "";
 }
 
 }  // namespace
@@ -103,6 +121,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                        .new_pid_namespace = true};
   Child child = TRY(spawn(options));
   Vm vm(dir);
+  vm.program_ = program;
   vm.pidfd_ = std::move(child.pidfd);
   vm.is_child_ = true;
   vm.control_ = std::move(control);
@@ -162,6 +181,9 @@ std::string Vm::explain_end() {
   }
   auto exit = wait_for_exit();
   if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
+  if (exit && exit->status == static_cast<int>(vmm::ExitStatus::kvm_failure)) {
+    if (std::string complaint = complaint_about_kvm(program_); !complaint.empty()) return complaint;
+  }
   std::string said;
   if (auto text = read_log(*dir_, kVmmLogName)) said = last_line(*text);
   std::string how = exit ? describe(*exit) : exit.error().message();

@@ -44,6 +44,7 @@ class Vm {
   const ContainerDir* dir_;
   ProcessId process_;
   Fd pidfd_;
+  std::string program_;  // that vmm runs; empty: another process has started it
   bool is_child_ = false;
   Fd control_;
   Fd lifeline_;                         // when this closes, a vmm that we have started ends;

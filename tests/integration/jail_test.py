@@ -6,9 +6,12 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
+import unittest
 
-from support import (INITRAMFS, KERNEL, NACRE, PATIENCE, ContainerTest, Surroundings, children, main, nacre, run,
-                     state)
+from kvm_test import SPIN, elf
+from support import (INITRAMFS, KERNEL, NACRE, PATIENCE, VMM, ContainerTest, Surroundings, children, main, nacre, run,
+                     state, wait_until)
 
 # Each line is one try, by a program that has entered the namespaces of vmm. It prints whether the try succeeded.
 ATTEMPTS = """
@@ -128,6 +131,91 @@ class Jail(ContainerTest):
         done = nacre("run", "--bundle", bundle.path, self.container(), stdin=directory)
         self.assert_one_line_error(done, "stdin: a directory cannot be passed into the VM")
         before.assert_clean()
+
+
+KILLED = "killed"
+KILLED_STATUS = 6  # vmm's status after SIGTERM
+RECVMSG = "47"
+ALLOWED = {"own-id": "done", "signal-itself": "done"}
+# Attempts that do not end the process, by kind of thread. The others do.
+SURVIVED = {
+    "main": {"open-to-write": "ENOENT", "leave-the-jail": "ENOENT", "memory-of-others": "ENOENT",
+             "unix-socket": "EACCES", "internet-socket": "EACCES"},
+    "vcpu": {},
+    "file-server": {"open-to-write": "ENOENT", "leave-the-jail": "ENOENT", "memory-of-others": "ENOENT",
+                    "device-node": "EROFS"},
+    "node-maker": {"device-node": "EROFS"},
+}
+
+
+def has_filter(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return "Seccomp:\t2\n" in file.read()
+
+
+class Filters(unittest.TestCase):
+    """A vmm in whose threads one thing after the other is tried that an attacker would try there."""
+    PROGRAM = os.path.join(os.path.dirname(os.path.abspath(VMM)), "..", "tests", "taken-over")
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.mkdir(f"{self.folder}/share")
+        with open(f"{self.folder}/kernel", "wb") as file:
+            file.write(elf(SPIN))
+
+    def attempt(self, kind, name, seccomp="kill"):
+        """Returns what came of one attempt: "done", the name of an error, or KILLED."""
+        with open(f"{self.folder}/vmm.toml", "w", encoding="ascii") as file:
+            file.write(f"kernel = '{self.folder}/kernel'\nmemory = '32M'\nconsole = false\n"
+                       f"[jail]\nenabled = true\ndevice_nodes = true\nseccomp = '{seccomp}'\n"
+                       f"[[fs]]\ntag = 'share'\npath = '{self.folder}/share'\n")
+        vmm = subprocess.Popen([self.PROGRAM, kind, name, "--config", f"{self.folder}/vmm.toml"], text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(vmm.wait)
+        self.addCleanup(vmm.kill)
+        if kind == "node-maker":
+            ended = self.wait_for_node_maker(vmm.pid)
+        else:
+            # The thread ends vmm, or says that it is still there.
+            ended = vmm.stdout.readline() == ""
+        if kind == "node-maker" or not ended:
+            # Before that, the signal would end vmm by default.
+            wait_until(lambda: has_filter(vmm.pid), "the main thread locks itself in")
+            vmm.terminate()
+        said, errors = vmm.communicate(timeout=PATIENCE)
+        self.assertEqual(errors, "")
+        self.assertEqual(vmm.returncode, -signal.SIGSYS if ended and kind != "node-maker" else KILLED_STATUS)
+        return KILLED if ended else said.strip()
+
+    def wait_for_node_maker(self, vmm):
+        """Waits until the process has tried and serves, or has ended. Returns whether it has ended, by SIGSYS."""
+        def status():
+            for child in children(vmm):
+                with open(f"/proc/{child}/stat", encoding="ascii") as file:
+                    fields = file.read().rsplit(")", 1)[1].split()
+                if fields[0] == "Z":
+                    return fields[-1]  # its exit code, with the signal in the lower bits
+                with open(f"/proc/{child}/syscall", encoding="ascii") as file:
+                    if file.read().split()[0] == RECVMSG:
+                        return "serves"
+            return None
+        wait_until(status, "the maker of nodes serves or ends")
+        ended = status()
+        self.assertIn(ended, ("serves", str(int(signal.SIGSYS))))
+        return ended != "serves"
+
+    def test_what_is_not_listed_ends_vmm(self):
+        names = run(self.PROGRAM, "list").stdout.decode().split()
+        for kind, survived in SURVIVED.items():
+            expected = dict.fromkeys(names, KILLED) | ALLOWED | survived
+            found = {name: self.attempt(kind, name) for name in names}
+            self.assertEqual(found, expected, kind)
+
+    def test_it_is_the_filter_that_ends_vmm(self):
+        for kind in SURVIVED:
+            self.assertNotEqual(self.attempt(kind, "keys", "log"), KILLED, kind)
 
 
 if __name__ == "__main__":

@@ -53,9 +53,15 @@ struct Control {
   int listen_fd = -1;  // or one inherited from the parent (SOCK_SEQPACKET); -1: none
 };
 
+// What the kernel does about a system call that a thread of a jailed vmm has no use for: end vmm, or let the call
+// through and write a line to the kernel's log.
+inline constexpr const char* kSeccompKill = "kill";
+inline constexpr const char* kSeccompLog = "log";
+
 // [jail]: with it, vmm locks itself in before the guest runs.
 struct Jail {
   bool enabled = false;
+  std::string seccomp = kSeccompKill;
   // Makes the guest's device nodes on the host, in shares that the guest may write, if the host's root started vmm.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;

@@ -26,7 +26,7 @@ Config full_config() {
   config.max_memory = 4ull << 30;
   config.max_cpus = 8;
   config.control = Control{"/run/c.sock", 11};
-  config.jail = Jail{true, true};
+  config.jail = Jail{true, kSeccompLog, true};
   return config;
 }
 
@@ -49,6 +49,7 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(read->memory_backing == "memfd");
   BOOST_TEST(read->control->listen_fd == 11);
   BOOST_TEST(read->jail.device_nodes);
+  BOOST_TEST(read->jail.seccomp == "log");
   BOOST_TEST(read->initrd == "/boot/init\"rd");
   BOOST_TEST(bool(check(*read)));
 }

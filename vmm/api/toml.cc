@@ -50,7 +50,8 @@ constexpr auto fields_of(const Control*) {
 }
 
 constexpr auto fields_of(const Jail*) {
-  return std::tuple(Field{"enabled", &Jail::enabled}, Field{"device_nodes", &Jail::device_nodes});
+  return std::tuple(Field{"enabled", &Jail::enabled}, Field{"seccomp", &Jail::seccomp},
+                    Field{"device_nodes", &Jail::device_nodes});
 }
 
 constexpr auto fields_of(const Config*) {

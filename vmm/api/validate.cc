@@ -85,6 +85,9 @@ Result<void> check(const Config& config) {
     if (!tags.insert(fs.tag).second) return fail("fs: tag " + fs.tag + " is used twice");
   }
   if (config.vsock) TRY(check_vsock(*config.vsock));
+  if (config.jail.seccomp != kSeccompKill && config.jail.seccomp != kSeccompLog) {
+    return fail("jail.seccomp must be \"kill\" or \"log\"");
+  }
   if (config.control && config.control->path.empty() && config.control->listen_fd < 0) {
     return fail("control: path is missing");
   }

@@ -29,15 +29,16 @@ Result<void> leave_host_namespaces() {
 
 }  // namespace
 
-Result<void> enter_jail(const Config& config, HostFiles& files) {
+Result<void> enter_jail(const Config& config, HostFiles& files, const ThreadLock& lock) {
   if (is_unprivileged()) TRY_CONTEXT(enter_own_user_namespace(), "jail");
   // Only the host's root may create device nodes.
-  bool device_nodes = config.jail.device_nodes && is_host_root();
+  ThreadStart node_maker_start;
+  if (config.jail.device_nodes && is_host_root()) node_maker_start = [&lock] { return lock(ThreadKind::node_maker); };
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
   TRY_CONTEXT(leave_host_namespaces(), "jail");
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
-  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, device_nodes), "jail");
+  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, node_maker_start), "jail");
   if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));
   files.fs_roots = std::move(tree.fs_roots);
   files.proc_self_fd = std::move(tree.proc_self_fd);

@@ -14,18 +14,18 @@
 //   * No /proc. Files are re-opened through a mount of nothing but vmm's own descriptors.
 //   * The supplementary groups of a user without privilege who starts vmm.
 //   * No core files: they would hold the guest's memory.
-// Filters for system calls are not there yet. Each thread installs its own as its first act: vCPU threads call a
-// function that cli.cc passes to Machine::create().
+// Each thread then locks itself in with a filter of system calls (vmm/jail/filters.h).
 #pragma once
 
 #include "base/result.h"
 #include "vmm/api/config.h"
 #include "vmm/host/host_files.h"
+#include "vmm/jail/filters.h"
 
 namespace nacre::vmm {
 
-// Enters the jail and fills files.fs_roots, files.proc_self_fd and files.node_maker. Single-threaded callers only. A
-// user without privilege has one id in the jail.
-Result<void> enter_jail(const Config& config, HostFiles& files);
+// Enters the jail and fills files.fs_roots, files.proc_self_fd and files.node_maker. The maker of nodes calls `lock`.
+// Single-threaded callers only. A user without privilege has one id in the jail.
+Result<void> enter_jail(const Config& config, HostFiles& files, const ThreadLock& lock);
 
 }  // namespace nacre::vmm

@@ -81,10 +81,11 @@ OrErrno<void> NodeMakerClient::make(int parent, const char* name, const DeviceNo
   return {};
 }
 
-Result<void> serve_node_requests(const Fd& socket, const Fd& directory) {
+Result<void> serve_node_requests(const Fd& socket, const Fd& directory, const ThreadStart& start) {
   TRY(keep_needed_capabilities());
   virtio::fs::Credentials credentials;
   TRY(credentials.adopt_thread(directory.get()));
+  if (start) TRY(start());
   for (;;) {
     Request request;
     Received received = TRY(receive_with_fds(socket.get(), std::as_writable_bytes(std::span(&request, 1))));

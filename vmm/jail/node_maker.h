@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/fd.h"
+#include "base/loop_thread.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "devices/virtio/fs/node_maker.h"
@@ -25,7 +26,8 @@ class NodeMakerClient final : public virtio::fs::NodeMaker {
 };
 
 // Serves until the other end is closed. The calling thread gets a umask and a current directory of its own
-// (`directory`, whatever that is), and keeps only the capabilities that this takes.
-Result<void> serve_node_requests(const Fd& socket, const Fd& directory);
+// (`directory`, whatever that is), and keeps only the capabilities that this takes. It calls `start`, if there is one,
+// before it reads the first request.
+Result<void> serve_node_requests(const Fd& socket, const Fd& directory, const ThreadStart& start = {});
 
 }  // namespace nacre::vmm

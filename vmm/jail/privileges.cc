@@ -54,7 +54,8 @@ void close_all_but(const Fd& kept) {
   ::close_range(number + 1, UINT_MAX, 0);
 }
 
-[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket, bool makes_nodes) {
+[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket,
+                             const ThreadStart& node_maker_start) {
   // Ignore signals that are sent to the whole service: when vmm exits, the socket closes and this helper follows.
   sigset_t all;
   ::sigfillset(&all);
@@ -63,12 +64,12 @@ void close_all_but(const Fd& kept) {
   if (!read_all(socket.get(), word)) ::_exit(EXIT_FAILURE);
   Result<void> written = write_id_maps(host_proc, vmm);
   if (!write_all(socket.get(), written ? kReady : written.error().message())) ::_exit(EXIT_FAILURE);
-  if (!written || !makes_nodes) ::_exit(EXIT_SUCCESS);
+  if (!written || !node_maker_start) ::_exit(EXIT_SUCCESS);
   close_all_but(socket);
   ::prctl(PR_SET_NAME, "vmm-nodes", 0, 0, 0);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   Result<Fd> root = open_file("/", O_PATH | O_DIRECTORY);
-  if (root) (void)serve_node_requests(socket, *root);
+  if (root) (void)serve_node_requests(socket, *root, node_maker_start);
   ::_exit(EXIT_SUCCESS);
 }
 
@@ -122,18 +123,18 @@ Result<void> keep_capabilities() {
 
 }  // namespace
 
-Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes) {
+Result<Fd> drop_privileges(const Fd& host_proc, const ThreadStart& node_maker_start) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   Fd vmm = TRY(open_at(host_proc.get(), "self", O_PATH | O_DIRECTORY));
   pid_t helper = ::fork();
   if (helper < 0) return fail_errno("fork");
   if (helper == 0) {
     ours.reset();
-    run_helper(host_proc, vmm, theirs, device_nodes);
+    run_helper(host_proc, vmm, theirs, node_maker_start);
   }
   theirs.reset();
   Result<void> entered = enter_user_namespace(ours);
-  if (!entered || !device_nodes) {
+  if (!entered || !node_maker_start) {
     ours.reset();
     ::waitpid(helper, nullptr, 0);
   }

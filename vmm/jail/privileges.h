@@ -3,16 +3,17 @@
 #pragma once
 
 #include "base/fd.h"
+#include "base/loop_thread.h"
 #include "base/result.h"
 
 namespace nacre::vmm {
 
 // Enters a new user namespace that maps every existing id to itself, keeps only the file server's capabilities there,
 // and sets no_new_privs. Below that namespace there can be no other, and no core file is made of vmm. A child outside,
-// with privilege over the ids, writes the maps; `host_proc` is a directory descriptor of the host's /proc. With
-// `device_nodes` this child stays to make device nodes (vmm/jail/node_maker.h), and the socket to it is returned;
-// otherwise no descriptor is. Single-threaded callers only.
-Result<Fd> drop_privileges(const Fd& host_proc, bool device_nodes);
+// with privilege over the ids, writes the maps; `host_proc` is a directory descriptor of the host's /proc. If there is
+// a `node_maker_start`, the child stays to make device nodes (vmm/jail/node_maker.h), and the socket to it is returned.
+// Otherwise no descriptor is. Single-threaded callers only.
+Result<Fd> drop_privileges(const Fd& host_proc, const ThreadStart& node_maker_start);
 
 // Gives up the capabilities that drop_privileges() kept, for the calling thread. Threads that serve no files have no
 // use for them.

@@ -16,7 +16,7 @@
 namespace nacre::vmm {
 
 Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles& files, ThreadStarts thread_starts) {
-  std::unique_ptr<Machine> machine(new Machine(TRY(files.kvm.create_vm())));
+  std::unique_ptr<Machine> machine(new Machine(TRY(files.kvm.create_vm()), std::move(thread_starts.main)));
   machine->loop_ = TRY(EventLoop::create());
   machine->end_ = std::make_unique<EndSignal>(*machine->loop_);
   TRY(machine->create_memory(config, files));
@@ -175,6 +175,7 @@ void Machine::stop_cpus() {
 Result<End> Machine::run() {
   // One turn makes this thread the loop's own, before a CPU can hand it work.
   TRY(loop_->run_once(0));
+  if (main_start_) TRY(main_start_());
   TRY(cpus_->start());
   TRY(loop_->run());
   stop_cpus();

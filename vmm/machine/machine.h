@@ -23,8 +23,9 @@
 
 namespace nacre::vmm {
 
-// The first act of each thread, by what the thread does.
+// The last act of each thread before it serves the guest, by what the thread does.
 struct ThreadStarts {
+  ThreadStart main;  // of the thread that calls Machine::run()
   ThreadStart vcpu;
   ThreadStart file_server;
 };
@@ -39,7 +40,7 @@ class Machine : private ControlHandler {
   Result<End> run();
 
  private:
-  explicit Machine(Vm vm) : vm_(std::move(vm)) {}
+  Machine(Vm vm, ThreadStart main_start) : main_start_(std::move(main_start)), vm_(std::move(vm)) {}
 
   // The steps of create(), in order.
   Result<void> create_memory(const Config& config, HostFiles& files);
@@ -62,6 +63,7 @@ class Machine : private ControlHandler {
   // Ends the guest's execution for good. On the thread that runs the loop.
   void stop_cpus();
 
+  const ThreadStart main_start_;
   Vm vm_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<EndSignal> end_;

@@ -27,7 +27,8 @@ void install_vcpu_signal() {
 Result<void> VcpuThread::start(unsigned index) {
   running_ = true;
   try {
-    thread_ = std::thread([this] {
+    thread_ = std::thread([this, index] {
+      ::pthread_setname_np(::pthread_self(), fmt::format("vcpu{}", index).c_str());
       Result<void> begun = thread_start_ ? thread_start_() : Result<void>();
       if (begun) {
         run();
@@ -40,7 +41,6 @@ Result<void> VcpuThread::start(unsigned index) {
     running_ = false;
     return fail_errno("thread for a CPU of the guest", error.code().value());
   }
-  ::pthread_setname_np(thread_.native_handle(), fmt::format("vcpu{}", index).c_str());
   return {};
 }
 

@@ -2,6 +2,7 @@
 """Tests what a vmm that has been taken over could still reach of the host, with a process in vmm's place."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -153,9 +154,62 @@ def has_filter(pid):
         return "Seccomp:\t2\n" in file.read()
 
 
+def parts(name):
+    """Returns the path of a program that is built beside vmm for these tests."""
+    return os.path.join(os.path.dirname(os.path.abspath(VMM)), "..", "tests", name)
+
+
+class HostileGuest(unittest.TestCase):
+    """A guest without a kernel misuses the real devices (tests/support/hostile_guest.cc)."""
+    STEPS = ["registers", "rings", "requests", "no more files", "packets", "memory", "done"]
+    ROUNDS = 300
+    MAX_FILES = 1024
+    MAX_LINES = 300  # of vmm's log
+    MAX_MEMORY_KIB = 64 << 10
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.share = f"{self.folder}/share"
+        os.mkdir(self.share)
+        # What the guest writes at random places must not fill the disk.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", self.share], check=True)
+        self.addCleanup(subprocess.run, ["umount", self.share], check=True)
+        os.mkdir(f"{self.share}/dir")
+        for path in (f"{self.share}/file", f"{self.folder}/outside"):
+            with open(path, "w", encoding="ascii") as file:
+                file.write("content")
+
+    def attack(self, seed):
+        with open(f"{self.folder}/vmm.toml", "w", encoding="ascii") as file:
+            file.write(f"kernel = '{parts('hostile-guest')}'\ncmdline = '{seed} {self.ROUNDS}'\n"
+                       f"memory = '32M'\nmax_memory = '256M'\n[jail]\nenabled = true\n"
+                       f"[vsock]\ncid = 3\nuds = '{self.folder}/vsock-{seed}'\n"
+                       f"[[fs]]\ntag = 'share'\npath = '{self.share}'\n")
+        before = set(os.listdir(self.folder))
+        vmm = subprocess.Popen(["prlimit", f"--nofile={self.MAX_FILES}", VMM, "--config", f"{self.folder}/vmm.toml"],
+                               text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(vmm.kill)
+        out, log = vmm.communicate(timeout=PATIENCE)
+        self.assertEqual(vmm.returncode, 0, log)
+        self.assertEqual(out.splitlines(), [f"hostile: {step}" for step in self.STEPS])
+        self.assertLess(len(log.splitlines()), self.MAX_LINES)
+        self.assertEqual(set(os.listdir(self.folder)) - before, {f"vsock-{seed}"})
+        with open(f"{self.folder}/outside", encoding="ascii") as file:
+            self.assertEqual(file.read(), "content")
+
+    def test_vmm_survives_and_serves_an_honest_guest_afterwards(self):
+        for seed in (1, 2, 3):
+            with self.subTest(seed=seed):
+                self.attack(seed)
+        # The largest of all children so far, with 32 MiB of its guest's memory.
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, self.MAX_MEMORY_KIB)
+
+
 class Filters(unittest.TestCase):
     """A vmm in whose threads one thing after the other is tried that an attacker would try there."""
-    PROGRAM = os.path.join(os.path.dirname(os.path.abspath(VMM)), "..", "tests", "taken-over")
+    PROGRAM = parts("taken-over")
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

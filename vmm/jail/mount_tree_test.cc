@@ -95,4 +95,31 @@ BOOST_AUTO_TEST_CASE(nothing_of_a_share_runs_or_leads_on_the_host) {
   BOOST_TEST(found == ". closed rw\ntree closed rw\nfile closed ro\nELOOP text");
 }
 
+BOOST_AUTO_TEST_CASE(a_link_in_a_share_leads_nowhere_while_mounts_are_attached) {
+  Host host;
+  std::filesystem::create_symlink(host.top + "/outside", host.top + "/base/away");
+  std::filesystem::create_symlink("..", host.top + "/base/up");
+  std::filesystem::create_symlink(host.top + "/outside/made", host.top + "/base/file");
+  for (const char* target : {"away/tree", "away", "up/outside/tree", "file"}) {
+    for (const char* source : {"/source", "/source/file"}) {
+      Config config;
+      config.fs.push_back(
+          {.tag = "share", .path = host.top + "/base", .mounts = {{.source = host.top + source, .target = target}}});
+      BOOST_TEST(in_tree(config, [](const MountTree&) { return std::string("attached"); }) != "attached");
+      BOOST_TEST(std::filesystem::is_empty(host.top + "/outside"), target);
+    }
+  }
+  // A place that is not there yet is made.
+  Config config;
+  config.fs.push_back({.tag = "share",
+                       .path = host.top + "/base",
+                       .mounts = {{.source = host.top + "/source", .target = "new/tree"},
+                                  {.source = host.top + "/source/file", .target = "new/tree/below/file"}}});
+  BOOST_TEST(in_tree(config, [](const MountTree& tree) {
+               Fd file = open_at(tree.fs_roots[0].get(), "new/tree/below/file", O_PATH).value();
+               auto again = open_at(tree.proc_self_fd.get(), std::to_string(file.get()), O_RDONLY);
+               return again ? read_fd(again->get()).value() : again.error().message();
+             }) == "text");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -43,8 +43,9 @@ using Json = nlohmann::json;
 // emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
-// A host program that looks into the container's /proc waits in the kernel for at most this long.
-constexpr int kProcTimeoutMs = 10'000;
+// A host program that looks into the container's /proc waits in the kernel for at most this long. It may be one that
+// looks at all processes of the host, so a guest that does not answer must not hold it up.
+constexpr int kProcTimeoutMs = 1'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {

@@ -147,6 +147,7 @@ Result<HostFacts> collect_facts(const oci::Config& config, const std::string& ro
   facts.namespaces = TRY_CONTEXT(find_namespaces(config, root), oci::kConfigName);
   facts.parts = TRY(find_parts());
   facts.size = host_size();
+  facts.administrator = TRY(oci::read_administrator_limits(oci::kAdministratorFile));
   facts.hostname = own_hostname();
   facts.rlimits = own_rlimits();
   facts.groups = own_groups();

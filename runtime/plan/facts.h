@@ -63,6 +63,7 @@ struct HostFacts {
   Parts parts;
   HostSize size;
   oci::AdministratorLimits administrator;
+  std::string secret;            // what no guest knows, and is the same for all containers; empty: unknown
   std::string hostname;          // empty: unknown
   std::vector<Rlimit> rlimits;   // of the caller
   std::vector<uint32_t> groups;  // the supplementary ones of the caller

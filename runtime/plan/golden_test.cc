@@ -27,6 +27,7 @@ runtime::HostFacts invented_host(const std::string& bundle) {
   return {.parts = {.vmm = "/p/vmm", .kernel = "/p/vmlinux", .initramfs = "/p/initramfs"},
           .size = {.memory = 8ull << 30, .cpus = 4},
           .administrator = {},
+          .secret = "a boot of the host",
           .hostname = "invented",
           .rlimits = {{.name = "RLIMIT_CORE", .soft = 0, .hard = 5}, {.name = "RLIMIT_NOFILE", .soft = 6, .hard = 7}},
           .groups = {4, 24},

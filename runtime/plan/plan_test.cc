@@ -21,6 +21,7 @@ runtime::HostFacts invented_host() {
   return {.parts = {.vmm = "/p/vmm", .kernel = "/p/vmlinux", .initramfs = "/p/initramfs"},
           .size = {.memory = 8ull << 30, .cpus = 4},
           .administrator = {},
+          .secret = "a boot of the host",
           .hostname = "invented",
           .rlimits = {},
           .groups = {},
@@ -134,7 +135,15 @@ BOOST_AUTO_TEST_CASE(an_empty_tmpfs_on_dev_shm_is_the_guests) {
   BOOST_TEST(planned->guest.config["mounts"][0] ==
              Json::parse(R"({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
                              "options": ["ro", "mode=1777", "uid=0", "gid=5", "size=65536"]})"));
-  BOOST_TEST(planned->guest.shared_mounts == Json::parse(R"({"0": "3:1"})"));
+  // All containers call it the same, and not by the host's numbers.
+  const Json key = planned->guest.shared_mounts.at("0");
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") == key);
+  BOOST_TEST(!key.get<std::string>().contains(':'));
+  source.device = 4;
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") != key);
+  source.device = 3;
+  facts.secret = "another boot";
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") != key);
   source.is_empty = false;  // in use
   planned = plan(config, false, facts);
   BOOST_REQUIRE(planned);
@@ -344,6 +353,21 @@ BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {
   BOOST_TEST(!vm_of(config));
   config.annotations = {{runtime::kMemoryAnnotation, "1"}};
   BOOST_TEST(error_of(config, invented_host()) == "the VM of this configuration: memory must be at least 16M");
+}
+
+BOOST_AUTO_TEST_CASE(the_guest_is_not_told_what_it_does_not_need) {
+  oci::Config config = config_with("{}");
+  config.json["annotations"] = {{"secret", "of an engine"}};
+  config.json["linux"]["cgroupsPath"] = "/machine/one";
+  auto planned = plan(config);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(!planned->guest.config.contains("annotations"));
+  BOOST_TEST(!planned->guest.config["linux"].contains("cgroupsPath"));
+  // Such hooks get the container's state.
+  config.hooks = {{"startContainer", {{{"path", "/hook"}}}}};
+  planned = plan(config);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->guest.config["annotations"] == config.json["annotations"]);
 }
 
 BOOST_AUTO_TEST_CASE(annotations_do_not_undo_a_memory_limit) {

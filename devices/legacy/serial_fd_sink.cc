@@ -7,9 +7,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 namespace nacre {
+
+namespace {
+
+constexpr std::string_view kFileEnd = "\n[no more of the console is kept]\n";
+
+}  // namespace
 
 Result<std::unique_ptr<SerialFdSink>> SerialFdSink::create(EventLoop& loop, int fd) {
   struct stat status;
@@ -85,6 +93,7 @@ void SerialFdSink::ask_for_room(const std::shared_ptr<Watch>& watch) {
 ssize_t SerialFdSink::write_some(std::span<const std::byte> data) {
   int fd = watch_->fd.get();
   if (kind_ == Kind::socket) return ::send(fd, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (kind_ == Kind::file) return write_to_file(data);
   if (kind_ == Kind::polled) {
     // A pipe with room takes PIPE_BUF bytes without waiting, a terminal at least one.
     pollfd ready{fd, POLLOUT, 0};
@@ -95,6 +104,16 @@ ssize_t SerialFdSink::write_some(std::span<const std::byte> data) {
     data = data.first(1);
   }
   return ::write(fd, data.data(), data.size());
+}
+
+ssize_t SerialFdSink::write_to_file(std::span<const std::byte> data) {
+  if (file_room_ == 0) return static_cast<ssize_t>(data.size());
+  ssize_t n = ::write(watch_->fd.get(), data.data(), std::min(data.size(), file_room_ - kFileEnd.size()));
+  if (n > 0) file_room_ -= static_cast<size_t>(n);
+  if (file_room_ > kFileEnd.size()) return n;
+  file_room_ = 0;
+  (void)write_all(watch_->fd.get(), kFileEnd);
+  return n;
 }
 
 }  // namespace nacre

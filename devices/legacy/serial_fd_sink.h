@@ -24,6 +24,8 @@ class SerialFdSink final : public SerialSink {
   // What to call when there is room again: Serial::output_ready(). Set before vCPUs run.
   void set_on_room(std::function<void()> callback);
 
+  // A file gets kFileLimit bytes at most, and a last line that says so: the guest is not to fill the host's disk.
+  static constexpr size_t kFileLimit = 1 << 20;
   size_t write(std::span<const std::byte> data) override;
 
  private:
@@ -42,8 +44,10 @@ class SerialFdSink final : public SerialSink {
   SerialFdSink(EventLoop& loop, Fd fd, Kind kind);
   static void ask_for_room(const std::shared_ptr<Watch>& watch);
   ssize_t write_some(std::span<const std::byte> data);
+  ssize_t write_to_file(std::span<const std::byte> data);
 
   const Kind kind_;
+  size_t file_room_ = kFileLimit;  // write() is called by one at a time
   std::shared_ptr<Watch> watch_;
 };
 

@@ -318,6 +318,20 @@ BOOST_AUTO_TEST_CASE(file_is_appended_where_it_stands) {
   BOOST_TEST(*read_fd(file.get()) == std::string("before\0\1\2after", 14));
 }
 
+BOOST_AUTO_TEST_CASE(a_file_grows_to_a_mebibyte_and_no_further) {
+  char path[] = "/tmp/nacre-serial-XXXXXX";
+  Fd file(::mkstemp(path));
+  ::unlink(path);
+  Wired wired(file.get());
+  auto chunk = std::vector<std::byte>(1000, std::byte{'x'});
+  for (size_t sent = 0; sent < 3 << 20; sent += chunk.size()) BOOST_REQUIRE(wired.sink->write(chunk) == chunk.size());
+  BOOST_TEST(::lseek(file.get(), 0, SEEK_SET) == 0);
+  std::string text = read_fd(file.get()).value();
+  BOOST_TEST(text.size() <= 1u << 20);
+  BOOST_TEST(text.size() > 1000u << 10);
+  BOOST_TEST(text.ends_with("x\n[no more of the console is kept]\n"));
+}
+
 BOOST_AUTO_TEST_CASE(sink_ends_while_it_waits) {
   Pipe pipe = make_pipe().value();
   auto loop = EventLoop::create().value();

@@ -26,6 +26,7 @@ void remove_container(CreatedContainer& container) {
 
 // Removes the container, unless somebody has deleted it already.
 void remove_if_there(CreatedContainer& container) {
+  container.dir.forget_lock();
   if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
 }
 
@@ -53,12 +54,11 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
     return runtime::start_held(container);
   }();
   if (!started) {
-    remove_container(container);
+    remove_if_there(container);
     (void)wait_for(container.record.standin.pid);
     return std::unexpected(started.error());
   }
   container.report.reset();
-  container.dir.forget_lock();
   if (auto hooks = runtime::run_poststart_hooks(container.record); !hooks) {
     (void)wait_for(container.record.standin.pid);
     remove_if_there(container);

@@ -29,10 +29,13 @@ Result<int> start(const Globals& globals, const std::string& id) {
   Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
   // Marked before the guest is asked: if this command is killed, or the guest answers too late, the program may run.
   TRY(dir.mark_started());
-  auto started = TRY(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms));
-  if (!started && status == Status::created) TRY(dir.mark_started(false));
-  if (!started) return std::unexpected(started.error());
+  // Given up here: a startContainer hook may take any time, and the container can be deleted meanwhile.
   dir.forget_lock();
+  auto started = TRY(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms));
+  if (!started) {
+    if (status == Status::created && TRY(dir.relock())) TRY(dir.mark_started(false));
+    return std::unexpected(started.error());
+  }
   TRY(runtime::run_poststart_hooks(record));
   return 0;
 }

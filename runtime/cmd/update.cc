@@ -44,6 +44,7 @@ Result<Json> read_input(const UpdateOptions& options) {
 struct Vmm {
   runtime::MachineControl control;
   runtime::VmState machine;
+  bool is_annotated = false;  // an annotation decided the memory of a machine whose container has a limit
 };
 
 Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record, const Json& kept) {
@@ -53,14 +54,18 @@ Result<Vmm> find_machine(const ContainerDir& dir, const runtime::Record& record,
   if (runtime::vm_is_shared(dir)) machine.part = runtime::size_for(kept, runtime::host_size());
   // A limit does not undo a number of CPUs that an annotation asked for.
   if (record.annotations.contains(runtime::kCpusAnnotation)) machine.least_cpus = config.cpus;
-  return Vmm{.control = std::move(control), .machine = machine};
+  bool is_annotated = record.annotations.contains(runtime::kMemoryAnnotation) && runtime::limits_memory(kept);
+  return Vmm{.control = std::move(control), .machine = machine, .is_annotated = is_annotated};
 }
 
 // Sets the memory limit of the host's cgroup for a machine with `memory` bytes.
-Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint64_t memory) {
-  if (!runtime::current_backstop(cgroup)) return {};
-  auto files = runtime::backstop_files(cgroup, resources, runtime::host_backstop(resources, memory));
-  TRY_CONTEXT(runtime::set_host_files(cgroup, files), kFailed);
+Result<void> set_backstop(const std::string& cgroup, const Json& resources, uint64_t memory,
+                          bool is_annotated = false) {
+  auto now = runtime::current_backstop(cgroup);
+  if (!now) return {};
+  auto most = is_annotated ? runtime::annotated_backstop(resources, *now, runtime::host_size())
+                           : runtime::host_backstop(resources, memory);
+  TRY_CONTEXT(runtime::set_host_files(cgroup, runtime::backstop_files(cgroup, resources, most)), kFailed);
   return {};
 }
 
@@ -96,7 +101,7 @@ Result<void> shrink(const runtime::ResizeCall& resize, const std::string& cgroup
 // Applies the changes: the VM grows before the limits do, and shrinks after them.
 Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const Json& kept,
                    const oci::Merged& merged) {
-  auto [control, machine] = TRY(find_machine(dir, record, kept));
+  auto [control, machine, is_annotated] = TRY(find_machine(dir, record, kept));
   // A VM that containers share is in a cgroup of its own.
   const std::string vm_cgroup = machine.part ? "" : record.cgroup;
   auto resize = [&control](const vmm::Resize& request) { return control.ask(request); };
@@ -112,7 +117,7 @@ Result<void> apply(const ContainerDir& dir, const runtime::Record& record, const
   if (!done && memory > before) (void)shrink(resize, vm_cgroup, kept, before);
   TRY(std::move(done));
   if (memory < before) TRY(shrink(resize, vm_cgroup, merged.keep, memory));
-  if (memory >= before && wanted.memory) TRY(set_backstop(vm_cgroup, merged.keep, memory));
+  if (memory >= before && wanted.memory) TRY(set_backstop(vm_cgroup, merged.keep, memory, is_annotated));
   uint64_t part = runtime::kept_part(dir);
   return part == 0 ? Result<void>() : runtime::keep_part(dir, part + memory - std::min(before, part + memory));
 }

@@ -15,7 +15,6 @@
 #include "runtime/host/cgroup/cgroup.h"
 #include "runtime/host/cgroup/files.h"
 #include "runtime/host/cgroup/unit_cgroup.h"
-#include "runtime/vm/sizing.h"
 
 namespace nacre::runtime {
 
@@ -63,17 +62,16 @@ Result<void> HostCgroup::make(const ContainerPlan& plan, const std::string& id, 
 }
 
 Result<void> HostCgroup::set_early_limits(const ContainerPlan& plan) {
-  const nlohmann::json& resources = plan.host.resources;
-  const vmm::Config& vm = plan.vm.config;
-  auto files = TRY(host_files(resources, name_, vm.max_cpus));
+  const HostPlan& host = plan.host;
+  const nlohmann::json& resources = host.resources;
+  auto files = TRY(host_files(resources, name_, plan.vm.config.max_cpus));
   if (!name_.empty()) {
     late_ = files;
     std::erase_if(late_, std::not_fn(waits_for_boot));
     std::erase_if(files, waits_for_boot);
   }
-  auto most = host_backstop(resources, vm.memory);
-  if (most && plan.vm.vm_of.empty()) {  // a VM that the container joins is in another cgroup
-    for (auto& file : backstop_files(name_, resources, most)) files.push_back(std::move(file));
+  if (host.backstop && plan.vm.vm_of.empty()) {  // a VM that the container joins is in another cgroup
+    for (auto& file : backstop_files(name_, resources, host.backstop)) files.push_back(std::move(file));
   }
   TRY(set_host_files(name_, files));
   return {};

@@ -18,12 +18,15 @@ constexpr int kEndTimeoutMs = 20'000;
 
 Result<void> end_processes(const ContainerDir& dir, const Processes& processes) {
   TRY_CONTEXT(kill_and_wait(processes.standin, kEndTimeoutMs), "the container's stand-in");
-  if (vm_is_shared(dir)) {
-    leave_shared_vm(dir, dir.path().substr(dir.path().rfind('/') + 1));
-    return {};
-  }
+  return end_vm(dir, processes.vmm);
+}
+
+Result<void> end_vm(const ContainerDir& dir, const ProcessId& vmm) {
+  // A container without these files never had a VM, or has left it in a removal that was cut short.
+  if (!has_vm(dir)) return {};
+  if (vm_is_shared(dir) && leave_shared_vm(dir, dir.path().substr(dir.path().rfind('/') + 1))) return {};
   // The kernel kills vmm with its stand-in. This is for a vmm whose stand-in could not set that up.
-  TRY_CONTEXT(kill_and_wait(processes.vmm, kEndTimeoutMs), "the container's VM");
+  TRY_CONTEXT(kill_and_wait(vmm, kEndTimeoutMs), "the container's VM");
   remove_vm_cgroup(dir);
   return {};
 }

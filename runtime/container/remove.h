@@ -13,6 +13,9 @@ namespace nacre::runtime {
 // running. Fails if a process does not end: everything must then stay for a later `delete`.
 Result<void> end_processes(const ContainerDir& dir, const Processes& processes);
 
+// Does so with the VM of a container whose stand-in has ended.
+Result<void> end_vm(const ContainerDir& dir, const ProcessId& vmm);
+
 // Ends what is left of a container and removes it. Needs the lock.
 Result<void> destroy(ContainerDir& dir, const Processes& processes);
 

@@ -138,8 +138,9 @@ Result<protocol::Json> exchange_json(int control, const protocol::Json& request,
 }
 
 Result<protocol::Json> ask_json(int directory, const protocol::Json& request, protocol::Limits limits, int timeout_ms) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   Fd control = TRY(connect_control(directory, timeout_ms));
-  return exchange_json(control.get(), request, limits, timeout_ms);
+  return exchange_json(control.get(), request, limits, remaining_ms(deadline));
 }
 
 Result<Fd> connect_running(int directory, int timeout_ms) {

@@ -27,6 +27,9 @@ namespace nacre::runtime {
 
 namespace {
 
+// A random number of this boot of the host.
+constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
+
 Result<std::string> program_directory() {
   std::array<char, PATH_MAX> path;
   ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
@@ -148,6 +151,8 @@ Result<HostFacts> collect_facts(const oci::Config& config, const std::string& ro
   facts.namespaces = TRY_CONTEXT(find_namespaces(config, root), oci::kConfigName);
   facts.parts = TRY(find_parts());
   facts.size = host_size();
+  facts.administrator = TRY(oci::read_administrator_limits(oci::kAdministratorFile));
+  facts.secret = read_file(kBootId).value_or("");
   facts.hostname = own_hostname();
   facts.rlimits = own_rlimits();
   facts.groups = own_groups();

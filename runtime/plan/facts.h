@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
+#include "runtime/config/administrator.h"
 #include "runtime/config/config.h"
 #include "runtime/host/resctrl/group.h"
 #include "runtime/state/process_id.h"
@@ -64,6 +65,8 @@ using FoundNamespaces = std::map<std::string, FoundNamespace>;  // by type
 struct HostFacts {
   Parts parts;
   HostSize size;
+  oci::AdministratorLimits administrator;
+  std::string secret;            // what no guest knows, and is the same for all containers; empty: unknown
   std::string hostname;          // empty: unknown
   std::vector<Rlimit> rlimits;   // of the caller
   std::vector<uint32_t> groups;  // the supplementary ones of the caller

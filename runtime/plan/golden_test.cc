@@ -26,6 +26,8 @@ constexpr long kTmpfs = 0x01021994, kProc = 0x9fa0;
 runtime::HostFacts invented_host(const std::string& bundle) {
   return {.parts = {.vmm = "/p/vmm", .kernel = "/p/vmlinux", .initramfs = "/p/initramfs"},
           .size = {.memory = 8ull << 30, .cpus = 4},
+          .administrator = {},
+          .secret = "a boot of the host",
           .hostname = "invented",
           .rlimits = {{.name = "RLIMIT_CORE", .soft = 0, .hard = 5}, {.name = "RLIMIT_NOFILE", .soft = 6, .hard = 7}},
           .groups = {4, 24},
@@ -131,6 +133,7 @@ Json describe(const runtime::HostPlan& host) {
           {"cgroups_path", host.cgroups_path},
           {"annotations", host.annotations},
           {"resources", host.resources},
+          {"backstop", host.backstop ? Json(*host.backstop) : Json()},
           {"intel_rdt", host.intel_rdt},
           {"mappings", host.mappings},
           {"hooks", host.hooks}};

@@ -33,11 +33,18 @@ void set_mounts(Json& config, const std::vector<oci::Mount>& mounts) {
 }
 
 void set_linux(Json& linux, const HostPlan& host) {
-  for (const char* on_host : {"seccomp", "memoryPolicy", "intelRdt"}) linux.erase(on_host);
+  for (const char* on_host : {"seccomp", "memoryPolicy", "intelRdt", "cgroupsPath"}) linux.erase(on_host);
   if (auto namespaces = linux.find("namespaces"); namespaces != linux.end()) {
     for (Json& entry : *namespaces) entry.erase("path");
   }
   if (!host.mappings.is_null()) linux.update(host.mappings);
+}
+
+// Returns true if a program in the guest is told the container's state, to which the annotations belong (runtime-spec
+// 1.2, runtime.md, "State").
+bool tells_state(const oci::Config& config) {
+  auto found = config.hooks.find("startContainer");
+  return found != config.hooks.end() && !found->empty();
 }
 
 void set_name(Json& config, const char* field, const std::string& name) {
@@ -88,6 +95,7 @@ Json to_guest(const oci::Config& config, const HostFacts& facts, const PlanReque
   json["root"]["path"] = std::string(protocol::kShareMountPoint) + "/" + prefix + kRootTarget;
   set_mounts(json, plan.host.mounts);
   set_linux(json["linux"], plan.host);
+  if (!tells_state(config)) json.erase("annotations");
   set_name(json, "hostname", plan.host.hostname);
   set_name(json, "domainname", plan.host.domainname);
   if (!plan.guest.joins.contains("uts")) inherit_hostname(json, facts.hostname);

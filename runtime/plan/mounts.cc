@@ -21,7 +21,7 @@ constexpr std::array kKeptInGuest = {"/dev/shm", "/proc", "/sys", "/sys/fs/cgrou
 Result<oci::Mount> decide(const oci::Mount& mount, const HostFacts& facts, const std::string& directory,
                           std::vector<HostFilesystem>& filesystems) {
   if (auto source = facts.sources.find(mount.source); mount.bind && source != facts.sources.end()) {
-    if (auto made = to_guest_shared_memory(mount, source->second)) return *made;
+    if (auto made = to_guest_shared_memory(mount, source->second, facts.secret)) return *made;
     if (auto made = to_guest_kernel_filesystem(mount, source->second)) return *made;
     // vmm's own memory is a file there, which vmm may open.
     if (source->second.filesystem == PROC_SUPER_MAGIC) {

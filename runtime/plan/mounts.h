@@ -43,7 +43,8 @@ bool may_be_tmpfs(const oci::Mount& mount);
 //
 // podman and docker make a tmpfs of --shm-size on the host for each container and bind it on /dev/shm. Memory that
 // processes of the guest share has to be the guest's: such a mount becomes a tmpfs of that size in the guest.
-std::optional<oci::Mount> to_guest_shared_memory(const oci::Mount& mount, const SourceFacts& source);
+std::optional<oci::Mount> to_guest_shared_memory(const oci::Mount& mount, const SourceFacts& source,
+                                                 const std::string& secret);
 // Callers bind the host's /proc, /sys or /sys/fs/cgroup on the same place if the container is to see the host's
 // processes (rootless callers, who may not mount new ones). In a VM the guest's own belongs there.
 std::optional<oci::Mount> to_guest_kernel_filesystem(const oci::Mount& mount, const SourceFacts& source);

@@ -23,7 +23,8 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
 
 // Returns config.json for the guest, made from the configuration and what is planned so far. The root and the sources
 // of bind mounts are paths below protocol::kShareMountPoint. What the host does is not in it: linux.seccomp, which
-// travels compiled, linux.memoryPolicy and linux.intelRdt.
+// travels compiled, linux.memoryPolicy, linux.intelRdt and linux.cgroupsPath. The annotations are in it only if there
+// are startContainer hooks, which are told of them.
 nlohmann::json to_guest(const oci::Config& config, const HostFacts& facts, const PlanRequest& request,
                         const ContainerPlan& plan, const std::string& prefix);
 

@@ -86,6 +86,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.host.memory_policy = TRY_CONTEXT(memory_policy(linux), oci::kConfigName);
   plan.guest.seccomp = TRY_CONTEXT(compile_seccomp(linux), oci::kConfigName);
   plan.host.resources = member_or(linux, "resources", Json::object());
+  plan.host.backstop = host_backstop(plan.host.resources, size_for(plan.host.resources, facts.size).memory);
   plan.host.cgroups_path = config.cgroups_path;
   plan.host.annotations = config.annotations;
   plan.host.hooks = config.hooks;

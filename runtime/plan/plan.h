@@ -68,6 +68,8 @@ struct HostPlan {
   std::string cgroups_path;
   std::map<std::string, std::string> annotations;
   nlohmann::json resources;  // linux.resources; an object
+  // memory.max of the host's cgroup, if the container has a memory limit. Annotations do not change it.
+  std::optional<uint64_t> backstop;
   nlohmann::json intel_rdt;  // linux.intelRdt; null: none
   nlohmann::json mappings;   // {uidMappings, gidMappings} of the user namespace; null: none
   nlohmann::json hooks;      // "hooks" of config.json; null: none

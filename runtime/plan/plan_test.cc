@@ -20,6 +20,8 @@ namespace {
 runtime::HostFacts invented_host() {
   return {.parts = {.vmm = "/p/vmm", .kernel = "/p/vmlinux", .initramfs = "/p/initramfs"},
           .size = {.memory = 8ull << 30, .cpus = 4},
+          .administrator = {},
+          .secret = "a boot of the host",
           .hostname = "invented",
           .rlimits = {},
           .groups = {},
@@ -133,7 +135,15 @@ BOOST_AUTO_TEST_CASE(an_empty_tmpfs_on_dev_shm_is_the_guests) {
   BOOST_TEST(planned->guest.config["mounts"][0] ==
              Json::parse(R"({"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
                              "options": ["ro", "mode=1777", "uid=0", "gid=5", "size=65536"]})"));
-  BOOST_TEST(planned->guest.shared_mounts == Json::parse(R"({"0": "3:1"})"));
+  // All containers call it the same, and not by the host's numbers.
+  const Json key = planned->guest.shared_mounts.at("0");
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") == key);
+  BOOST_TEST(!key.get<std::string>().contains(':'));
+  source.device = 4;
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") != key);
+  source.device = 3;
+  facts.secret = "another boot";
+  BOOST_TEST(plan(config, false, facts)->guest.shared_mounts.at("0") != key);
   source.is_empty = false;  // in use
   planned = plan(config, false, facts);
   BOOST_REQUIRE(planned);
@@ -343,6 +353,51 @@ BOOST_AUTO_TEST_CASE(annotations_shape_the_vm) {
   BOOST_TEST(!vm_of(config));
   config.annotations = {{runtime::kMemoryAnnotation, "1"}};
   BOOST_TEST(error_of(config, invented_host()) == "the VM of this configuration: memory must be at least 16M");
+}
+
+BOOST_AUTO_TEST_CASE(the_guest_is_not_told_what_it_does_not_need) {
+  oci::Config config = config_with("{}");
+  config.json["annotations"] = {{"secret", "of an engine"}};
+  config.json["linux"]["cgroupsPath"] = "/machine/one";
+  auto planned = plan(config);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(!planned->guest.config.contains("annotations"));
+  BOOST_TEST(!planned->guest.config["linux"].contains("cgroupsPath"));
+  // Such hooks get the container's state.
+  config.hooks = {{"startContainer", {{{"path", "/hook"}}}}};
+  planned = plan(config);
+  BOOST_REQUIRE(planned);
+  BOOST_TEST(planned->guest.config["annotations"] == config.json["annotations"]);
+}
+
+BOOST_AUTO_TEST_CASE(annotations_do_not_undo_a_memory_limit) {
+  oci::Config config = config_with(R"({"memory": {"limit": 67108864}})");
+  runtime::HostFacts facts = invented_host();
+  auto plan_with = [&](const char* memory) {
+    config.annotations = {{runtime::kMemoryAnnotation, memory}};
+    auto plan = runtime::make_plan(config, facts, {});
+    BOOST_REQUIRE_MESSAGE(plan, plan.error().message());
+    return std::pair(plan->vm.config.memory, plan->host.backstop.value());
+  };
+  constexpr uint64_t kMiB = 1 << 20;
+  constexpr uint64_t kBackstop = 106 * kMiB * 5 / 4 + 32 * kMiB;
+  BOOST_TEST((plan_with("64M") == std::pair(64 * kMiB, kBackstop)));
+  BOOST_TEST((plan_with("106M") == std::pair(106 * kMiB, kBackstop)));
+  config.annotations = {{runtime::kMemoryAnnotation, "64G"}};
+  BOOST_TEST(error_of(config, facts) ==
+             "annotations.nacre.vm.memory: 64G is more than 106M, which the memory limit gives the VM (max-vm-memory "
+             "in /etc/nacre/config.toml can allow more)");
+  facts.administrator.max_vm_memory = 1024 * kMiB;
+  BOOST_TEST(error_of(config, facts) ==
+             "annotations.nacre.vm.memory: 64G is more than 1024M, the max-vm-memory in /etc/nacre/config.toml");
+  BOOST_TEST((plan_with("1G") == std::pair(1024 * kMiB, kBackstop)));
+  // Without a limit nothing is undone.
+  config = config_with("{}");
+  config.annotations = {{runtime::kMemoryAnnotation, "64G"}};
+  auto unlimited = runtime::make_plan(config, facts, {});
+  BOOST_REQUIRE(unlimited);
+  BOOST_TEST(unlimited->vm.config.memory == 64ull << 30);
+  BOOST_TEST(!unlimited->host.backstop.has_value());
 }
 
 BOOST_AUTO_TEST_CASE(mountpoints_stay_inside_the_root) {

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdio>
+#include <functional>
+#include <string>
 
 #include "runtime/plan/mounts.h"
 
@@ -25,6 +27,12 @@ Json tmpfs_options(const Json& mount, const SourceFacts& source) {
   return options;
 }
 
+// Returns a name that all containers give to one tmpfs. It does not tell the guest the host's numbers.
+std::string shared_memory_key(const SourceFacts& source, const std::string& secret) {
+  std::string file = secret + ":" + std::to_string(source.device) + ":" + std::to_string(source.inode);
+  return std::to_string(std::hash<std::string>()(file));
+}
+
 }  // namespace
 
 Json unbound_options(const Json& mount) {
@@ -38,7 +46,8 @@ Json unbound_options(const Json& mount) {
   return options;
 }
 
-std::optional<oci::Mount> to_guest_shared_memory(const oci::Mount& mount, const SourceFacts& source) {
+std::optional<oci::Mount> to_guest_shared_memory(const oci::Mount& mount, const SourceFacts& source,
+                                                 const std::string& secret) {
   // A caller that binds the host's own /dev/shm asks for that one (--ipc=host), and a tmpfs that is in use must not be
   // hidden.
   if (mount.destination != kSharedMemory || mount.source == kSharedMemory || source.filesystem != TMPFS_MAGIC ||
@@ -49,7 +58,7 @@ std::optional<oci::Mount> to_guest_shared_memory(const oci::Mount& mount, const 
   made.type = "tmpfs";
   made.bind = false;
   made.source = "shm";
-  made.shared_memory = std::to_string(source.device) + ":" + std::to_string(source.inode);
+  made.shared_memory = shared_memory_key(source, secret);
   made.json = {{"destination", mount.destination},
                {"type", "tmpfs"},
                {"source", "shm"},

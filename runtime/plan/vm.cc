@@ -25,9 +25,25 @@ Result<unsigned> parse_cpus(const char* name, const std::string& text) {
   return cpus;
 }
 
+// The container's memory limit binds its VM too, so an annotation may ask for less than the VM of that limit, or for as
+// much as the administrator allows. A number of CPUs needs no such check: quota and cpuset bind the VM on the host.
+Result<void> check_memory(const std::string& asked, uint64_t memory, uint64_t by_limit,
+                          const oci::AdministratorLimits& administrator) {
+  uint64_t most = std::max(by_limit, administrator.max_vm_memory.value_or(0));
+  if (memory <= most) return {};
+  std::string file = oci::kAdministratorFile;
+  std::string bound = most == by_limit
+                          ? "which the memory limit gives the VM (max-vm-memory in " + file + " can allow more)"
+                          : "the max-vm-memory in " + file;
+  return fail(std::string("annotations.") + kMemoryAnnotation + ": " + asked + " is more than " +
+                  std::to_string(most >> 20) + "M, " + bound,
+              EPERM);
+}
+
 // Sets the VM's size: by linux.resources and the host, or as annotations have it.
-Result<void> set_size(const oci::Config& config, const HostSize& host, vmm::Config& vm) {
-  VmSize size = size_for(config.json.at("linux").value("resources", Json::object()), host);
+Result<void> set_size(const oci::Config& config, const HostFacts& facts, vmm::Config& vm) {
+  const Json resources = config.json.at("linux").value("resources", Json::object());
+  VmSize size = size_for(resources, facts.size);
   auto memory = [&](const char* name, uint64_t otherwise) -> Result<uint64_t> {
     auto found = config.annotations.find(name);
     if (found == config.annotations.end()) return otherwise;
@@ -38,9 +54,14 @@ Result<void> set_size(const oci::Config& config, const HostSize& host, vmm::Conf
     if (found == config.annotations.end()) return otherwise;
     return parse_cpus(name, found->second);
   };
-  size.memory = vm.memory = TRY(memory(kMemoryAnnotation, size.memory));
+  vm.memory = TRY(memory(kMemoryAnnotation, size.memory));
+  if (auto asked = config.annotations.find(kMemoryAnnotation);
+      asked != config.annotations.end() && limits_memory(resources)) {
+    TRY(check_memory(asked->second, vm.memory, size.memory, facts.administrator));
+  }
+  size.memory = vm.memory;
   size.cpus = vm.cpus = TRY(cpus(kCpusAnnotation, size.cpus));
-  VmSize largest = largest_size(size, host);
+  VmSize largest = largest_size(size, facts.size);
   vm.max_memory = std::max(vm.memory, TRY(memory(kMaxMemoryAnnotation, largest.memory)));
   vm.max_cpus = std::max(vm.cpus, TRY(cpus(kMaxCpusAnnotation, largest.cpus)));
   if (vm.max_memory > vm.memory) vm.cmdline += kGrows;
@@ -65,7 +86,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
   vm.initrd = facts.parts.initramfs;
   vm.cmdline = vmm::default_command_line(debug);
   vm.console = debug;
-  TRY(set_size(config, facts.size, vm));
+  TRY(set_size(config, facts, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};
   share.mounts.push_back({.source = config.rootfs, .target = prefix + kRootTarget, .readonly = config.rootfs_readonly});
   for (const oci::Mount& mount : mounts) {

@@ -30,9 +30,19 @@ Result<void> link_vm_files(const ContainerDir& other, const ContainerDir& dir) {
   return {};
 }
 
+bool has_vm(const ContainerDir& dir) {
+  struct stat info;
+  return ::fstatat(dir.fd(), kSocketName, &info, 0) == 0;
+}
+
 bool vm_is_shared(const ContainerDir& dir) {
   struct stat info;
   return ::fstatat(dir.fd(), kSocketName, &info, 0) == 0 && info.st_nlink > 1;
+}
+
+// The others count the links of this file. The control socket is needed until the end.
+void leave_vm_files(const ContainerDir& dir) {
+  ::unlinkat(dir.fd(), kSocketName, 0);
 }
 
 }  // namespace nacre::runtime

@@ -12,7 +12,12 @@ namespace nacre::runtime {
 // Links the files of `other`'s VM into `dir`. ENOENT if the VM is gone.
 Result<void> link_vm_files(const ContainerDir& other, const ContainerDir& dir);
 
-// Returns true if other containers have the VM too.
+// Return true if the container has a VM, and if other containers have it too.
+bool has_vm(const ContainerDir& dir);
 bool vm_is_shared(const ContainerDir& dir);
+
+// Makes the container one that has no VM. The update lock must be held, so that of several containers that leave one
+// knows that it is the last.
+void leave_vm_files(const ContainerDir& dir);
 
 }  // namespace nacre::runtime

@@ -10,6 +10,7 @@
 #include "runtime/guest/connection.h"
 #include "runtime/host/cgroup/cgroup.h"
 #include "runtime/vm/control.h"
+#include "runtime/vm/files.h"
 #include "runtime/vm/part.h"
 #include "runtime/vm/resize.h"
 #include "runtime/vm/sizing.h"
@@ -74,14 +75,19 @@ Result<void> separate_vm(const ContainerDir& dir, const Record& first) {
   return write_all(file.get(), cgroup);
 }
 
-void leave_shared_vm(const ContainerDir& dir, const std::string& id) {
+bool leave_shared_vm(const ContainerDir& dir, const std::string& id) {
   // The guest has seen the connection end, so the container's processes end soon after the stand-in.
   auto left = ask(dir.fd(), protocol::Delete{.container = id}, kDeleteTimeoutMs);
   if (!left) log_debug("the guest does not delete " + id + ": " + left.error().message());
+  // Of the last two containers that leave at the same time, one finds the other gone.
   auto lock = dir.lock_named(kUpdateLockName);
+  if (!lock) log_warn(id + " leaves its VM without a lock: " + lock.error().message());
+  if (!vm_is_shared(dir)) return false;
+  leave_vm_files(dir);
   uint64_t part = kept_part(dir);
   auto shrunk = lock && part > 0 ? shrink(dir, part) : Result<void>();
   if (!shrunk) log_debug("the VM does not shrink: " + shrunk.error().message());
+  return true;
 }
 
 void remove_vm_cgroup(const ContainerDir& dir) {

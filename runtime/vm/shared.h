@@ -20,7 +20,8 @@ Result<void> add_to_shared_vm(const ContainerDir& dir, const std::string& id, co
 Result<void> separate_vm(const ContainerDir& dir, const Record& first);
 
 // Makes the guest forget a container whose stand-in has ended, and shrinks the VM by what the container had added.
-void leave_shared_vm(const ContainerDir& dir, const std::string& id);
+// Returns false if all others have left the VM meanwhile, so that the VM has to end.
+bool leave_shared_vm(const ContainerDir& dir, const std::string& id);
 
 // Removes the VM's host cgroup, once the VM has ended with the last of its containers.
 void remove_vm_cgroup(const ContainerDir& dir);

@@ -125,4 +125,10 @@ std::optional<uint64_t> host_backstop(const Json& resources, uint64_t vm_memory)
   return vm_memory + vm_memory / 4 + kFixed;
 }
 
+std::optional<uint64_t> annotated_backstop(const Json& resources, uint64_t now, const HostSize& host) {
+  auto by_limit = host_backstop(resources, size_for(resources, host).memory);
+  if (!by_limit) return std::nullopt;
+  return std::max(*by_limit, now);
+}
+
 }  // namespace nacre::runtime

@@ -47,5 +47,8 @@ uint64_t guest_overhead(uint64_t limit);
 // Returns memory.max of the host's cgroup for a container with a memory limit. It is above all that the VM is known to
 // cost, so it does not act unless something is wrong.
 std::optional<uint64_t> host_backstop(const nlohmann::json& resources, uint64_t vm_memory);
+// Returns it for a VM whose size an annotation decided, after an update: as the limit has it, but not less than `now`,
+// because the VM may use that much.
+std::optional<uint64_t> annotated_backstop(const nlohmann::json& resources, uint64_t now, const HostSize& host);
 
 }  // namespace nacre::runtime

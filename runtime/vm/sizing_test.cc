@@ -70,3 +70,14 @@ BOOST_AUTO_TEST_CASE(the_host_has_a_backstop_where_there_is_a_limit) {
   BOOST_TEST(!runtime::host_backstop(Json::object(), 512 * kMiB).has_value());
   BOOST_TEST(*runtime::host_backstop(Json::parse(R"({"memory": {"limit": 67108864}})"), 106 * kMiB) > 106 * kMiB);
 }
+
+BOOST_AUTO_TEST_CASE(an_annotation_does_not_raise_the_backstop) {
+  const Json small = Json::parse(R"({"memory": {"limit": 67108864}})");
+  const Json large = Json::parse(R"({"memory": {"limit": 1073741824}})");
+  auto by_limit = [](const Json& resources) {
+    return *runtime::host_backstop(resources, runtime::size_for(resources, kHost).memory);
+  };
+  BOOST_TEST(*runtime::annotated_backstop(large, by_limit(small), kHost) == by_limit(large));
+  BOOST_TEST(*runtime::annotated_backstop(small, by_limit(large), kHost) == by_limit(large));
+  BOOST_TEST(!runtime::annotated_backstop(Json::object(), by_limit(large), kHost).has_value());
+}

@@ -5,8 +5,9 @@ import json
 import os
 import pty
 import signal
+import subprocess
 
-from support import NACRE, CommandTest, alive, main
+from support import NACRE, PATIENCE, CommandTest, alive, main
 
 
 class Hooks(CommandTest):
@@ -52,6 +53,30 @@ class Hooks(CommandTest):
         self.assertEqual(len(self.noted()), 4)
         self.nacre("delete", "a")
         self.assertEqual(self.noted()[4:], [("poststop", dict(state, status="stopped"))])
+
+    def test_a_start_that_waits_for_a_hook_in_the_guest_can_be_cut_short(self):
+        self.write("sleep", "60", hooks={"startContainer": [self.hook("sleep 1000")]})
+        self.environment["FAKE_VMM_LOG"] = log = os.path.join(self.scratch, "log")
+        self.environment["FAKE_VMM_HOLDS"] = holds = os.path.join(self.scratch, "holds")
+        os.mkdir(holds)
+        with open(os.path.join(holds, "start"), "w"):
+            pass
+
+        def asked(count):
+            if not os.path.exists(log):
+                return False
+            with open(log) as file:
+                return sum(json.loads(line)["type"] == "start" for line in file) == count
+
+        self.create("a")
+        for count, command in enumerate((("start", "a"), ("run", "-d", "-b", self.bundle, "b")), 1):
+            name = command[-1]
+            starting = self.start_nacre(*command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            self.wait_until(lambda count=count: asked(count), "the guest is asked")
+            self.assertEqual(self.state(name)["status"], "running")
+            self.nacre("delete", "-f", name)
+            self.assertEqual(starting.wait(PATIENCE), 1)
+            self.assertFalse(os.path.exists(os.path.join(self.root, name)))
 
     def test_hooks_of_run(self):
         self.write("true", hooks=self.noting_hooks())

@@ -70,11 +70,41 @@ class Hostile(CommandTest):
             self.nacre("kill", name, number)
             self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
 
-    def test_kill_ends_one_of_those_in_a_vm_and_then_the_other(self):
-        first = self.run_one("a", "kill=ok", "sleep", "100")
+    def join_vm_of(self, pid):
         for namespace in self.config["linux"]["namespaces"]:
             if namespace["type"] == "pid":
-                namespace["path"] = f"/proc/{first}/ns/pid"
+                namespace["path"] = f"/proc/{pid}/ns/pid"
+
+    def test_the_last_two_that_leave_a_vm_at_once_end_it(self):
+        self.environment["FAKE_VMM_HOLDS"] = holds = os.path.join(self.scratch, "holds")
+        self.environment["FAKE_VMM_LOG"] = log = os.path.join(self.scratch, "log")
+        os.mkdir(holds)
+        first = self.run_one("a", "lifeline=ignored", "sleep", "100")
+        self.join_vm_of(first)
+        second = self.run_one("b", "lifeline=ignored", "sleep", "100")
+        vmm = self.record("a")["vmm"]["pid"]
+        for pid in (first, second):
+            os.kill(pid, signal.SIGKILL)
+            self.assertEqual(self.ends_with(pid), -signal.SIGKILL)
+        self.assertTrue(alive(vmm))
+        with open(os.path.join(holds, "delete"), "w"):
+            pass
+        deletes = [self.start_nacre("delete", name) for name in ("a", "b")]
+
+        def both_ask():
+            with open(log) as file:
+                return sum(json.loads(line)["type"] == "delete" for line in file) == 2
+
+        self.wait_until(both_ask, "both have found the VM shared")
+        os.unlink(os.path.join(holds, "delete"))
+        for delete in deletes:
+            self.assertEqual(delete.wait(PATIENCE), 0)
+        self.assertFalse(alive(vmm))
+        self.assertEqual(os.listdir(self.root), [])
+
+    def test_kill_ends_one_of_those_in_a_vm_and_then_the_other(self):
+        first = self.run_one("a", "kill=ok", "sleep", "100")
+        self.join_vm_of(first)
         second = self.run_one("b", "kill=ok", "sleep", "100")
         vmm = self.record("a")["vmm"]["pid"]
         self.assertEqual(self.record("b")["vmm"]["pid"], vmm)

@@ -231,6 +231,11 @@ def resize(sock, config):
             client.sendall(("size " + " ".join(f"{name}={value}" for name, value in size.items())).encode())
 
 
+def watch_lifeline(lifeline):
+    os.read(lifeline, 1)
+    os._exit(6)
+
+
 def main():
     with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
         config = tomllib.load(file)
@@ -244,11 +249,7 @@ def main():
     vsock = config["vsock"]
     lifeline = config["lifeline_fd"]
 
-    def watch_lifeline():
-        os.read(lifeline, 1)
-        os._exit(6)
-
-    threading.Thread(target=watch_lifeline, daemon=True).start()
+    threading.Thread(target=watch_lifeline, args=(lifeline,), daemon=True).start()
     control = socket.socket(fileno=config["control"]["listen_fd"])
     threading.Thread(target=resize, args=(control, config), daemon=True).start()
     listener = socket.socket(fileno=vsock["listen_fd"])

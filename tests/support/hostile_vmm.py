@@ -8,14 +8,17 @@
   read=never                         reads one more request after the start, and then none of the stand-in's
   signal=N                           ends "by" that signal, whatever its process did
   sent=N                             reports that N bytes went to stdout
+  lifeline=ignored                   vmm goes on when its stand-ins end
   flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
 """
+import ctypes
 import os
 import threading
 
 import fake_vmm
 
 HOW = dict(word.split("=") for word in os.environ.get("FAKE_VMM_HOSTILE", "").split())
+PR_SET_PDEATHSIG = 1
 honest_answer, honest_send, honest_receive = fake_vmm.answer, fake_vmm.send, fake_vmm.receive
 
 
@@ -68,6 +71,11 @@ def resize(sock, config):
 
 
 fake_vmm.answer, fake_vmm.send, fake_vmm.receive, fake_vmm.resize = answer, send, receive, resize
+if HOW.get("lifeline") == "ignored":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    fake_vmm.watch_lifeline = lambda lifeline: None
 if "flush" in HOW:
     fake_vmm.status_channel = status_channel
 fake_vmm.main()
+if HOW.get("lifeline") == "ignored":
+    threading.Event().wait()

@@ -6,13 +6,22 @@
 
 namespace nacre::vmm {
 
+namespace {
+
+// No program of a share runs on the host, and no link of a share leads anywhere there, whatever vmm's server does. In
+// the guest programs run and links lead: the guest's own mount decides that. /proc/self/fd, through which files are
+// opened again, is another mount.
+constexpr uint64_t kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+
+}  // namespace
+
 Result<Fd> copy_mount(const FsMount& mount) {
   const std::string& path = mount.source;
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount.recursive ? AT_RECURSIVE : 0u);
   Fd tree(::open_tree(AT_FDCWD, path.c_str(), flags));
   if (!tree) return fail_errno(path);
   mount_attr all{};
-  all.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);
+  all.attr_set = kAttributes | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);
   all.propagation = MS_PRIVATE;
   mount_attr top{};
   top.attr_set = mount.readonly ? MOUNT_ATTR_RDONLY : 0;

@@ -8,8 +8,9 @@
 
 namespace nacre::vmm {
 
-// Copies what is mounted at mount.source. The copy is attached nowhere, nosuid and nodev, as read-only as `mount` says,
-// and does not follow what the host mounts later. Needs CAP_SYS_ADMIN over the caller's mount namespace.
+// Copies what is mounted at mount.source. The copy is attached nowhere, nosuid, nodev, noexec and nosymfollow, as
+// read-only as `mount` says, and does not follow what the host mounts later. Needs CAP_SYS_ADMIN over the caller's mount
+// namespace.
 Result<Fd> copy_mount(const FsMount& mount);
 
 }  // namespace nacre::vmm

@@ -4,7 +4,8 @@
 //
 // What is left after enter_jail():
 //   * A mount namespace whose root is a read-only tmpfs with "/fs/N" for each share. Binds are made from descriptors of
-//     the host's tree, nosuid and nodev; "readonly" is a property of the mount, so no guest can get round it.
+//     the host's tree, nosuid, nodev, noexec and nosymfollow; "readonly" is a property of the mount, so no guest can
+//     get round it.
 //   * Network, IPC, host name and cgroup namespaces of its own, with nothing in them, and an empty session keyring. The
 //     pid namespace is given by whoever starts vmm (runtime/vm/process.cc), because only a child can be in a new one.
 //   * A user namespace that maps every existing id to itself. In it vmm keeps the few capabilities that a file server

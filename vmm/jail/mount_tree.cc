@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mount.h"
+#include "base/rootfs.h"
 #include "vmm/api/mount_copy.h"
 
 namespace nacre::vmm {
@@ -38,19 +39,15 @@ Result<void> make_parents(const std::string& path) {
   return {};
 }
 
-// Makes an empty directory or file, as the tree's root is one or the other, and moves the tree there.
-Result<void> attach(const Fd& tree, const std::string& target) {
+// Moves the tree to `target` of a share. Makes an empty directory or file there first, as the tree's root is one or the
+// other. The share may be a directory of the host that others can write to, and this process still has the host's
+// privilege, so a link there must not lead to the host's files.
+Result<void> attach(const Fd& tree, const Rootfs& share, const std::string& target) {
   struct stat info;
   if (::fstat(tree.get(), &info) < 0) return fail_errno("fstat");
-  TRY(make_parents(target));
-  if (S_ISDIR(info.st_mode)) {
-    if (::mkdir(target.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + target);
-  } else {
-    TRY(open_file(target, O_WRONLY | O_CREAT, 0644));
-  }
-  if (::move_mount(tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {
-    return fail_errno("move_mount " + target);
-  }
+  Fd place = TRY(S_ISDIR(info.st_mode) ? share.make_directory(target) : share.make_file(target));
+  constexpr unsigned kByDescriptors = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  if (::move_mount(tree.get(), "", place.get(), "", kByDescriptors) < 0) return fail_errno("move_mount " + target);
   return {};
 }
 
@@ -82,8 +79,11 @@ Result<void> assemble(const std::vector<ShareCopy>& shares) {
   for (size_t i = 0; i < shares.size(); i++) {
     std::string root = fmt::format("{}/fs/{}", kAssembly, i);
     TRY(make_parents(root + "/"));
-    if (shares[i].base) TRY(attach(shares[i].base, root));
-    for (const auto& [tree, target] : shares[i].mounts) TRY(attach(tree, root + "/" + target));
+    if (shares[i].base && ::move_mount(shares[i].base.get(), "", AT_FDCWD, root.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+      return fail_errno("move_mount " + root);
+    }
+    Rootfs share(TRY(open_file(root, O_PATH | O_DIRECTORY)));
+    for (const auto& [tree, target] : shares[i].mounts) TRY(attach(tree, share, target));
   }
   return {};
 }

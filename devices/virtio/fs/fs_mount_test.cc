@@ -18,6 +18,9 @@ namespace {
 
 using wire::Opcode;
 
+// What the mounts of vmm's jail are like: the server needs neither programs nor links of the host.
+constexpr unsigned long kAsInJail = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOSYMFOLLOW;
+
 // A share with mounts below it, in a mount namespace of its own. The thread of the session enters this namespace later.
 struct Mounts {
   Mounts() {
@@ -43,7 +46,7 @@ struct Mounts {
     };
     ready = ::unshare(CLONE_FS) == 0 && ::unshare(CLONE_NEWNS) == 0 &&
             ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-            ::mount("tmpfs", (share + "/volume").c_str(), "tmpfs", 0, "size=1m") == 0;
+            ::mount("tmpfs", (share + "/volume").c_str(), "tmpfs", kAsInJail, "size=1m") == 0;
     if (!ready) return;
     std::ofstream(share + "/volume/data") << "data";
     ready = bind("/share/volume", "/again", 0) && bind("/share/volume", "/readonly", 0) &&
@@ -96,6 +99,19 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   BOOST_TEST(calls.write(fd, "DATA", 0) == 4);
   int64_t same = calls.open("readonly/data", O_RDONLY, 0);
   BOOST_TEST(calls.read(same, 10, 0) == "DATA");
+
+  BOOST_TEST(calls.symlink("data", "volume/link") == 0);
+  BOOST_TEST(calls.readlink("volume/link") == "data");
+  BOOST_TEST(calls.chown("volume/link", 5, 6) == 0);
+  BOOST_TEST(calls.link("volume/data", "volume/second") == 0);
+  BOOST_TEST(calls.chmod("volume/second", 0755) == 0);
+  BOOST_TEST(calls.truncate("volume/second", 2) == 0);
+  BOOST_TEST(calls.listxattr("volume/second", 100).find("error") == std::string::npos);
+  wire::AccessIn execute{.mask = X_OK, .padding = 0};
+  auto second = static_cast<uint64_t>(calls.node("volume/second"));
+  BOOST_TEST(guest.call(Opcode::access, second, object_bytes(execute)).error == 0);
+  BOOST_TEST(calls.unlink("volume/second") == 0);
+  BOOST_TEST(calls.unlink("volume/link") == 0);
 
   // "file" is a mount of a single file.
   int64_t file = calls.open("file", O_RDWR, 0);

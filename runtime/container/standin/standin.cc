@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/user_namespace.h"
 #include "runtime/container/hooks.h"
+#include "runtime/container/remove.h"
 #include "runtime/container/standin/followed_mounts.h"
 #include "runtime/container/standin/host_namespaces.h"
 #include "runtime/container/standin/inherited_fds.h"
@@ -30,9 +31,7 @@
 #include "runtime/host/cgroup/oom.h"
 #include "runtime/plan/host_mounts.h"
 #include "runtime/plan/memory_policy.h"
-#include "runtime/vm/files.h"
 #include "runtime/vm/process.h"
-#include "runtime/vm/shared.h"
 
 namespace nacre::runtime {
 
@@ -44,8 +43,9 @@ using Json = nlohmann::json;
 // emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
-// A host program that looks into the container's /proc waits in the kernel for at most this long.
-constexpr int kProcTimeoutMs = 10'000;
+// A host program that looks into the container's /proc waits in the kernel for at most this long. It may be one that
+// looks at all processes of the host, so a guest that does not answer must not hold it up.
+constexpr int kProcTimeoutMs = 1'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {
@@ -213,7 +213,7 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
 
 // Removes a container whose caller is gone: it cannot clean up any more, and its lock went with it.
 void remove_abandoned(const StandinTask& task, ContainerDir& dir) {
-  if (vm_is_shared(dir)) leave_shared_vm(dir, task.id);
+  if (auto ended = end_vm(dir, dir.read_processes().vmm); !ended) log_warn("clean-up: " + ended.error().message());
   if (!task.cgroup.empty()) leave_and_remove_cgroup(task.cgroup);
   if (task.resctrl) resctrl::remove(*task.resctrl);
   if (auto locked = dir.relock(); locked && *locked) (void)dir.remove();

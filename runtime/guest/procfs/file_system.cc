@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -15,6 +16,7 @@
 #include <climits>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 #include "base/log.h"
 #include "base/mount.h"
@@ -71,16 +73,77 @@ Result<Mounted> mount() {
 }
 
 bool FileSystem::serve_one() {
+  std::array<pollfd, 2> ready{{{device_.get(), POLLIN, 0}, {asked_.get(), POLLIN, 0}}};
+  if (::poll(ready.data(), ready.size(), -1) < 0) return errno == EINTR;
+  if (ready[1].revents != 0) take_answer(question_.get());
+  return ready[0].revents == 0 || read_request();
+}
+
+FileSystem::Request FileSystem::parse(std::span<const std::byte> packet) {
+  Request request;
+  std::memcpy(&request.header, packet.data(), sizeof(request.header));
+  request.body = packet.subspan(sizeof(request.header));
+  return request;
+}
+
+bool FileSystem::read_request() {
   std::array<std::byte, kMaxRequest> buffer;
   ssize_t got = ::read(device_.get(), buffer.data(), buffer.size());
   // ENOENT: the kernel withdrew the request while it was read.
   if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) return true;
   if (got < static_cast<ssize_t>(sizeof(fuse_in_header))) return false;
-  Request request;
-  std::memcpy(&request.header, buffer.data(), sizeof(request.header));
-  request.body = std::span(buffer).first(static_cast<size_t>(got)).subspan(sizeof(request.header));
-  answer(request);
+  auto packet = std::span(buffer).first(static_cast<size_t>(got));
+  Request request = parse(packet);
+  if (!waits_for_guest(request)) {
+    answer(request);
+    return true;
+  }
+  waiting_.emplace_back(packet.begin(), packet.end());
+  if (question_.valid()) return true;
+  if (auto asked = ask_guest(); !asked) take_answer(std::unexpected(asked.error()));
   return true;
+}
+
+// Returns true for requests to the root directory if the snapshot is old.
+bool FileSystem::waits_for_guest(const Request& request) const {
+  bool needs_guest =
+      request.header.nodeid == kRoot && (request.header.opcode == FUSE_LOOKUP || request.header.opcode == FUSE_OPENDIR);
+  return needs_guest && !(taken_ && Clock::now() - *taken_ < kFresh);
+}
+
+Result<void> FileSystem::ask_guest() {
+  asked_ = TRY(make_eventfd());
+  try {
+    question_ = std::async(std::launch::async, [source = source_, done = asked_.get()] {
+      auto answer = source();
+      signal_eventfd(done);
+      return answer;
+    });
+  } catch (const std::system_error& error) {
+    return fail_errno("thread", error.code().value());
+  }
+  return {};
+}
+
+// Answers what has waited for the guest.
+void FileSystem::take_answer(Result<protocol::ProcfsReply> answer) {
+  asked_.reset();
+  auto read = [&]() -> Result<Snapshot> { return Snapshot::parse(TRY(std::move(answer))); }();
+  if (!read) log_debug("the container's /proc: " + read.error().message());
+  has_answered_ = read.has_value();
+  snapshot_ = read ? std::move(*read) : Snapshot();
+  taken_ = Clock::now();
+  for (const Packet& packet : std::exchange(waiting_, {})) this->answer(parse(packet));
+}
+
+// Frees a program that was sent a signal while it waits for the guest.
+void FileSystem::interrupt(const Request& request) {
+  auto in = request.as<fuse_interrupt_in>();
+  auto waits = [&](const Packet& packet) { return parse(packet).header.unique == in.unique; };
+  auto found = std::ranges::find_if(waiting_, waits);
+  if (found == waiting_.end()) return;
+  refuse(parse(*found), EINTR);
+  waiting_.erase(found);
 }
 
 void FileSystem::answer(const Request& request) {
@@ -107,9 +170,10 @@ void FileSystem::answer(const Request& request) {
     case FUSE_RELEASEDIR:
     case FUSE_FLUSH:
       return reply(request, {});
+    case FUSE_INTERRUPT:
+      return interrupt(request);
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
-    case FUSE_INTERRUPT:
       return;  // these have no reply
     default:
       return refuse(request, ENOSYS);
@@ -126,16 +190,8 @@ void FileSystem::initialize(const Request& request) {
   reply_with(request, out);
 }
 
-void FileSystem::refresh() {
-  if (taken_ && Clock::now() - *taken_ < kFresh) return;
-  auto read = [&]() -> Result<Snapshot> { return Snapshot::parse(TRY(source_())); }();
-  if (!read) log_debug("the container's /proc: " + read.error().message());
-  snapshot_ = read ? std::move(*read) : Snapshot();
-  taken_ = Clock::now();
-}
-
 void FileSystem::lookup(const Request& request) {
-  if (request.header.nodeid == kRoot) refresh();
+  if (request.header.nodeid == kRoot && !has_answered_) return refuse(request, ESRCH);
   auto entry = snapshot_.lookup(request.header.nodeid, request.name());
   if (!entry) return refuse(request, ENOENT);
   fuse_entry_out out{};  // timeouts of 0: the kernel caches nothing
@@ -154,7 +210,7 @@ void FileSystem::get_attributes(const Request& request) {
 }
 
 void FileSystem::open_directory(const Request& request) {
-  if (request.header.nodeid == kRoot) refresh();
+  if (request.header.nodeid == kRoot && !has_answered_) return refuse(request, ESRCH);
   reply_with(request, fuse_open_out{});
 }
 

@@ -6,9 +6,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
+#include <future>
+#include <list>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -27,7 +31,8 @@ Result<Mounted> mount();
 
 class FileSystem {
  public:
-  // Asks the guest; may block.
+  // Asks the guest; may block. Called on a thread of its own, so that programs that wait for the answer can be
+  // interrupted meanwhile.
   using Source = std::function<Result<protocol::ProcfsReply>()>;
 
   // `device`: /dev/fuse, or a SOCK_SEQPACKET socket in its place.
@@ -38,13 +43,17 @@ class FileSystem {
   // Ends the file system. Programs that wait for an answer, or look into it later, get ENOTCONN.
   void close() { device_.reset(); }
 
-  // Reads one request and answers it. Returns false if the file system has ended.
+  // Waits for a request or for the guest's answer, and answers what it can. Returns false if the file system has ended.
   bool serve_one();
 
  private:
   struct Request;
+  // A request that waits for the guest.
+  using Packet = std::vector<std::byte>;
   using Clock = std::chrono::steady_clock;
 
+  static Request parse(std::span<const std::byte> packet);
+  bool read_request();
   void answer(const Request& request);
   void initialize(const Request& request);
   void lookup(const Request& request);
@@ -55,18 +64,25 @@ class FileSystem {
   void read(const Request& request);
   void read_link(const Request& request);
   void get_statistics(const Request& request);
+  void interrupt(const Request& request);
 
   void reply(const Request& request, std::span<const std::byte> body);
   template <typename Body>
   void reply_with(const Request& request, const Body& body);
   void refuse(const Request& request, int error);
-  // Asks the guest again if the snapshot is old.
-  void refresh();
+
+  bool waits_for_guest(const Request& request) const;
+  Result<void> ask_guest();
+  void take_answer(Result<protocol::ProcfsReply> answer);
 
   Fd device_;
   Source source_;
   Snapshot snapshot_;
+  bool has_answered_ = false;  // the guest, when it was asked last
   std::optional<Clock::time_point> taken_;
+  Fd asked_;  // readable once `question_` is ready
+  std::future<Result<protocol::ProcfsReply>> question_;
+  std::list<Packet> waiting_;
 };
 
 }  // namespace nacre::procfs

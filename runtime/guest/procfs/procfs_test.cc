@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <cerrno>
 #include <cstring>
+#include <future>
 
 #include <nlohmann/json.hpp>
 
@@ -44,6 +47,7 @@ class Kernel {
     ours_.reset(ends[0]);
     files_.emplace(Fd(ends[1]), [this]() -> Result<protocol::ProcfsReply> {
       asked_++;
+      if (hangs_) answers_.get_future().wait();
       return protocol::decode<protocol::ProcfsReply>(TRY(Result<Json>(reply_)));
     });
   }
@@ -54,21 +58,31 @@ class Kernel {
     return request(opcode, node, std::string(reinterpret_cast<const char*>(&body), sizeof(body)));
   }
   std::string request(uint32_t opcode, Node node, std::string body) {
+    send(opcode, node, body, 7);
+    BOOST_REQUIRE(files_->serve_one());
+    return receive(7);
+  }
+  void send(uint32_t opcode, Node node, const std::string& body, uint64_t unique) {
     fuse_in_header head{};
     head.opcode = opcode;
     head.nodeid = node;
-    head.unique = 7;
+    head.unique = unique;
     head.len = static_cast<uint32_t>(sizeof(head) + body.size());
     std::string packet(reinterpret_cast<const char*>(&head), sizeof(head));
     packet += body;
     BOOST_REQUIRE(::send(ours_.get(), packet.data(), packet.size(), 0) == static_cast<ssize_t>(packet.size()));
-    BOOST_REQUIRE(files_->serve_one());
+  }
+  std::string receive(uint64_t unique) {
     std::array<char, 65536> answer;
-    ssize_t got = ::recv(ours_.get(), answer.data(), answer.size(), MSG_DONTWAIT);
+    ssize_t got;
+    // The guest's answer comes in its own time.
+    while ((got = ::recv(ours_.get(), answer.data(), answer.size(), MSG_DONTWAIT)) < 0 && errno == EAGAIN) {
+      BOOST_REQUIRE(files_->serve_one());
+    }
     BOOST_REQUIRE(got >= static_cast<ssize_t>(sizeof(fuse_out_header)));
     fuse_out_header out{};
     std::memcpy(&out, answer.data(), sizeof(out));
-    BOOST_TEST(out.unique == 7u);
+    BOOST_TEST(out.unique == unique);
     BOOST_TEST(out.len == static_cast<uint32_t>(got));
     error_ = out.error;
     return std::string(answer.data() + sizeof(out), static_cast<size_t>(got) - sizeof(out));
@@ -92,16 +106,20 @@ class Kernel {
 
   int last_error() const { return error_; }
   int asked() const { return asked_; }
+  void hang_guest() { hangs_ = true; }
+  void let_guest_answer() { answers_.set_value(); }
   void set_reply(Result<Json> reply) { reply_ = std::move(reply); }
   void hang_up() { ours_.reset(); }
   FileSystem& files() { return *files_; }
 
  private:
   Fd ours_;
-  std::optional<FileSystem> files_;
   Result<Json> reply_ = two_processes();
   int error_ = 0;
-  int asked_ = 0;
+  std::atomic<int> asked_ = 0;
+  bool hangs_ = false;
+  std::promise<void> answers_;
+  std::optional<FileSystem> files_;  // goes first: it waits for the guest's answer
 };
 
 }  // namespace
@@ -195,9 +213,39 @@ BOOST_AUTO_TEST_CASE(a_guest_that_does_not_answer_has_no_processes) {
   Kernel kernel;
   kernel.set_reply(fail("container not running", ESRCH));
   BOOST_TEST(kernel.look_up(kRoot, "1") == 0u);
-  BOOST_TEST(kernel.last_error() == -ENOENT);
+  BOOST_TEST(kernel.last_error() == -ESRCH);
+  kernel.request(FUSE_OPENDIR, kRoot, fuse_open_in{});
+  BOOST_TEST(kernel.last_error() == -ESRCH);
+  BOOST_TEST(kernel.asked() == 1);
   kernel.request(FUSE_GETATTR, kRoot, fuse_getattr_in{});
   BOOST_TEST(kernel.last_error() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_for_the_guest_can_be_interrupted) {
+  Kernel kernel;
+  kernel.hang_guest();
+  std::string name("1\0", 2);
+  kernel.send(FUSE_LOOKUP, kRoot, name, 100);
+  BOOST_REQUIRE(kernel.files().serve_one());
+  kernel.send(FUSE_LOOKUP, kRoot, name, 102);
+  BOOST_REQUIRE(kernel.files().serve_one());
+  // What does not need the guest does not wait for it.
+  kernel.request(FUSE_GETATTR, kRoot, fuse_getattr_in{});
+  BOOST_TEST(kernel.last_error() == 0);
+
+  auto interrupt = [&](uint64_t unique) {
+    fuse_interrupt_in in{.unique = unique};
+    kernel.send(FUSE_INTERRUPT, 0, std::string(reinterpret_cast<const char*>(&in), sizeof(in)), unique | 1);
+    BOOST_REQUIRE(kernel.files().serve_one());
+  };
+  interrupt(100);
+  kernel.receive(100);
+  BOOST_TEST(kernel.last_error() == -EINTR);
+  interrupt(100);  // answered already
+  kernel.let_guest_answer();
+  kernel.receive(102);
+  BOOST_TEST(kernel.last_error() == 0);
+  BOOST_TEST(kernel.asked() == 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -14,6 +14,9 @@ namespace nacre::runtime {
 namespace {
 
 constexpr std::chrono::milliseconds kPause{100};
+// After this many kills there are long pauses.
+constexpr unsigned kMany = 100;
+constexpr std::chrono::minutes kLongPause{1};
 
 }  // namespace
 
@@ -41,17 +44,21 @@ bool become_victim(int proc) {
   return write_at(proc, "self/oom_score_adj", "1000").has_value();
 }
 
+void OomPace::count(Time now) {
+  if (count_ < kMany) count_++;
+  next_ = now + (count_ < kMany ? kPause : kLongPause);
+}
+
 OomSign::OomSign(const std::string& cgroup, pid_t vmm) {
   if (!cgroup.empty()) kill_ = version_of(cgroup).oom_kill(cgroup, vmm);
 }
 
 void OomSign::show() {
-  auto now = std::chrono::steady_clock::now();
-  if (kill_ == nullptr || now < next_) return;
+  if (kill_ == nullptr || !pace_.is_due(std::chrono::steady_clock::now())) return;
   if (auto shown = kill_->show_one(); !shown) {
     log_debug("an out-of-memory kill in the guest is not seen on the host: " + shown.error().message());
   }
-  next_ = std::chrono::steady_clock::now() + kPause;
+  pace_.count(std::chrono::steady_clock::now());
 }
 
 }  // namespace nacre::runtime

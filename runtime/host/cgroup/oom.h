@@ -20,6 +20,21 @@ class OomKill {
   virtual Result<void> show_one() const = 0;
 };
 
+// Decides how often kills are shown, because a hostile guest reports as many as it likes, and each costs the host a
+// process, a kill and lines in the kernel's log. Honest kills are few, and engines want to know that there were any.
+class OomPace {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  bool is_due(Time now) const { return now >= next_; }
+  // Counts an attempt, successful or not, that has ended at `now`.
+  void count(Time now);
+
+ private:
+  Time next_ = {};
+  unsigned count_ = 0;
+};
+
 // conmon, containerd and dockerd watch the host's cgroup of the container's pid: `oom_kill` in memory.events of version
 // 2, the events and the `oom_kill` of memory.oom_control of version 1. A kill by the guest's kernel does not touch
 // those, so this class adds a kill there. See oom_v2.cc and oom_v1.cc.
@@ -30,13 +45,13 @@ class OomSign {
   // mounts.
   OomSign(const std::string& cgroup, pid_t vmm);
 
-  // Adds one kill, and blocks for some milliseconds. Calls in quick succession are dropped, because the guest decides
-  // how often there are any. On a failure a debug line says why.
+  // Adds one kill, and blocks for some milliseconds. Calls that come sooner than OomPace says are dropped. On a failure
+  // a debug line says why.
   void show();
 
  private:
   std::unique_ptr<OomKill> kill_;
-  std::chrono::steady_clock::time_point next_ = {};
+  OomPace pace_;
 };
 
 }  // namespace nacre::runtime

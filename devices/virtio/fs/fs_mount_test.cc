@@ -66,6 +66,22 @@ struct Mounts {
   std::jthread holder_;
 };
 
+// What a mount that is noexec and nosymfollow must not change for the guest.
+void check_links_and_modes(FsGuest& guest, GuestCalls& calls) {
+  BOOST_TEST(calls.symlink("data", "volume/link") == 0);
+  BOOST_TEST(calls.readlink("volume/link") == "data");
+  BOOST_TEST(calls.chown("volume/link", 5, 6) == 0);
+  BOOST_TEST(calls.link("volume/data", "volume/second") == 0);
+  BOOST_TEST(calls.chmod("volume/second", 0755) == 0);
+  BOOST_TEST(calls.truncate("volume/second", 2) == 0);
+  BOOST_TEST(calls.listxattr("volume/second", 100).find("error") == std::string::npos);
+  wire::AccessIn execute{.mask = X_OK, .padding = 0};
+  auto second = static_cast<uint64_t>(calls.node("volume/second"));
+  BOOST_TEST(guest.call(Opcode::access, second, object_bytes(execute)).error == 0);
+  BOOST_TEST(calls.unlink("volume/second") == 0);
+  BOOST_TEST(calls.unlink("volume/link") == 0);
+}
+
 BOOST_AUTO_TEST_SUITE(mounts)
 
 BOOST_AUTO_TEST_CASE(below_a_share) {
@@ -100,18 +116,7 @@ BOOST_AUTO_TEST_CASE(below_a_share) {
   int64_t same = calls.open("readonly/data", O_RDONLY, 0);
   BOOST_TEST(calls.read(same, 10, 0) == "DATA");
 
-  BOOST_TEST(calls.symlink("data", "volume/link") == 0);
-  BOOST_TEST(calls.readlink("volume/link") == "data");
-  BOOST_TEST(calls.chown("volume/link", 5, 6) == 0);
-  BOOST_TEST(calls.link("volume/data", "volume/second") == 0);
-  BOOST_TEST(calls.chmod("volume/second", 0755) == 0);
-  BOOST_TEST(calls.truncate("volume/second", 2) == 0);
-  BOOST_TEST(calls.listxattr("volume/second", 100).find("error") == std::string::npos);
-  wire::AccessIn execute{.mask = X_OK, .padding = 0};
-  auto second = static_cast<uint64_t>(calls.node("volume/second"));
-  BOOST_TEST(guest.call(Opcode::access, second, object_bytes(execute)).error == 0);
-  BOOST_TEST(calls.unlink("volume/second") == 0);
-  BOOST_TEST(calls.unlink("volume/link") == 0);
+  check_links_and_modes(guest, calls);
 
   // "file" is a mount of a single file.
   int64_t file = calls.open("file", O_RDWR, 0);

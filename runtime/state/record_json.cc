@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/state/record_json.h"
 
+#include <climits>
+
 #include <nlohmann/json.hpp>
 
 namespace nacre::runtime {
@@ -19,8 +21,14 @@ Json process_to_json(const ProcessId& process) {
   return {{"pid", process.pid}, {"startTime", process.start_time}};
 }
 
-ProcessId process_from_json(const Json& json) {
-  return {.pid = json.at("pid").get<pid_t>(), .start_time = json.at("startTime").get<uint64_t>()};
+// Refuses other numbers than a pid and a start time can be: converting them would be undefined, or name another
+// process.
+Result<ProcessId> process_from_json(const Json& json) {
+  const Json &pid = json.at("pid"), &start_time = json.at("startTime");
+  if (!pid.is_number_unsigned() || pid > INT_MAX || !start_time.is_number_unsigned()) {
+    return fail("broken state: a process without a pid and a start time");
+  }
+  return ProcessId{.pid = pid.get<pid_t>(), .start_time = start_time.get<uint64_t>()};
 }
 
 Json view_json(const View& view) {
@@ -70,8 +78,8 @@ Result<Record> record_from_json(std::string_view text) {
     json.at("created").get_to(record.created);
     json.at("owner").get_to(record.owner);
     json.at("annotations").get_to(record.annotations);
-    record.standin = process_from_json(json.at("standin"));
-    record.vmm = process_from_json(json.at("vmm"));
+    record.standin = TRY(process_from_json(json.at("standin")));
+    record.vmm = TRY(process_from_json(json.at("vmm")));
     json.at("cgroup").get_to(record.cgroup);
     record.hooks = dump(json.value("hooks", Json()));  // earlier versions did not write this field
     if (json.contains("mappings")) record.mappings = dump(json["mappings"]);

@@ -163,6 +163,17 @@ BOOST_AUTO_TEST_CASE(a_record_comes_back) {
 
 BOOST_AUTO_TEST_CASE(broken_state_is_an_error) {
   for (const char* text : {"", "{", "[]", "{}", R"({"ociVersion": 1})"}) BOOST_TEST(!runtime::record_from_json(text));
+  std::string whole = runtime::record_to_json(make_record({.pid = 77, .start_time = 88}));
+  BOOST_REQUIRE(runtime::record_from_json(whole));
+  for (const char* number : {"1e300", "7.5", "-1", "4294967297", "\"77\"", "null"}) {
+    for (const char* was : {":77,", ":88}"}) {
+      std::string text = whole;
+      text.replace(text.find(was) + 1, 2, number);
+      // A start time may be large.
+      if (std::string_view(was) == ":88}" && std::string_view(number) == "4294967297") continue;
+      BOOST_TEST(!runtime::record_from_json(text), number);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(what_to_clear_away_comes_back_whole_or_not_at_all) {

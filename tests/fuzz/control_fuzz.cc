@@ -2,9 +2,9 @@
 // Fuzzes the packets of the control socket: requests, as vmm reads them, and answers, as the runtime reads them.
 //
 // A request that was read is written and read again. It must then be the same.
-#include <cstdlib>
 #include <string_view>
 
+#include "tests/fuzz/input.h"
 #include "vmm/api/control.h"
 
 using namespace nacre::vmm;
@@ -16,6 +16,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!request) return 0;
   std::string written = encode_request(*request);
   auto again = parse_request(written);
-  if (!again || encode_request(*again) != written) std::abort();
+  nacre::fuzz::check(again && encode_request(*again) == written, "a request does not read as it was written");
   return 0;
 }

@@ -2,8 +2,8 @@
 // Fuzzes virtio-mem: requests of the driver, sizes that the host asks for, and moves to a new device in between. The
 // chunks that hold plugged blocks must be the open ones, and never may more be plugged than the largest size that was
 // requested.
-#include <cstdlib>
 #include <map>
+#include <source_location>
 
 #include "devices/virtio/mem/device.h"
 #include "devices/virtio/testing/fake_driver.h"
@@ -20,8 +20,8 @@ constexpr uint64_t kStart = 1ull << 32;
 constexpr uint64_t kBlocks = 32;
 constexpr size_t kMaxSteps = 300;
 
-void check(bool condition) {
-  if (!condition) std::abort();
+void check(bool condition, const std::source_location& where = std::source_location::current()) {
+  fuzz::check(condition, "mem_fuzz.cc, line " + std::to_string(where.line()));
 }
 
 struct Chunks final : MemBackend {
@@ -118,8 +118,7 @@ void step(World& world, fuzz::Input& input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const bool silent = (set_log_sink([](LogLevel, std::string_view) {}), true);
-  static_cast<void>(silent);
+  fuzz::silence_log();
   World world;
   fuzz::Input input(data, size);
   for (size_t i = 0; i < kMaxSteps && !input.empty(); i++) {

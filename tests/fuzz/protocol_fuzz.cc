@@ -6,11 +6,10 @@
 // the first byte, rounded down, is the size of the pieces in which the bytes arrive; 0 means all at once. Whatever can
 // be decoded must mean the same once it is encoded and decoded again.
 #include <algorithm>
-#include <cstdlib>
 #include <span>
 #include <string>
 
-#include "guest-init/protocol/messages.h"
+#include "tests/fuzz/answer.h"
 
 namespace {
 
@@ -23,7 +22,7 @@ void look_at(const Json& json) {
   if (!message) return;
   Json again = encode(*message);
   auto twice = decode<Message>(again);
-  if (!twice || encode(*twice) != again) std::abort();
+  fuzz::check(twice && encode(*twice) == again, "a message does not read as it was written");
 }
 
 template <typename... Messages>
@@ -40,13 +39,7 @@ void take(const Json& json) {
   (void)decode_reply<Created>(json);
   // If the message can be made a frame again, the frame must not be too large. to_frame() may refuse the message, since
   // replacing bytes that are not UTF-8 makes it grow.
-  if (auto frame = to_frame(json); frame && frame->size() > kMaxFrame + 4) std::abort();
-}
-
-std::string framed(std::span<const std::byte> body) {
-  std::string frame;
-  for (size_t i = 0; i < 4; i++) frame += static_cast<char>(body.size() >> (8 * i));
-  return frame.append(reinterpret_cast<const char*>(body.data()), body.size());
+  if (auto frame = to_frame(json)) fuzz::check(frame->size() <= kMaxFrame + 4, "a frame is larger than its limit");
 }
 
 }  // namespace
@@ -54,8 +47,8 @@ std::string framed(std::span<const std::byte> body) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const uint8_t first = data[0];
-  std::span<const std::byte> rest(reinterpret_cast<const std::byte*>(data) + 1, size - 1);
-  std::string stream = first & 1 ? std::string(reinterpret_cast<const char*>(rest.data()), rest.size()) : framed(rest);
+  std::string rest = fuzz::Input(data + 1, size - 1).text();
+  std::string stream = first & 1 ? rest : fuzz::framed(rest);
   size_t step = first < 2 ? std::max<size_t>(stream.size(), 1) : first / 2;
   Decoder decoder(first & 64 ? kLarge : kSmall);
   for (size_t at = 0; at < stream.size(); at += step) {

@@ -2,8 +2,6 @@
 // Fuzzes the restoring of saved states. The first byte of the input chooses the device, or the sealed form of a state;
 // the rest is the state. The rings over which the state is restored have requests in them. If a state is accepted, the
 // device must go on working with it.
-#include <cstdlib>
-
 #include "devices/legacy/serial.h"
 #include "devices/virtio/mem/device.h"
 #include "devices/virtio/mmio.h"
@@ -44,7 +42,7 @@ void try_device(VirtioDevice& device, EventLoop& loop, const GuestMemory& memory
     transport->write(MmioTransport::kQueueNotifyOffset, std::as_bytes(std::span(&queue, 1)));
   }
   for (int i = 0; i < 4; i++) {
-    if (!loop.run_once(0)) std::abort();
+    fuzz::check(loop.run_once(0).has_value(), "the loop ends");
   }
 }
 
@@ -61,7 +59,7 @@ void try_mem(testing::FakeDriver& driver, EventLoop& loop, std::span<const std::
       MemDevice::create(loop, backend, {.start = GuestAddress{1ull << 32}, .chunk_size = 4 * kBlock, .blocks = blocks})
           .value();
   try_device(*device, loop, driver.memory(), state);
-  if (device->plugged_size() != blocks->count(0, 16) * kBlock) std::abort();
+  fuzz::check(device->plugged_size() == blocks->count(0, 16) * kBlock, "the device counts other blocks");
 }
 
 void try_serial(std::span<const std::byte> state) {
@@ -82,8 +80,7 @@ void try_serial(std::span<const std::byte> state) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const bool silent = (set_log_sink([](LogLevel, std::string_view) {}), true);
-  static_cast<void>(silent);
+  fuzz::silence_log();
   fuzz::Input input(data, size);
   auto which = input.take<uint8_t>();
   // Copy the state into a buffer of its exact size, so that an access beyond it is found.

@@ -2,9 +2,9 @@
 // Fuzzes what vmm reads of its configuration: TOML, and the values of options.
 //
 // A configuration that was read is written and read again. It must then be the same.
-#include <cstdlib>
 #include <string_view>
 
+#include "tests/fuzz/input.h"
 #include "vmm/api/config.h"
 
 using namespace nacre::vmm;
@@ -19,6 +19,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)check(*config);
   std::string written = to_toml(*config);
   auto again = parse_toml(written);
-  if (!again || to_toml(*again) != written) std::abort();
+  nacre::fuzz::check(again && to_toml(*again) == written, "a configuration does not read as it was written");
   return 0;
 }

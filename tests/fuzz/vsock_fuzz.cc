@@ -3,8 +3,6 @@
 // host's end of a connection sends and goes away. In between, the device is paused, moved to a new device, and reset.
 #include <sys/socket.h>
 
-#include <cstdlib>
-
 #include "devices/virtio/testing/fake_driver.h"
 #include "devices/virtio/vsock/device.h"
 #include "tests/fuzz/input.h"
@@ -33,9 +31,7 @@ struct World {
     options.streams.push_back({kPort, std::move(theirs)});
     device = VsockDevice::create(*loop, std::move(options)).value();
   }
-  void turn() {
-    if (!loop->run_once(0)) std::abort();
-  }
+  void turn() { fuzz::check(loop->run_once(0).has_value(), "the loop ends"); }
   void restart() {
     device->reset();
     driver.restart();
@@ -46,11 +42,11 @@ struct World {
   void move() {
     device->pause();
     StateWriter state;
-    if (!device->save(state)) std::abort();
+    fuzz::check(device->save(state).has_value(), "a device cannot be saved");
     make_device();
     device->pause();
     StateReader reader(state.content());
-    if (!device->restore(reader)) std::abort();
+    fuzz::check(device->restore(reader).has_value(), "a device refuses its own state");
     if (!device->activate(driver.make_activation())) {
       device->reset();
       driver.restart();
@@ -134,8 +130,7 @@ void step(World& world, fuzz::Input& input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const bool silent = (set_log_sink([](LogLevel, std::string_view) {}), true);
-  static_cast<void>(silent);
+  fuzz::silence_log();
   World world;
   fuzz::Input input(data, size);
   for (size_t i = 0; i < kMaxSteps && !input.empty(); i++) {
@@ -147,7 +142,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       world.restart();
     }
     world.turn();
-    if (world.device->stream_count() > vsock::Muxer::kMaxStreams) std::abort();
+    fuzz::check(world.device->stream_count() <= vsock::Muxer::kMaxStreams, "there are more streams than the limit");
   }
   return 0;
 }

@@ -173,13 +173,14 @@ Json pids(const Files& files) {
 // Parses io.stat: "MAJOR:MINOR rbytes=N wbytes=N rios=N wios=N ...".
 Json blkio(const Files& files) {
   Json bytes = Json::array(), operations = Json::array();
+  auto has_room = [&] { return bytes.size() < kMaxEntries && operations.size() < kMaxEntries; };
   std::string_view text = files.text("io.stat");
-  while (!text.empty() && bytes.size() < kMaxEntries) {
+  while (!text.empty() && has_room()) {
     std::string_view line = take(text, '\n');
     std::string_view device = take(line, ' ');
     uint64_t major, minor;
     if (!parse_number(take(device, ':'), major) || !parse_number(device, minor)) continue;
-    while (!line.empty()) {
+    while (!line.empty() && has_room()) {
       std::string_view value = take(line, ' ');
       std::string_view name = take(value, '=');
       uint64_t number;

@@ -81,6 +81,15 @@ BOOST_AUTO_TEST_CASE(statistics_of_a_guest_that_lies) {
   BOOST_TEST(mapped({{"hugetlb.\x1b.current", "1"}, {"hugetlb..current", "1"}, {"hugetlb.current", "1"}}) == nothing);
 }
 
+BOOST_AUTO_TEST_CASE(io_figures_are_bounded) {
+  std::string line = "8:0";
+  for (int i = 0; i < 5000; i++) line += " rios=1 wbytes=2";
+  auto data = from_guest({{"type", "statistics"}, {"files", {{"io.stat", line + "\n" + line}}}});
+  BOOST_REQUIRE(data);
+  BOOST_TEST((*data)["blkio"]["ioServicedRecursive"].size() == 1024u);
+  BOOST_TEST((*data)["blkio"]["ioServiceBytesRecursive"].size() <= 1024u);
+}
+
 BOOST_AUTO_TEST_CASE(event_lines) {
   nlohmann::ordered_json data = {{"a", 1}};
   BOOST_TEST(stats::event_line("stats", "x", &data) == "{\"type\":\"stats\",\"id\":\"x\",\"data\":{\"a\":1}}\n");

@@ -43,9 +43,10 @@ using Json = nlohmann::json;
 // emulated VM needs tens of seconds.
 constexpr int kBootTimeoutMs = 120'000;
 constexpr size_t kMaxReport = 65536;
-// A host program that looks into the container's /proc waits in the kernel for at most this long. It may be one that
-// looks at all processes of the host, so a guest that does not answer must not hold it up.
-constexpr int kProcTimeoutMs = 1'000;
+// A host program that looks into the container's /proc waits in the kernel for at most this long; a signal that kills
+// it ends its wait at once. It may be one that looks at all processes of the host, so a guest that does not answer must
+// not hold it up for long. A VM inside an emulated VM needs a second when it is busy.
+constexpr int kProcTimeoutMs = 5'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {

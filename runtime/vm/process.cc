@@ -26,7 +26,7 @@ constexpr int kMachineControlFd = 6;
 constexpr size_t kMaxLog = 1 << 20;
 constexpr size_t kMaxLine = 1000;
 constexpr int kCheckMs = 10'000;  // `vmm check` may take this long
-constexpr int kEndMs = 2'000;  // explain_end() waits for vmm's end this long
+constexpr int kEndMs = 2'000;     // explain_end() waits for vmm's end this long
 
 Result<Fd> open_log(const ContainerDir& dir, const char* name) {
   return open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -73,11 +73,8 @@ std::string describe(const ProcessExit& exit) {
 // Returns what `vmm check` says against the host's KVM, or "". A jailed vmm cannot look itself.
 std::string complaint_about_kvm(const std::string& program) {
   constexpr std::string_view kPrefix = "vmm: ";
-  auto outcome = run_program({.path = program,
-                              .args = {"vmm", "check"},
-                              .environment = std::nullopt,
-                              .input = "",
-                              .timeout_ms = kCheckMs});
+  auto outcome = run_program(
+      {.path = program, .args = {"vmm", "check"}, .environment = std::nullopt, .input = "", .timeout_ms = kCheckMs});
   if (!outcome || outcome->timed_out || outcome->exit.status != static_cast<int>(vmm::ExitStatus::error)) return "";
   std::string line = last_line(outcome->err);
   return line.starts_with(kPrefix) ? line.substr(kPrefix.size()) : "";

@@ -345,10 +345,17 @@ uint64_t number(const char*& text) {
 
 }  // namespace
 
-// What the compiler calls.
+// What compilers call.
 extern "C" void* memset(void* target, int value, size_t size) {
+  void* start = target;
   asm volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(value) : "memory");
-  return target;
+  return start;
+}
+
+extern "C" void* memcpy(void* target, const void* source, size_t size) {
+  void* start = target;
+  asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(size) : : "memory");
+  return start;
 }
 
 extern "C" [[noreturn]] void guest_main(const unsigned char* zero_page) {

@@ -26,7 +26,11 @@ constexpr const char* kParts[] = {"a", "b", "c", "..", ".", "", "outside", "secr
 
 std::string take_path(fuzz::Input& input) {
   auto shape = input.take<uint8_t>();
-  if (shape == UINT8_MAX) return input.short_text();
+  if (shape == UINT8_MAX) {
+    std::string path = input.short_text();
+    std::erase(path, '\0');
+    return path.empty() ? "a" : path;
+  }
   std::string path = shape & 1 ? "/" : "";
   for (int i = 0; i <= shape / 2 % 4; i++) path += (i > 0 ? "/" : "") + std::string(input.one_of(kParts));
   return path.empty() ? "a" : path;

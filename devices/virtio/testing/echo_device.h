@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "devices/virtio/device.h"
 #include "devices/virtio/testing/fake_driver.h"
@@ -30,16 +31,16 @@ class EchoDevice final : public virtio::VirtioDevice {
   Result<void> activate(virtio::Activation given) override {
     activations++;
     if (refuse) return fail("no");
+    auto positions = std::exchange(saved, {});
+    for (size_t i = 0; i < positions.size(); i++) TRY(given.queues.at(i).ring.restore(positions[i]));
     activation = std::move(given);
-    if (saved.empty()) return {};
-    for (size_t i = 0; i < saved.size(); i++) TRY(activation->queues.at(i).ring.restore(saved[i]));
-    saved.clear();
     return {};
   }
   void reset() override {
     resets++;
     if (on_reset) on_reset();
     activation.reset();
+    saved.clear();
   }
   void pause() override { paused = true; }
   void resume() override { paused = false; }

@@ -54,6 +54,17 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(bool(check(*read)));
 }
 
+BOOST_AUTO_TEST_CASE(toml_keeps_any_name) {
+  for (std::string name : {"\n", "\na", "a\nb", "a\n'", "\n'''\nmemory = 1", "\"\"\"\n'''\\", "\x1b\x7f", "'", "\""}) {
+    Config config = full_config();
+    config.kernel = name;
+    Result<Config> read = parse_toml(to_toml(config));
+    BOOST_REQUIRE_MESSAGE(read, error_of(read));
+    BOOST_TEST(read->kernel == name);
+    BOOST_TEST(to_toml(*read) == to_toml(config));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(toml_errors_name_the_field) {
   BOOST_TEST(error_of(parse_toml("kernel = 3")) == "kernel must be a string");
   BOOST_TEST(error_of(parse_toml("cpus = -1")) == "cpus is out of range");

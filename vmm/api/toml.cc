@@ -237,7 +237,12 @@ Result<Config> parse_toml(std::string_view text) try {
 
 std::string to_toml(const Config& config) {
   std::ostringstream out;
-  out << write_fields(config) << '\n';
+  // Strings in double quotes, on one line: those are escaped. toml++ 3.3 writes others as they are, and a name with
+  // line breaks and quotes would end its string.
+  constexpr auto kFlags = toml::toml_formatter::default_flags & ~toml::format_flags::allow_multi_line_strings &
+                          ~toml::format_flags::allow_literal_strings;
+  const toml::table table = write_fields(config);
+  out << toml::toml_formatter(table, kFlags) << '\n';
   return out.str();
 }
 

@@ -188,8 +188,10 @@ class HostileGuest(unittest.TestCase):
                        f"[vsock]\ncid = 3\nuds = '{self.folder}/vsock-{seed}'\n"
                        f"[[fs]]\ntag = 'share'\npath = '{self.share}'\n")
         before = set(os.listdir(self.folder))
-        vmm = subprocess.Popen(["prlimit", f"--nofile={self.MAX_FILES}", VMM, "--config", f"{self.folder}/vmm.toml"],
-                               text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # With CAP_SYS_RESOURCE, vmm would raise the limit.
+        limited = ["setpriv", "--bounding-set", "-sys_resource", "prlimit", f"--nofile={self.MAX_FILES}"]
+        vmm = subprocess.Popen([*limited, VMM, "--config", f"{self.folder}/vmm.toml"], text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(vmm.kill)
         out, log = vmm.communicate(timeout=PATIENCE)
         self.assertEqual(vmm.returncode, 0, log)

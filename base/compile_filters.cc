@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <set>
 #include <string_view>
@@ -26,9 +27,18 @@ using Context = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 // A search in a tree of numbers rather than one comparison after the other.
 constexpr uint32_t kBinaryTree = 2;
 
+// System calls that are newer than Debian's libseccomp. Their numbers are the same on all architectures.
+const std::map<std::string_view, int> kNewer = {{"statmount", 457}};
+
+Result<int> number_of(const char* name) {
+  if (auto newer = kNewer.find(name); newer != kNewer.end()) return newer->second;
+  int number = ::seccomp_syscall_resolve_name(name);
+  if (number == __NR_SCMP_ERROR) return fail(fmt::format("there is no system call {}", name));
+  return number;
+}
+
 Result<void> add(scmp_filter_ctx context, const SyscallRule& rule) {
-  int number = ::seccomp_syscall_resolve_name(rule.name);
-  if (number == __NR_SCMP_ERROR) return fail(fmt::format("there is no system call {}", rule.name));
+  int number = TRY(number_of(rule.name));
   std::vector<scmp_arg_cmp> conditions;
   for (const Condition& condition : rule.conditions) {
     conditions.push_back({condition.argument, SCMP_CMP_MASKED_EQ, condition.mask, condition.value});

@@ -4,6 +4,10 @@
 // (base/syscall_filter.h), or says how many system calls each kind has.
 #pragma once
 
+#include <linux/sched.h>
+#include <sys/mman.h>
+
+#include <cerrno>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -43,6 +47,36 @@ struct SyscallRule {
   const char* name;
   std::vector<Condition> conditions = {};
   int error = 0;
+};
+
+// What every thread needs: the C library's memory, locks and abort(3), and lines to stderr or to another thread's event.
+inline const SyscallRule kCLibraryRules[] = {
+    {"brk"},
+    {"futex"},
+    {"madvise"},
+    {"mmap", {has_none_of(2, PROT_EXEC)}},
+    {"mprotect", {has_none_of(2, PROT_EXEC)}},
+    {"mremap"},
+    {"munmap"},
+    {"restart_syscall"},
+    {"rt_sigprocmask"},
+    {"write"},
+    // The system's clock may be one that cannot be read without the kernel.
+    {"clock_gettime"},
+    {"getpid"},
+    {"gettid"},
+    {"tgkill", {is_own_process(0)}},
+};
+
+// What a thread needs that starts others with pthread_create(3): the call, and the others' first steps.
+inline const SyscallRule kThreadRules[] = {
+    {"clone",
+     {is_exactly(0, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                        CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)}},
+    {"clone3", {}, ENOSYS},  // its flags are out of a filter's reach; the C library goes on to clone
+    {"exit"},
+    {"rseq"},
+    {"set_robust_list"},
 };
 
 // What one kind of thread may do. Everything else is forbidden.

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/capabilities.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/user_namespace.h"
@@ -100,24 +101,14 @@ Result<void> forbid_core_files() {
   return {};
 }
 
-Result<void> set_capabilities(uint64_t mask) {
-  std::array<__user_cap_data_struct, 2> data{};
-  for (size_t i = 0; i < data.size(); i++) {
-    data[i].permitted = data[i].effective = static_cast<uint32_t>(mask >> (32 * i));
-  }
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  if (::syscall(SYS_capset, &header, data.data()) < 0) return fail_errno("capset");
-  return {};
-}
-
 Result<void> keep_capabilities() {
   uint64_t kept = 0;
-  for (int capability : kKept) kept |= 1ull << capability;
+  for (int capability : kKept) kept |= capability_bit(capability);
   for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
-    if ((kept >> capability & 1) == 0) ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if ((kept & capability_bit(capability)) == 0) ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   }
   // The file server's thread sets a securebit, which takes CAP_SETPCAP.
-  kept |= 1ull << CAP_SETPCAP;
+  kept |= capability_bit(CAP_SETPCAP);
   return set_capabilities(kept);
 }
 

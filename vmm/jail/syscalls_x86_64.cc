@@ -4,7 +4,6 @@
 #include <asm/ioctls.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -20,31 +19,7 @@ namespace nacre {
 
 namespace {
 
-// What pthread_create(3) passes to clone(2).
-constexpr uint64_t kNewThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-                                CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-
 constexpr unsigned kIoctl = 1, kFcntl = 1;  // which argument is the command
-
-// The C library's memory, locks and ends of threads, and an event to another thread or a line to stderr.
-const SyscallRule kEvery[] = {
-    {"brk"},
-    {"futex"},
-    {"madvise"},
-    {"mmap", {has_none_of(2, PROT_EXEC)}},
-    {"mprotect", {has_none_of(2, PROT_EXEC)}},
-    {"mremap"},
-    {"munmap"},
-    {"restart_syscall"},
-    {"rt_sigprocmask"},
-    {"write"},
-    // The system's clock may be one that cannot be read without the kernel.
-    {"clock_gettime"},
-    // abort(3)
-    {"getpid"},
-    {"gettid"},
-    {"tgkill", {is_own_process(0)}},
-};
 
 const SyscallRule kVcpu[] = {
     {"exit"},         {"ioctl", {is(kIoctl, KVM_RUN)}}, {"poll"},  // whether the console's output has room
@@ -87,15 +62,10 @@ const SyscallRule kDevices[] = {
     {"ioctl", {is(kIoctl, vmm::x86_64::kSetMsrs)}},
     {"ioctl", {is(kIoctl, KVM_RUN)}},
     {"capset"},
-    {"clone", {is_exactly(0, kNewThread)}},
-    {"clone3", {}, ENOSYS},  // its flags are out of a filter's reach; the C library goes on to clone
-    {"exit"},
     {"prctl", {is(0, PR_SET_NAME)}},
     {"prctl", {is(0, PR_SET_PDEATHSIG)}},  // whoever started this vmm may end before those who joined it
-    {"rseq"},
     {"rt_sigaction"},
     {"seccomp", {is(0, SECCOMP_SET_MODE_FILTER)}},
-    {"set_robust_list"},
     // Calls that have nothing to find in the jail.
     {"openat", {}, ENOENT},
     {"socket", {}, EACCES},
@@ -154,10 +124,10 @@ const SyscallRule kNodeMaker[] = {
 
 std::vector<ThreadRules> thread_rules() {
   return {
-      {"main", "kMainFilter", {kEvery, kEventLoop, kDevices}},
-      {"vcpu", "kVcpuFilter", {kEvery, kVcpu}},
-      {"virtio-fs", "kFileServerFilter", {kEvery, kEventLoop, kFiles}},
-      {"vmm-nodes", "kNodeMakerFilter", {kEvery, kNodeMaker}},
+      {"main", "kMainFilter", {kCLibraryRules, kThreadRules, kEventLoop, kDevices}},
+      {"vcpu", "kVcpuFilter", {kCLibraryRules, kVcpu}},
+      {"virtio-fs", "kFileServerFilter", {kCLibraryRules, kEventLoop, kFiles}},
+      {"vmm-nodes", "kNodeMakerFilter", {kCLibraryRules, kNodeMaker}},
   };
 }
 

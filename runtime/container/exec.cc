@@ -88,8 +88,7 @@ Result<Session> prepare(const ExecRequest& request, const Running& container, co
   message.cgroup = request.sub_cgroup;
   const int timeout_ms = request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs;
   auto created = TRY(ask_guest(session, container, message, timeout_ms));
-  TRY(session.attach_stdio(directory, created.streams, stdio));
-  close_passed_fds(stdio.passed);
+  TRY(session.attach_stdio(directory, created.streams, std::move(stdio)));
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }

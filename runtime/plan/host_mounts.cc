@@ -45,11 +45,11 @@ std::string path_in_share(const std::string& target, const std::string& source, 
   return target + (source == "/" ? point : point.substr(source.size()));
 }
 
-Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Config& vm) {
+Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Fs& share, const Sources& sources) {
   std::vector<MountInfo> mounts = TRY(read_mountinfo());
   std::vector<protocol::HostMount> list;
-  for (const vmm::FsMount& served : vm.fs.at(0).mounts) {
-    uint64_t top = mount_at(AT_FDCWD, served.source);
+  for (const vmm::FsMount& served : share.mounts) {
+    uint64_t top = mount_at(sources.at(served.target), "");
     auto upper = std::ranges::find(mounts, top, &MountInfo::id);
     if (upper != mounts.end()) list.push_back(describe(*upper, served.target));
     if (!served.recursive) continue;

@@ -12,12 +12,13 @@
 #include "base/mountinfo.h"
 #include "base/result.h"
 #include "guest-init/protocol/messages.h"
+#include "runtime/vm/sources.h"
 #include "vmm/api/config.h"
 
 namespace nacre::runtime {
 
-// Returns the host's mounts that `vm` serves, with their attributes and their places in the share.
-Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Config& vm);
+// Returns the host's mounts that `share` serves, with their attributes and their places in the share.
+Result<std::vector<protocol::HostMount>> to_host_mounts(const vmm::Fs& share, const Sources& sources);
 
 // Returns a mount's attributes as mount(8) options. (mountinfo does not show "strictatime", so it is inferred.)
 std::vector<std::string> attribute_words(const MountInfo& mount);

@@ -99,6 +99,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   if (plan.guest.notify) plan.host.mounts.push_back(notify_mount(request.id));
   plan.guest.shared_mounts = to_shared_mounts(plan.host.mounts);
   plan.host.rootfs = config.rootfs;
+  plan.host.rootfs_target = prefix + kRootTarget;
   plan.host.rootfs_readonly = config.rootfs_readonly;
   plan.host.devices = device_paths(linux);
   plan.host.cwd = config.json.at("process").at("cwd").get<std::string>();

@@ -59,6 +59,7 @@ struct HostPlan {
   std::vector<oci::Namespace> namespaces;  // an empty path means a new one
   std::string hostname, domainname;
   std::string rootfs;
+  std::string rootfs_target;  // its name in the share
   bool rootfs_readonly = false;
   std::vector<oci::Mount> mounts;
   std::vector<std::string> devices;  // paths of what the container finds as devices

@@ -22,29 +22,17 @@ constexpr int kControlFd = 3;
 constexpr int kListenFd = 4;
 constexpr int kLifelineFd = 5;
 constexpr int kMachineControlFd = 6;
+constexpr int kFirstTreeFd = 7;  // one for each mount of the share
 
-constexpr size_t kMaxLog = 1 << 20;
-constexpr size_t kMaxLine = 1000;
-constexpr int kCheckMs = 10'000;  // `vmm check` may take this long
-constexpr int kEndMs = 2'000;     // explain_end() waits for vmm's end this long
-
-Result<Fd> open_log(const ContainerDir& dir, const char* name) {
-  return open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600);
-}
+constexpr size_t kMaxRead = 1 << 20;  // of a log
+constexpr int kCheckMs = 10'000;      // `vmm check` may take this long
+constexpr int kEndMs = 2'000;         // explain_end() waits for vmm's end this long
 
 // Reads a log through the directory's descriptor. Its path may be hidden: the container's mounts may be those of this
 // process by then.
 Result<std::string> read_log(const ContainerDir& dir, const char* name) {
   Fd log = TRY(open_at(dir.fd(), name, O_RDONLY));
-  return read_fd(log.get(), kMaxLog);
-}
-
-std::string last_line(const std::string& text) {
-  size_t end = text.find_last_not_of(" \n\r");
-  if (end == std::string::npos) return "";
-  size_t start = text.rfind('\n', end);
-  start = start == std::string::npos ? 0 : start + 1;
-  return text.substr(start, std::min(end + 1 - start, kMaxLine));
+  return read_fd(log.get(), kMaxRead);
 }
 
 std::string describe(const ProcessExit& exit) {
@@ -82,20 +70,26 @@ std::string complaint_about_kvm(const std::string& program) {
 
 }  // namespace
 
-Result<Vm> Vm::start(const std::string& program, vmm::Config config, const ContainerDir& dir) {
+Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sources& sources, const ContainerDir& dir) {
   auto [control, guest_end] = TRY(make_socketpair(SOCK_STREAM));
   Fd listener = TRY(listen_in(dir.fd(), kSocketName));
   Fd machine_control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
   Pipe lifeline = TRY(make_pipe());
   Fd null = TRY(open_file("/dev/null", O_RDWR));
-  Fd log = TRY(open_log(dir, kVmmLogName));
+  VmmLog log = TRY(VmmLog::create(dir));
+  Fd log_end = log.take_writer();
   Fd console;
-  if (config.console) console = TRY(open_log(dir, kConsoleLogName));
+  if (config.console) console = TRY(open_at(dir.fd(), kConsoleLogName, O_WRONLY | O_CREAT | O_APPEND, 0600));
 
   config.vsock->listen_fd = kListenFd;
   config.vsock->streams = {{.port = protocol::kHostPort, .fd = kControlFd}};
   config.lifeline_fd = kLifelineFd;
   config.control = vmm::Control{.path = "", .listen_fd = kMachineControlFd};
+  std::vector<Fd> trees;
+  for (vmm::FsMount& mount : config.fs.at(0).mounts) {
+    mount.tree_fd = kFirstTreeFd + static_cast<int>(trees.size());
+    trees.push_back(TRY(vmm::copy_mount(mount, sources.at(mount.target))));
+  }
   TRY(vmm::check(config));
   std::string config_path = dir.file(kVmmConfigName);
   {
@@ -107,7 +101,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                        .environment = std::nullopt,
                        .fds = {{null.get(), 0},
                                {console ? console.get() : null.get(), 1},
-                               {log.get(), 2},
+                               {log_end.get(), 2},
                                {guest_end.get(), kControlFd},
                                {listener.get(), kListenFd},
                                {lifeline.read.get(), kLifelineFd},
@@ -116,18 +110,20 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Conta
                        // vmm must not get signals of the caller's terminal.
                        .new_session = true,
                        .new_pid_namespace = true};
+  for (const Fd& tree : trees) options.fds.emplace_back(tree.get(), kFirstTreeFd + static_cast<int>(&tree - &trees[0]));
   Child child = TRY(spawn(options));
   Vm vm(dir);
   vm.program_ = program;
   vm.pidfd_ = std::move(child.pidfd);
   vm.is_child_ = true;
+  vm.log_ = std::make_unique<VmmLog>(std::move(log));
   vm.control_ = std::move(control);
   vm.lifeline_ = std::move(lifeline.write);
   vm.process_ = TRY(identify(child.pid));
   return vm;
 }
 
-Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const ContainerDir& dir) {
+Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const Sources& sources, const ContainerDir& dir) {
   ProcessId process = TRY(other.read_record()).vmm;
   Fd pidfd = TRY(open_process(process));
   TRY(link_vm_files(other, dir));
@@ -137,7 +133,7 @@ Result<Vm> Vm::join(const ContainerDir& other, const vmm::Fs& share, const Conta
   vm.hold_ = TRY(MachineControl::connect(dir.fd()));
   TRY(vm.hold_->ask(vmm::Hold{}));
   for (const vmm::FsMount& mount : share.mounts) {
-    Fd tree = TRY(vmm::copy_mount(mount));
+    Fd tree = TRY(vmm::copy_mount(mount, sources.at(mount.target)));
     TRY_CONTEXT(vm.hold_->ask(vmm::Share{.tag = share.tag, .name = mount.target}, tree.get()), mount.source);
   }
   vm.control_ = TRY(connect_control(dir.fd()));
@@ -168,6 +164,7 @@ void Vm::kill() {
   }
   (void)signal_pidfd(pidfd_.get(), SIGKILL);
   (void)wait_for_exit();
+  if (log_) log_->move();
 }
 
 std::string Vm::explain_end() {
@@ -178,11 +175,16 @@ std::string Vm::explain_end() {
   }
   auto exit = wait_for_exit();
   if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
-  if (exit && exit->status == static_cast<int>(vmm::ExitStatus::kvm_failure)) {
+  if (exit && exit->status == static_cast<int>(vmm::ExitStatus::kvm_failure) && !program_.empty()) {
     if (std::string complaint = complaint_about_kvm(program_); !complaint.empty()) return complaint;
   }
   std::string said;
-  if (auto text = read_log(*dir_, kVmmLogName)) said = last_line(*text);
+  if (log_) {
+    log_->move();
+    said = log_->last_line();
+  } else if (auto text = read_log(*dir_, kVmmLogName)) {
+    said = last_line(*text);
+  }
   std::string how = exit ? describe(*exit) : exit.error().message();
   bool own_error = exit && exit->signal == 0 &&
                    (exit->status == static_cast<int>(vmm::ExitStatus::error) ||

@@ -2,6 +2,7 @@
 // The vmm process of a container, as its stand-in sees it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -10,6 +11,8 @@
 #include "base/subprocess.h"
 #include "runtime/state/store.h"
 #include "runtime/vm/control.h"
+#include "runtime/vm/log.h"
+#include "runtime/vm/sources.h"
 #include "vmm/api/config.h"
 
 namespace nacre::runtime {
@@ -18,10 +21,13 @@ namespace nacre::runtime {
 class Vm {
  public:
   // Writes the configuration to the container's directory and starts vmm there. `config` is completed with the
-  // descriptors: the control connection, the listening socket and the lifeline. `dir` outlives this.
-  static Result<Vm> start(const std::string& program, vmm::Config config, const ContainerDir& dir);
+  // descriptors: the control connection, the listening sockets, the lifeline, and copies of the sources of the share.
+  // `dir` outlives this.
+  static Result<Vm> start(const std::string& program, vmm::Config config, const Sources& sources,
+                          const ContainerDir& dir);
   // Joins the VM of another container: links its files into `dir`, and makes vmm serve `share` too.
-  static Result<Vm> join(const ContainerDir& other, const vmm::Fs& share, const ContainerDir& dir);
+  static Result<Vm> join(const ContainerDir& other, const vmm::Fs& share, const Sources& sources,
+                         const ContainerDir& dir);
   ~Vm();
   Vm(Vm&&) = default;
   Vm& operator=(Vm&&) = delete;
@@ -32,10 +38,15 @@ class Vm {
   // connection, which vmm connects to this descriptor. Called once.
   Fd take_control() { return std::move(control_); }
 
+  // Returns what vmm says, which somebody has to move whenever there is something; null if the VM was joined.
+  VmmLog* log() { return log_.get(); }
+
   // Ends the VM at once, unless other containers use it too.
   void kill();
   // Waits a moment for vmm to end, and returns a line that says why it ended.
   std::string explain_end();
+  // From now on explain_end() asks no program, because this process may start none any more.
+  void ask_no_program() { program_.clear(); }
 
  private:
   explicit Vm(const ContainerDir& dir) : dir_(&dir) {}
@@ -44,8 +55,9 @@ class Vm {
   const ContainerDir* dir_;
   ProcessId process_;
   Fd pidfd_;
-  std::string program_;  // that vmm runs; empty: another process has started it
+  std::string program_;  // that vmm runs; empty: there is none to ask
   bool is_child_ = false;
+  std::unique_ptr<VmmLog> log_;
   Fd control_;
   Fd lifeline_;                         // when this closes, a vmm that we have started ends;
   std::optional<MachineControl> hold_;  // a vmm that we have joined runs at least until this closes

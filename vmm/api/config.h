@@ -21,6 +21,9 @@ struct FsMount {
   bool readonly = false;        // the mount itself; enforced by the host
   bool recursive = true;        // with the mounts below the source
   bool readonly_below = false;  // these are read-only, too
+  // A detached copy of the source that vmm inherited (copy_mount() of vmm/api/mount_copy.h), which is attached in place
+  // of one that vmm makes itself; -1: none.
+  int tree_fd = -1;
 };
 
 // [[fs]]: one virtio-fs device.

@@ -20,7 +20,7 @@ Config full_config() {
   config.console = false;
   config.lifeline_fd = 9;
   config.fs.push_back(
-      Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false, false, true}}});
+      Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false, false, true, 12}}});
   config.fs.push_back(Fs{"other", "/srv", true, {}});
   config.vsock = Vsock{7, "/run/v.sock", 5, {{1024, 6}}};
   config.max_memory = 4ull << 30;
@@ -43,6 +43,7 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(to_toml(*read) == text);
   BOOST_TEST(read->fs.at(0).mounts.at(1).source == "/etc/hosts");
   BOOST_TEST(!read->fs.at(0).mounts.at(1).recursive);
+  BOOST_TEST(read->fs.at(0).mounts.at(1).tree_fd == 12);
   BOOST_TEST(read->vsock->streams.at(0).port == 1024u);
   BOOST_TEST(read->max_memory == 4ull << 30);
   BOOST_TEST(read->max_cpus == 8u);
@@ -127,6 +128,8 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(36, 't'); }) == "no error");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(37, 't'); }) == "fs: tag must have 1 to 36 bytes");
   BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");
+  BOOST_TEST(with([](Config& c) { c.fs[0].readonly = true; }) ==
+             "fs nacre: a share with an inherited tree cannot be read-only, its mounts can");
   BOOST_TEST(with([](Config& c) { c.vsock->cid = 2; }) == "vsock: cid must be 3 to 4294967294");
   for (const char* target : {"", "/a", "a/", "a//b", "..", "a/../b", "./a"}) {
     BOOST_TEST(with([&](Config& c) { c.fs[0].mounts[0].target = target; }) ==

@@ -15,10 +15,10 @@ constexpr uint64_t kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_AT
 
 }  // namespace
 
-Result<Fd> copy_mount(const FsMount& mount) {
+Result<Fd> copy_mount(const FsMount& mount, int source) {
   const std::string& path = mount.source;
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (mount.recursive ? AT_RECURSIVE : 0u);
-  Fd tree(::open_tree(AT_FDCWD, path.c_str(), flags));
+  Fd tree(source < 0 ? ::open_tree(AT_FDCWD, path.c_str(), flags) : ::open_tree(source, "", flags | AT_EMPTY_PATH));
   if (!tree) return fail_errno(path);
   mount_attr all{};
   all.attr_set = kAttributes | (mount.readonly_below ? MOUNT_ATTR_RDONLY : 0);

@@ -28,7 +28,7 @@ struct Field {
 constexpr auto fields_of(const FsMount*) {
   return std::tuple(Field{"source", &FsMount::source}, Field{"target", &FsMount::target},
                     Field{"readonly", &FsMount::readonly}, Field{"recursive", &FsMount::recursive},
-                    Field{"readonly_below", &FsMount::readonly_below});
+                    Field{"readonly_below", &FsMount::readonly_below}, Field{"tree_fd", &FsMount::tree_fd});
 }
 
 constexpr auto fields_of(const Fs*) {

@@ -39,6 +39,9 @@ Result<void> check_fs(const Fs& fs, bool jailed) {
     if (mount.source.empty() || mount.source.front() != '/') {
       return fail("fs " + fs.tag + ": mount source '" + mount.source + "' is not an absolute path");
     }
+    if (mount.tree_fd >= 0 && fs.readonly) {
+      return fail("fs " + fs.tag + ": a share with an inherited tree cannot be read-only, its mounts can");
+    }
     if (!is_plain_relative(mount.target)) {
       return fail("fs " + fs.tag + ": mount target '" + mount.target + "' is not a plain relative path");
     }

@@ -67,7 +67,7 @@ Result<std::vector<ShareCopy>> copy_sources(const Config& config) {
     }
     for (FsMount mount : fs.mounts) {
       if (fs.readonly) mount.readonly = mount.readonly_below = true;
-      Fd tree = TRY_CONTEXT(copy_mount(mount), "fs " + fs.tag);
+      Fd tree = mount.tree_fd >= 0 ? Fd(mount.tree_fd) : TRY_CONTEXT(copy_mount(mount), "fs " + fs.tag);
       share.mounts.emplace_back(std::move(tree), mount.target);
     }
     shares.push_back(std::move(share));

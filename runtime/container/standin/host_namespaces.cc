@@ -55,10 +55,10 @@ void put(const Fd& tree, const Fd& place, const std::string& destination) {
 }
 
 // Shows a mount if its place is there on the root filesystem. A place below a tmpfs of the container's is not.
-Result<void> show_mount(const Fd& root, const oci::Mount& mount) {
+Result<void> show_mount(const Fd& root, const oci::Mount& mount, const Sources& sources) {
   auto place = open_in_root(root.get(), mount.destination, O_PATH);
   if (!place) return {};
-  Result<Fd> made = mount.bind ? clone_tree(AT_FDCWD, mount.source, mount.recursive) : make_cover();
+  Result<Fd> made = mount.bind ? clone_tree(sources.at(mount.share_path), "", mount.recursive) : make_cover();
   Fd tree = TRY(std::move(made));
   if (mount.bind && mount.readonly) TRY(make_readonly(tree, mount.readonly_below));
   put(tree, *place, mount.destination);
@@ -136,15 +136,16 @@ Result<void> HostNamespaces::mount_filesystems(const std::vector<HostFilesystem>
   return {};
 }
 
-Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostPlan& plan) const {
+Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostPlan& plan, const Sources& sources) const {
   if (!shows_root(plan)) return std::nullopt;
-  Fd root = TRY(clone_tree(AT_FDCWD, plan.rootfs, true));
+  const int source = sources.at(plan.rootfs_target);
+  Fd root = TRY_CONTEXT(clone_tree(source, "", true), plan.rootfs);
   if (plan.rootfs_readonly) TRY(make_readonly(root, false));
-  if (::move_mount(root.get(), "", AT_FDCWD, plan.rootfs.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0) {
+  if (::move_mount(root.get(), "", source, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {
     return fail_errno("mount " + plan.rootfs);
   }
   for (const oci::Mount& mount : plan.mounts) {
-    TRY_CONTEXT(show_mount(root, mount), "mount on " + mount.destination);
+    TRY_CONTEXT(show_mount(root, mount, sources), "mount on " + mount.destination);
   }
   // The last mount: a look below it would be a request to this process.
   auto proc = show_proc(root, plan.mounts);

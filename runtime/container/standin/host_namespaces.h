@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "runtime/guest/procfs/file_system.h"
 #include "runtime/plan/plan.h"
+#include "runtime/vm/sources.h"
 
 namespace nacre::runtime {
 
@@ -31,7 +32,7 @@ class HostNamespaces {
   // file system: nobody takes the files below it for the container's, or writes where the container never looks. On the
   // container's /proc there is a file system that the caller has to serve, if the host can have one; its first request
   // waits. From then on, host files are reachable only through descriptors that are already open.
-  Result<std::optional<procfs::Mounted>> show_root(const HostPlan& plan) const;
+  Result<std::optional<procfs::Mounted>> show_root(const HostPlan& plan, const Sources& sources) const;
   // Returns true if show_root() makes the mounts of this process the container's.
   bool shows_root(const HostPlan& plan) const { return host_mounts_ && plan.rootfs != "/"; }
   // Returns the calling thread to the host's mounts. If there are other threads, it must have a working directory of

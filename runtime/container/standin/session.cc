@@ -74,6 +74,16 @@ Result<Stdio> probe_stdio(const std::optional<Terminal>& terminal, std::vector<P
   TRY(refuse_directory(stdio.in, "stdin"));
   TRY(refuse_directory(stdio.out, "stdout"));
   TRY(refuse_directory(stdio.err, "stderr"));
+  if (auto file = ReadOnlyFile::reopen(stdio.in)) {
+    stdio.in = file->fd();
+    stdio.reopened.push_back(std::move(*file));
+  }
+  for (const PassedFd& given : passed) {
+    auto file = ReadOnlyFile::reopen(given.fd);
+    if (!file) continue;
+    if (::dup3(file->fd(), given.fd, O_CLOEXEC) < 0) return fail_errno("dup3");
+    stdio.reopened.push_back(std::move(*file));
+  }
   stdio.passed = std::move(passed);
   return stdio;
 }
@@ -92,11 +102,10 @@ Session::Session(Fd control, std::string container, std::string exec, int vmm_pi
 Session::Wake Session::wait(int signal_fd, int hangup_fd, int timeout_ms) {
   for (;;) {
     // poll(2) ignores negative descriptors.
-    std::array<pollfd, 5> fds{{{control_.get(), POLLIN, 0},
-                               {vmm_pidfd_, POLLIN, 0},
-                               {signal_fd, POLLIN, 0},
-                               {hangup_fd, POLLRDHUP, 0},
-                               {other_fd_, POLLIN, 0}}};
+    std::vector<pollfd> fds{
+        {control_.get(), POLLIN, 0}, {vmm_pidfd_, POLLIN, 0}, {signal_fd, POLLIN, 0}, {hangup_fd, POLLRDHUP, 0}};
+    const size_t first_watched = fds.size();
+    for (const Watched& watched : watched_) fds.push_back({watched.fd, POLLIN, 0});
     int ready = ::poll(fds.data(), fds.size(), timeout_ms);
     if (ready < 0) continue;  // EINTR: no other error is possible here
     if (ready == 0) return Wake::timeout;
@@ -105,7 +114,11 @@ Session::Wake Session::wait(int signal_fd, int hangup_fd, int timeout_ms) {
     if (fds[1].revents != 0) return Wake::vm_ended;
     if (fds[3].revents != 0) return Wake::hangup;
     if (fds[2].revents != 0) return Wake::signal;
-    return Wake::other;
+    for (size_t i = watched_.size(); i-- > 0;) {
+      if (fds[first_watched + i].revents == 0 || watched_[i].handler()) continue;
+      watched_.erase(watched_.begin() + static_cast<ptrdiff_t>(i));
+    }
+    return Wake::watched;
   }
 }
 
@@ -167,17 +180,10 @@ Result<Json> Session::request_json(const Json& message, Patience patience, int h
         if (Clock::now() < deadline) break;
         return fail("the guest did not answer within " + std::to_string(patience.timeout_ms / 1000) + " s", ETIMEDOUT);
       case Wake::signal:
-        break;
-      case Wake::other:
-        call_on_readable();
+      case Wake::watched:
         break;
     }
   }
-}
-
-void Session::call_on_readable() {
-  other_fd_ = -1;
-  on_readable_();
 }
 
 Result<void> Session::attach_input(int directory, int fd, uint32_t port) {
@@ -193,7 +199,7 @@ Result<void> Session::attach_output(int directory, int fd, uint32_t port, size_t
   return {};
 }
 
-Result<void> Session::attach_stdio(int directory, const protocol::StreamPorts& ports, const Stdio& stdio) {
+Result<void> Session::attach_stdio(int directory, const protocol::StreamPorts& ports, Stdio stdio) {
   if (stdio.in >= 0) TRY_CONTEXT(attach_input(directory, stdio.in, ports.in.value_or(0)), "stdin");
   if (stdio.out >= 0) TRY_CONTEXT(attach_output(directory, stdio.out, ports.out.value_or(0), STDOUT_FILENO), "stdout");
   if (stdio.err >= 0) TRY_CONTEXT(attach_output(directory, stdio.err, ports.err.value_or(0), STDERR_FILENO), "stderr");
@@ -204,6 +210,8 @@ Result<void> Session::attach_stdio(int directory, const protocol::StreamPorts& p
     if (passed.readable) TRY_CONTEXT(attach_input(directory, passed.fd, port.in), name);
     if (passed.writable) TRY_CONTEXT(attach_output(directory, passed.fd, port.out, kFirstPassed + i), name);
   }
+  close_passed_fds(stdio.passed);
+  reopened_ = std::move(stdio.reopened);
   return {};
 }
 
@@ -284,6 +292,7 @@ ProcessExit Session::run(int signal_fd) {
     }
     if (exited_) {
       flush(signal_fd);
+      for (const ReadOnlyFile& file : reopened_) file.give_position_back();
       return exited_->exit;
     }
     if (*reply) {  // the reply to a forwarded signal; the sender does not wait for it
@@ -306,8 +315,7 @@ ProcessExit Session::run(int signal_fd) {
       case Wake::signal:
         forward_signal(signal_fd);
         break;
-      case Wake::other:
-        call_on_readable();
+      case Wake::watched:
         break;
       case Wake::vm_ended:
       case Wake::hangup:

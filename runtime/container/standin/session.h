@@ -13,6 +13,7 @@
 #include "base/subprocess.h"
 #include "guest-init/protocol/messages.h"
 #include "runtime/container/standin/passed_fds.h"
+#include "runtime/container/standin/read_only.h"
 #include "runtime/container/standin/terminal.h"
 #include "runtime/guest/connection.h"
 
@@ -22,9 +23,11 @@ namespace nacre::runtime {
 struct Stdio {
   int in = -1, out = -1, err = -1;
   std::vector<PassedFd> passed;
+  std::vector<ReadOnlyFile> reopened;  // files among these that were opened again
 };
 // Returns the descriptors of the process's stdio: this process's 0, 1 and 2, or the terminal and its redirections.
-// /dev/null and closed descriptors need no stream: -1. Fails with EISDIR if one is a directory.
+// /dev/null and closed descriptors need no stream: -1. Files for reading are opened again, so the mounts must still be
+// the caller's. Fails with EISDIR if one is a directory.
 Result<Stdio> probe_stdio(const std::optional<Terminal>& terminal, std::vector<PassedFd> passed);
 // Returns what a Create or Exec request says about these descriptors.
 protocol::StdioWanted wanted_stdio(const Stdio& stdio);
@@ -63,14 +66,12 @@ class Session {
   // Sets the handler of Ready events.
   void on_ready(std::function<void()> handler) { on_ready_ = std::move(handler); }
 
-  // Sets a handler that is called once, when `fd` becomes readable while run() waits.
-  void on_readable(int fd, std::function<void()> handler) {
-    other_fd_ = fd;
-    on_readable_ = std::move(handler);
-  }
+  // Calls `handler` whenever `fd` is readable while this waits, until the handler returns false.
+  void watch(int fd, std::function<bool()> handler) { watched_.push_back({fd, std::move(handler)}); }
 
   // Gives the stdio descriptors to vmm, for the ports of a Created reply. `directory` is the container's directory.
-  Result<void> attach_stdio(int directory, const protocol::StreamPorts& ports, const Stdio& stdio);
+  // Closes the passed ones, which vmm has then.
+  Result<void> attach_stdio(int directory, const protocol::StreamPorts& ports, Stdio stdio);
 
   // Forwards signals from `signal_fd` until the process has ended, and waits until its output is written. If the VM
   // ends before, the process counts as killed by SIGKILL, like a process of a container whose init has died.
@@ -79,7 +80,7 @@ class Session {
   bool was_told_of_exit() const { return exited_.has_value(); }
 
  private:
-  enum class Wake { message, signal, vm_ended, hangup, other, timeout };
+  enum class Wake { message, signal, vm_ended, hangup, watched, timeout };
 
   Wake wait(int signal_fd, int hangup_fd, int timeout_ms);
   Result<bool> read_control();  // false at the end of the connection
@@ -88,7 +89,6 @@ class Session {
   Result<std::optional<protocol::Json>> next_reply();
   Result<void> attach_output(int directory, int fd, uint32_t port, size_t number);
   Result<void> attach_input(int directory, int fd, uint32_t port);
-  void call_on_readable();
   void forward_signal(int signal_fd);
   template <typename Request>
   void tell_guest(Request request);
@@ -96,6 +96,10 @@ class Session {
   void request_flush();
   bool ask_progress();
 
+  struct Watched {
+    int fd;
+    std::function<bool()> handler;
+  };
   struct Exited {
     ProcessExit exit;
     protocol::Sent sent;
@@ -116,9 +120,9 @@ class Session {
   std::optional<Exited> exited_;
   std::function<void()> on_oom_ = [] {};
   std::function<void()> on_ready_ = [] {};
-  int other_fd_ = -1;
-  std::function<void()> on_readable_;
+  std::vector<Watched> watched_;
   std::vector<Stream> inputs_;
+  std::vector<ReadOnlyFile> reopened_;
   std::vector<Output> outputs_;
 };
 

@@ -54,11 +54,12 @@ Error explain(const Error& error, Vm& vm) {
   return Error(vm.explain_end(), ECONNRESET);
 }
 
-Result<Vm> make_vm(StandinTask& task, const ContainerDir& dir) {
-  if (task.plan.vm.vm_of.empty()) return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), dir);
+Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
+  if (task.plan.vm.vm_of.empty()) return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), sources, dir);
   std::string root = dir.path().substr(0, dir.path().rfind('/'));
   ContainerDir other = TRY(ContainerDir::open(root, task.plan.vm.vm_of));
-  return TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), dir), "the VM of container " + task.plan.vm.vm_of);
+  return TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), sources, dir),
+                     "the VM of container " + task.plan.vm.vm_of);
 }
 
 // Waits until the runtime's hooks have run and runs those of createContainer, all before the VM starts: vmm must
@@ -92,11 +93,13 @@ struct Container {
   HostNamespaces host;
   Vm vm;
   std::unique_ptr<FollowedMounts> followed;  // null: no mount follows the host
+  Sources sources;
   Session session;
 };
 
 // Boots the VM and builds the container in it, up to the point where start releases it.
 Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int report, Processes& processes) {
+  Stdio stdio = TRY(probe_stdio(task.terminal, std::move(task.passed_fds)));
   NotifyForwarder notify = task.plan.guest.notify ? NotifyForwarder::from_environment() : NotifyForwarder();
   if (!task.cgroup.empty()) TRY_CONTEXT(enter_cgroup(task.cgroup), "unable to apply cgroup configuration");
   if (task.resctrl) TRY_CONTEXT(resctrl::enter(*task.resctrl), "unable to apply Intel RDT configuration");
@@ -110,9 +113,10 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   // In a user namespace mounts cannot be taken one by one (mount_namespaces(7), "locked").
   if (followed->empty() || !host.shows_root(task.plan.host) || !is_host_root()) followed.reset();
   if (followed) followed->leave_out(task.plan.vm.config.fs.at(0));
-  std::vector<protocol::HostMount> host_mounts =
-      TRY(to_host_mounts(task.plan.vm.config));  // after the hooks, which may have made mounts
-  Vm vm = TRY(make_vm(task, dir));
+  const vmm::Fs& share = task.plan.vm.config.fs.at(0);
+  Sources sources = TRY(Sources::open(share));  // after the hooks, which may have made mounts
+  std::vector<protocol::HostMount> host_mounts = TRY(to_host_mounts(share, sources));
+  Vm vm = TRY(make_vm(task, sources, dir));
   // The VM boots while this process goes on.
   processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
@@ -122,11 +126,11 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
     TRY(std::move(brought));
   }
   Session session(vm.take_control(), task.id, "", vm.pidfd());
+  if (VmmLog* log = vm.log()) session.watch(log->fd(), [log] { return log->move(); });
   // If the container has joined a VM, vmm is neither a child of this process nor in its cgroup.
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(task.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
-  Stdio stdio = TRY(probe_stdio(task.terminal, std::move(task.passed_fds)));
   GuestPlan& guest = task.plan.guest;
   protocol::Create create{.container = task.id,
                           .config = std::move(guest.config),
@@ -140,10 +144,9 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
-  TRY(session.attach_stdio(dir.fd(), created->streams, stdio));
-  close_passed_fds(stdio.passed);
+  TRY(session.attach_stdio(dir.fd(), created->streams, std::move(stdio)));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
-  return Container{std::move(host), std::move(vm), std::move(followed), std::move(session)};
+  return Container{std::move(host), std::move(vm), std::move(followed), std::move(sources), std::move(session)};
 }
 
 // Waits for the word to start, and starts the process. Used by `run`.
@@ -170,13 +173,14 @@ void serve_proc(Container& container, const std::string& id, const ContainerDir&
     }
     files->close();
   };
-  container.session.on_readable(files->fd(), [files, serve] {
+  container.session.watch(files->fd(), [files, serve] {
     try {
       std::thread(serve).detach();
     } catch (const std::system_error& error) {
       log_warn("the container's processes are not shown on the host: " + describe_errno(error.code().value()));
       files->close();
     }
+    return false;
   });
 }
 
@@ -202,7 +206,8 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
   const Report made{.ok = true, .processes = processes, .error = "", .code = 0};
   Fd host_proc;
   if (container.followed) host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
-  auto proc = TRY(container.host.show_root(task.plan.host));
+  auto proc = TRY(container.host.show_root(task.plan.host, container.sources));
+  container.sources = {};
   if (proc) serve_proc(container, task.id, dir, std::move(*proc));
   if (container.followed) follow_mounts(container, *container.followed, host_proc);
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);

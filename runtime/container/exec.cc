@@ -13,6 +13,7 @@
 #include "runtime/container/create.h"
 #include "runtime/container/pidfd_socket.h"
 #include "runtime/container/standin/inherited_fds.h"
+#include "runtime/container/standin/lock.h"
 #include "runtime/container/standin/session.h"
 #include "runtime/container/standin/standin.h"
 #include "runtime/container/standin/terminal.h"
@@ -124,6 +125,10 @@ Result<void> release(Session& session, const Running& container, const ExecReque
   (void)send_report(report.get(), {.ok = true, .processes = {}, .error = "", .code = 0});
   report.reset();
   ::malloc_trim(0);
+  if (auto locked = lock_standin(); !locked) {
+    log_error("the stand-in cannot be locked in: " + locked.error().message());
+    ::_exit(EXIT_FAILURE);
+  }
   end_like(running->first.run(running->second.get()));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/guest/connection.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -29,6 +30,7 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 // Makes an address that goes through a descriptor of the directory: it is short, however long the directory's path is.
 Result<sockaddr_un> address_in(int directory, const std::string& name) {
+  if (directory == AT_FDCWD) return address_of(name);
   return address_of("/proc/self/fd/" + std::to_string(directory) + "/" + name);
 }
 

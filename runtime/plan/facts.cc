@@ -49,7 +49,7 @@ Result<Parts> find_parts() {
   return Parts{.vmm = from_environment("NACRE_VMM", directory + "/vmm"),
                .kernel = from_environment("NACRE_KERNEL", library + "vmlinux"),
                .initramfs = from_environment("NACRE_INITRAMFS", library + "initramfs.cpio"),
-               .seccomp = from_environment("NACRE_SECCOMP", vmm::kSeccompKill)};
+               .seccomp = from_environment(kSeccompVariable, vmm::kSeccompKill)};
 }
 
 std::string own_hostname() {

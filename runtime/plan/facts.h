@@ -22,14 +22,16 @@
 
 namespace nacre::runtime {
 
+// The variable that sets vmm::Jail::seccomp of every VM, and the same for stand-ins.
+inline constexpr const char* kSeccompVariable = "NACRE_SECCOMP";
+
 // Where the parts of the product are: $NACRE_VMM, $NACRE_KERNEL and $NACRE_INITRAMFS, or else beside the program as it
 // is installed (PREFIX/bin/vmm, PREFIX/lib/nacre/vmlinux, PREFIX/lib/nacre/initramfs.cpio).
 struct Parts {
   std::string vmm;
   std::string kernel;
   std::string initramfs;
-  // $NACRE_SECCOMP: vmm::Jail::seccomp of every VM.
-  std::string seccomp = vmm::kSeccompKill;
+  std::string seccomp = vmm::kSeccompKill;  // $NACRE_SECCOMP
 };
 
 struct Rlimit {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <sstream>
 
+#include "base/mount.h"
 #include "base/user_namespace.h"
 #include "runtime/state/container_id.h"
 #include "runtime/state/record_json.h"
@@ -243,6 +244,16 @@ Result<bool> ContainerDir::relock() {
   if (TRY(is_removed(lock->get()))) return false;
   lock_ = std::move(*lock);
   return true;
+}
+
+// By path, because the descriptor may be of another mount namespace than this process is in.
+Result<Fd> ContainerDir::detach() const {
+  return clone_tree(AT_FDCWD, path_, false);
+}
+
+Result<void> ContainerDir::go_on_in(const Fd& detached) {
+  if (::dup3(detached.get(), fd(), O_CLOEXEC) < 0) return fail_errno("dup3");
+  return {};
 }
 
 Result<void> ContainerDir::remove() {

@@ -95,6 +95,11 @@ class ContainerDir {
   // Waits for a separate lock for one kind of change. The lock is held while the returned descriptor is open.
   Result<Fd> lock_named(const char* name) const;
 
+  // Makes a detached mount of the directory. Nothing above the directory can be reached through that.
+  Result<Fd> detach() const;
+  // Goes on with what detach() made, under the same descriptor number. For a process that has left the host's mounts.
+  Result<void> go_on_in(const Fd& detached);
+
   // Removes the directory and everything in it. Needs the lock.
   Result<void> remove();
   // Waits for the lock again. Returns false if the directory is gone.

@@ -243,6 +243,8 @@ def main():
         sys.exit("vmm: cannot open /dev/kvm: No such file or directory")
     if os.environ.get("FAKE_VMM_HANGS"):
         signal.pause()
+    if command := os.environ.get("FAKE_VMM_RUNS"):
+        subprocess.run(command, shell=True, check=True)
     # As vmm's jail does: the stand-in's mounts, and its root directory, will not stay as they are.
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
         sys.exit(f"vmm: mount namespace: {os.strerror(ctypes.get_errno())}")

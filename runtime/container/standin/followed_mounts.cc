@@ -123,10 +123,9 @@ Result<void> FollowedMounts::watch(const HostNamespaces& host, const Fd& proc) {
   return {};
 }
 
-void FollowedMounts::follow(const std::function<void()>& begun) {
+void FollowedMounts::follow(const std::function<Result<void>()>& begun) {
   bool has_own = ::unshare(CLONE_FS) == 0;
-  begun();
-  if (!has_own) return;
+  if (auto ready = begun(); !ready || !has_own) return;
   for (;;) {
     if (auto done = update(); !done) {
       log_warn("mounts of the host do not come into the container any more: " + done.error().message());

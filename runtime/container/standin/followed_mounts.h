@@ -47,8 +47,9 @@ class FollowedMounts {
   // O_PATH directory of the host's /proc. `host` outlives this object.
   Result<void> watch(const HostNamespaces& host, const Fd& proc);
   // Follows the host's mounts. Needs a thread of its own, which switches between the container's mounts and the host's.
-  // Returns only if it cannot go on. Calls `begun` once the thread has its own working directory.
-  void follow(const std::function<void()>& begun);
+  // Returns only if it cannot go on. Calls `begun` once the thread has its own working directory; if that fails,
+  // nothing is followed.
+  void follow(const std::function<Result<void>()>& begun);
 
  private:
   // A mount that the guest has.

@@ -24,6 +24,7 @@
 #include "runtime/container/standin/followed_mounts.h"
 #include "runtime/container/standin/host_namespaces.h"
 #include "runtime/container/standin/inherited_fds.h"
+#include "runtime/container/standin/lock.h"
 #include "runtime/container/standin/notify.h"
 #include "runtime/container/standin/session.h"
 #include "runtime/container/standin/title.h"
@@ -94,6 +95,7 @@ struct Container {
   Vm vm;
   std::unique_ptr<FollowedMounts> followed;  // null: no mount follows the host
   Sources sources;
+  Fd directory;  // the container's, on a detached mount; invalid: this process keeps the host's mounts
   Session session;
 };
 
@@ -126,6 +128,8 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
     TRY(std::move(brought));
   }
   Session session(vm.take_control(), task.id, "", vm.pidfd());
+  Fd directory;
+  if (host.shows_root(task.plan.host)) directory = TRY(dir.detach());
   if (VmmLog* log = vm.log()) session.watch(log->fd(), [log] { return log->move(); });
   // If the container has joined a VM, vmm is neither a child of this process nor in its cgroup.
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
@@ -146,7 +150,8 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   if (!created) return std::unexpected(explain(created.error(), vm));
   TRY(session.attach_stdio(dir.fd(), created->streams, std::move(stdio)));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
-  return Container{std::move(host), std::move(vm), std::move(followed), std::move(sources), std::move(session)};
+  return Container{std::move(host),    std::move(vm),        std::move(followed),
+                   std::move(sources), std::move(directory), std::move(session)};
 }
 
 // Waits for the word to start, and starts the process. Used by `run`.
@@ -162,12 +167,12 @@ Result<void> start_when_told(Container& container, const StandinTask& task, int 
 
 // Serves the container's /proc once somebody looks into it, on a thread of its own: it has to wait for the guest.
 void serve_proc(Container& container, const std::string& id, const ContainerDir& dir, procfs::Mounted mounted) {
-  auto source = [&dir, request = protocol::Procfs{.container = id}] { return ask(dir.fd(), request, kProcTimeoutMs); };
+  // In the thread that serves, the container's directory is the working directory: no path of the host leads there.
+  auto source = [request = protocol::Procfs{.container = id}] { return ask(AT_FDCWD, request, kProcTimeoutMs); };
   auto files = std::make_shared<procfs::FileSystem>(std::move(mounted.device), source);
   files->serve_one();  // FUSE_INIT, the kernel's first request
-  auto serve = [files, &host = container.host] {
-    // The connection to the guest is made through a path of the host.
-    if (::unshare(CLONE_FS) == 0 && host.leave_mounts()) {
+  auto serve = [files, &dir] {
+    if (::unshare(CLONE_FS) == 0 && ::fchdir(dir.fd()) == 0) {
       while (files->serve_one()) {
       }
     }
@@ -191,9 +196,14 @@ void follow_mounts(Container& container, FollowedMounts& mounts, const Fd& host_
     return log_warn(kWarning + watched.error().message());
   }
   try {
-    std::promise<void> begun;
-    std::thread([&mounts, &begun] { mounts.follow([&begun] { begun.set_value(); }); }).detach();
-    begun.get_future().wait();
+    std::promise<Result<void>> begun;
+    auto lock = [&begun] {
+      auto locked = lock_mount_follower();
+      begun.set_value(locked);
+      return locked;
+    };
+    std::thread([&mounts, lock] { mounts.follow(lock); }).detach();
+    if (auto locked = begun.get_future().get(); !locked) log_warn(kWarning + locked.error().message());
   } catch (const std::system_error& error) {
     log_warn(kWarning + describe_errno(error.code().value()));
   }
@@ -215,6 +225,20 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
   TRY(start_when_told(container, task, report));
   (void)send_report(report, made);  // a failure is ignored: the process runs already
   return {};
+}
+
+// Gives up what a stand-in does not need any more. A stand-in without its lock does not go on.
+void lock_in(Container& container, ContainerDir& dir) {
+  container.vm.ask_no_program();
+  auto locked = [&]() -> Result<void> {
+    if (container.directory) TRY(dir.go_on_in(container.directory));
+    container.directory.reset();
+    return lock_standin();
+  }();
+  if (locked) return;
+  log_error("the stand-in cannot be locked in: " + locked.error().message());
+  container.vm.kill();
+  ::_exit(EXIT_FAILURE);
 }
 
 // Removes a container whose caller is gone: it cannot clean up any more, and its lock went with it.
@@ -305,6 +329,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
   // The guest has the configuration: free its memory.
   task = {};
   ::malloc_trim(0);
+  lock_in(*container, dir);
 
   ProcessExit exit = container->session.run(signals->get());
   if (!container->session.was_told_of_exit()) {

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "base/mount.h"
 #include "runtime/host/cgroup/oom_kill.h"
 #include "runtime/host/cgroup/version.h"
 
@@ -26,22 +28,25 @@ Result<void> write_at(int directory, const std::string& name, std::string_view t
 }
 
 Fd open_directory(const std::string& path) {
-  auto directory = open_file(path, O_PATH | O_DIRECTORY);
+  auto directory = clone_tree(AT_FDCWD, path, false);
+  if (!directory) directory = open_file(path, O_PATH | O_DIRECTORY);
   return directory ? std::move(*directory) : Fd();
 }
 
-Result<void> check_no_panic(int proc) {
-  auto file = open_at(proc, "sys/vm/panic_on_oom", O_RDONLY);
-  if (!file) return {};
-  auto text = read_fd(file->get());
-  if (text && text->starts_with('2')) return fail("vm.panic_on_oom is 2", EPERM);
+Fd open_panic_on_oom() {
+  auto file = open_file("/proc/sys/vm/panic_on_oom", O_RDONLY);
+  return file ? std::move(*file) : Fd();
+}
+
+Result<void> check_no_panic(const Fd& panic_on_oom) {
+  char mode = '0';
+  if (::pread(panic_on_oom.get(), &mode, 1, 0) == 1 && mode == '2') return fail("vm.panic_on_oom is 2", EPERM);
   return {};
 }
 
-bool become_victim(int proc) {
+void become_victim() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  ::prctl(PR_SET_NAME, "oom-in-guest", 0, 0, 0);  // for the host's kernel log
-  return write_at(proc, "self/oom_score_adj", "1000").has_value();
+  ::prctl(PR_SET_NAME, "oom-in-guest", 0, 0, 0);
 }
 
 void OomPace::count(Time now) {

@@ -21,13 +21,16 @@ std::unique_ptr<OomKill> oom_kill_v2(const std::string& cgroup);
 inline constexpr int kOomPatienceMs = 2'000;
 
 Result<void> write_at(int directory, const std::string& name, std::string_view text);
-Fd open_directory(const std::string& path);  // O_PATH; invalid if the directory does not exist
+// Opens a directory, for its path alone and if possible on a detached mount: then nothing above the directory can be
+// reached through the descriptor, once the host's mounts are out of reach. Invalid if there is no such directory.
+Fd open_directory(const std::string& path);
 
-// Fails if vm.panic_on_oom is 2, because any such kill would panic the host.
-Result<void> check_no_panic(int proc);
+// Fails if vm.panic_on_oom is 2, because any such kill would panic the host. Reads the file of that name, which is
+// open.
+Result<void> check_no_panic(const Fd& panic_on_oom);
+Fd open_panic_on_oom();
 
-// Prepares the calling process to be killed: it ends with its parent, and replaces an inherited protection
-// (oom_score_adj) that an engine may have set. Returns false on a failure.
-bool become_victim(int proc);
+// Prepares the calling process to be killed: it ends with its parent, and has a name for the host's kernel log.
+void become_victim();
 
 }  // namespace nacre::runtime

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "base/subprocess.h"
 #include "runtime/host/cgroup/oom_kill.h"
 #include "runtime/host/cgroup/v1.h"
 #include "runtime/host/cgroup/v1_files.h"
@@ -70,12 +71,12 @@ class Setting {
 // Stops a child of this process (SIGSTOP) until the end of the scope.
 class Stopped {
  public:
-  static Result<Stopped> stop(pid_t pid) {
-    if (::kill(pid, SIGSTOP) < 0) return fail_errno("kill");
-    Stopped stopped(pid);
+  static Result<Stopped> stop(int pidfd) {
+    TRY(signal_pidfd(pidfd, SIGSTOP));
+    Stopped stopped(pidfd);
     for (int i = 0; i < kStopAttempts; i++) {
       siginfo_t info{};
-      if (::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG) < 0) {
+      if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG) < 0) {
         return fail_errno("waitid");
       }
       if (info.si_pid != 0 && info.si_code == CLD_STOPPED) return stopped;
@@ -84,19 +85,20 @@ class Stopped {
     }
     return fail("vmm does not stop", ETIMEDOUT);
   }
-  Stopped(Stopped&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  Stopped(Stopped&& other) noexcept : pidfd_(std::exchange(other.pidfd_, -1)) {}
   ~Stopped() {
-    if (pid_ > 0) ::kill(pid_, SIGCONT);
+    if (pidfd_ >= 0) (void)signal_pidfd(pidfd_, SIGCONT);
   }
 
  private:
-  explicit Stopped(pid_t pid) : pid_(pid) {}
-  pid_t pid_;
+  explicit Stopped(int pidfd) : pidfd_(pidfd) {}
+  int pidfd_;
 };
 
 // Takes memory until it is killed. It cannot get more than the limit.
 [[noreturn]] void run_victim(int proc, uint64_t limit) {
-  if (!become_victim(proc)) ::_exit(1);
+  become_victim();
+  if (!write_at(proc, "self/oom_score_adj", "1000")) ::_exit(1);
   ::signal(SIGALRM, SIG_DFL);
   sigset_t none;  // the stand-in has all signals blocked
   ::sigemptyset(&none);
@@ -113,11 +115,15 @@ class Stopped {
 class OomKillV1 : public OomKill {
  public:
   OomKillV1(const std::string& directory, pid_t vmm)
-      : memory_(open_directory(directory)), proc_(open_directory("/proc")), vmm_(vmm) {}
+      : memory_(open_directory(directory)),
+        proc_(open_directory("/proc")),
+        panic_on_oom_(open_panic_on_oom()),
+        vmm_(vmm),
+        pidfd_(vmm > 0 ? open_pidfd(vmm).value_or(Fd()) : Fd()) {}
 
   Result<void> show_one() const override {
     if (!memory_) return fail("the host's cgroup has no memory controller", ENOENT);
-    TRY(check_no_panic(proc_.get()));
+    TRY(check_no_panic(panic_on_oom_));
     if (TRY(read_at(memory_.get(), "memory.oom_control")).starts_with("oom_kill_disable 1")) {
       return fail("the host's kernel is to kill nothing", EPERM);
     }
@@ -125,7 +131,7 @@ class OomKillV1 : public OomKill {
     std::optional<Stopped> stopped;
     std::optional<Setting> score;
     if (vmm_ > 0) {
-      stopped.emplace(TRY(Stopped::stop(vmm_)));
+      stopped.emplace(TRY(Stopped::stop(pidfd_.get())));
       score.emplace(TRY(Setting::change(proc_.get(), std::to_string(vmm_) + "/oom_score_adj", TRY(vmm_score()))));
     }
     auto swappiness = TRY(Setting::change(memory_.get(), "memory.swappiness", "0"));
@@ -156,8 +162,9 @@ class OomKillV1 : public OomKill {
     return {};
   }
 
-  Fd memory_, proc_;
+  Fd memory_, proc_, panic_on_oom_;
   pid_t vmm_;
+  Fd pidfd_;  // of vmm
 };
 
 }  // namespace

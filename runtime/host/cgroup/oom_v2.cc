@@ -51,28 +51,35 @@ class Scratch {
 struct Victim {
   int cgroup_procs;
   int pipe;
-  pid_t holder;
 };
 
 // Runs on the holder's memory, so it must not allocate, and may call async-signal-safe functions only.
 int run_victim(void* argument) {
   const auto& victim = *static_cast<const Victim*>(argument);
-  if (::write(victim.cgroup_procs, "0", 1) == 1) [[maybe_unused]]
-    ssize_t n = ::write(victim.pipe, "x", 1);
-  ::kill(victim.holder, SIGKILL);  // still alive: this kernel does not charge such pages
+  [[maybe_unused]] ssize_t moved = ::write(victim.cgroup_procs, "0", 1);
+  [[maybe_unused]] ssize_t n = ::write(victim.pipe, "x", 1);
+  ::_exit(1);  // still alive: not in the cgroup, or this kernel does not charge such pages
+}
+
+[[noreturn]] void run_holder(int cgroup_procs, const Pipe& pipe) {
+  ::setpgid(0, 0);
+  become_victim();
+  static std::array<std::byte, kStack> stack;
+  Victim victim{.cgroup_procs = cgroup_procs, .pipe = pipe.write.get()};
+  // CLONE_PARENT: its parent is the stand-in, which reaps it.
+  if (::clone(run_victim, stack.data() + stack.size(), CLONE_VM | CLONE_PARENT | SIGCHLD, &victim) >= 0) {
+    pollfd survived{pipe.read.get(), POLLIN, 0};
+    ::poll(&survived, 1, kOomPatienceMs);
+  }
   ::_exit(1);
 }
 
-[[noreturn]] void run_holder(int cgroup_procs, const Pipe& pipe, int proc) {
-  ::setpgid(0, 0);
-  if (!become_victim(proc)) ::_exit(1);
-  static std::array<std::byte, kStack> stack;
-  Victim victim{.cgroup_procs = cgroup_procs, .pipe = pipe.write.get(), .holder = ::getpid()};
-  // CLONE_PARENT: its parent is the stand-in, which reaps it.
-  if (::clone(run_victim, stack.data() + stack.size(), CLONE_VM | CLONE_PARENT | SIGCHLD, &victim) >= 0) {
-    ::poll(nullptr, 0, kOomPatienceMs);
-  }
-  ::_exit(1);
+// The kernel never kills a process whose oom_score_adj is -1000. This process may have inherited that from an engine,
+// and its children would inherit it from this process. With -999 it is the last to be killed.
+void allow_kills() {
+  constexpr const char* kScore = "/proc/self/oom_score_adj";
+  auto score = read_file(kScore);
+  if (score && score->starts_with("-1000")) (void)write_at(AT_FDCWD, kScore, "-999");
 }
 
 // Returns true if both processes were killed for want of memory, as far as can be seen.
@@ -92,13 +99,15 @@ class OomKillV2 : public OomKill {
   explicit OomKillV2(const std::string& cgroup)
       : cgroup_(open_directory(cgroup)),
         parent_(open_directory(cgroup.substr(0, cgroup.rfind('/')))),
-        proc_(open_directory("/proc")) {}
+        panic_on_oom_(open_panic_on_oom()) {
+    allow_kills();
+  }
 
   Result<void> show_one() const override {
     if (!cgroup_ || ::faccessat(cgroup_.get(), "memory.events", F_OK, 0) < 0) {
       return fail("the host's cgroup has no memory controller", ENOENT);
     }
-    TRY(check_no_panic(proc_.get()));
+    TRY(check_no_panic(panic_on_oom_));
     std::string name = "nacre-oom-" + std::to_string(::getpid());
     auto scratch = TRY(Scratch::create(parent_.get(), name));
     TRY(write_at(parent_.get(), name + "/memory.max", "0"));
@@ -106,14 +115,14 @@ class OomKillV2 : public OomKill {
     Pipe pipe = TRY(make_pipe());
     pid_t holder = ::fork();
     if (holder < 0) return fail_errno("fork");
-    if (holder == 0) run_holder(procs.get(), pipe, proc_.get());
+    if (holder == 0) run_holder(procs.get(), pipe);
     ::setpgid(holder, holder);
     if (!reap_both(holder)) return fail("the host's kernel killed nothing", EAGAIN);
     return {};
   }
 
  private:
-  Fd cgroup_, parent_, proc_;
+  Fd cgroup_, parent_, panic_on_oom_;
 };
 
 }  // namespace

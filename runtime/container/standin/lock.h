@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a stand-in gives up once its container is there. From then on the guest talks to it for as long as the container
+// runs. runtime/container/standin/syscalls_ARCHITECTURE.cc lists the system calls that are left; with NACRE_SECCOMP=log
+// in the environment the kernel lets the others through, and logs them.
+#pragma once
+
+#include "base/result.h"
+
+namespace nacre::runtime {
+
+// Gives up the capabilities of the calling thread and installs the stand-in's filter of system calls. Threads that it
+// starts afterwards have both too.
+Result<void> lock_standin();
+
+// Installs the filter of the thread that follows the host's mounts, which keeps its capabilities.
+Result<void> lock_mount_follower();
+
+}  // namespace nacre::runtime

@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-#include "attempts.h"
+#include "tests/support/attempts.h"
 #include "vmm/cli.h"
 
 namespace {

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "attempts.h"
+#include "tests/support/attempts.h"
 #include "runtime/container/standin/lock.h"
 
 int main(int argc, char** argv) {

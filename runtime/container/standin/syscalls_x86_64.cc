@@ -65,6 +65,7 @@ const SyscallRule kOomSign[] = {
 
 // The container's /proc on the host. Its threads are started when somebody looks into it.
 const SyscallRule kProcServer[] = {
+    {"eventfd2"},
     {"fchdir"},
     {"unshare", {is(0, CLONE_FS)}},
     {"writev"},

@@ -51,8 +51,8 @@ constexpr int kProcTimeoutMs = 5'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {
-  if (error.code() != ECONNRESET) return error;
-  return Error(vm.explain_end(), ECONNRESET);
+  const bool ended = error.code() == ECONNRESET || (may_be_vm_end(error.code()) && vm.has_ended());
+  return ended ? Error(vm.explain_end(), ECONNRESET) : error;
 }
 
 Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
@@ -148,7 +148,8 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
-  TRY(session.attach_stdio(dir.fd(), created->streams, std::move(stdio)));
+  auto attached = session.attach_stdio(dir.fd(), created->streams, std::move(stdio));
+  if (!attached) return std::unexpected(explain(attached.error(), vm));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
   return Container{std::move(host),    std::move(vm),        std::move(followed),
                    std::move(sources), std::move(directory), std::move(session)};

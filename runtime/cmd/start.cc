@@ -30,7 +30,7 @@ Result<int> start(const Globals& globals, const std::string& id) {
   // Marked before the guest is asked: if this command is killed, or the guest answers too late, the program may run.
   TRY(dir.mark_started());
   // Given up here: a startContainer hook may take any time, and the container can be deleted meanwhile.
-  dir.forget_lock();
+  dir.release_lock();
   auto started = TRY(runtime::explained(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms),
                                         dir, record.standin));
   if (!started) {

@@ -9,6 +9,7 @@
 
 #include <climits>
 
+#include "base/bad_alloc.h"
 #include "base/log.h"
 #include "runtime/container/create.h"
 #include "runtime/container/pidfd_socket.h"
@@ -83,12 +84,12 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
 
 // Runs the stand-in of a detached process, in the forked child.
 [[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container,
-                                   std::optional<Terminal> terminal, Fd report) {
+                                   std::optional<Terminal> terminal, Fd report) noexcept {
   ::setsid();
   if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
   close_inherited_fds();
   join_cgroup(container);
-  auto prepared = [&]() -> Result<std::pair<Session, Fd>> {
+  auto prepared = catch_bad_alloc([&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
     Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
@@ -96,7 +97,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
     show_command_line(request.process["args"]);
     TRY(release(session, request, name));
     return std::pair(std::move(session), std::move(signals));
-  }();
+  });
   auto running = explained(std::move(prepared), container.dir, container.standin);
   if (!running) {
     (void)send_report(

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bad_alloc.h"
 #include "base/log.h"
 #include "base/user_namespace.h"
 #include "runtime/container/hooks.h"
@@ -299,7 +300,7 @@ Result<Report> receive_report(int socket) {
   return report;
 }
 
-void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
+void run_standin(StandinTask task, ContainerDir& dir, Fd report) noexcept {
   // A session of its own, like that of runc's first process, so that a terminal's ^C goes to the command alone, which
   // forwards it.
   ::setsid();
@@ -312,7 +313,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
 
   const Json args = task.plan.guest.config["process"]["args"];
   Processes processes;
-  auto container = make_container(task, dir, report.get(), processes);
+  auto container = catch_bad_alloc([&] { return make_container(task, dir, report.get(), processes); });
   if (!container) give_up(container.error(), task, dir, report.get());
   detach_from_caller();
   show_command_line(args);

@@ -71,13 +71,18 @@ int run_child(void* argument) {
 }
 
 // Makes the child, which shares our memory, on a stack of its own. Returns when the child has called execve(2) or
-// ended. Unlike vfork(2), clone(2) can put the child into a new pid namespace, and needs no privilege over ours for
-// that.
-pid_t run_until_execve(ChildPlan& plan, bool new_pid_namespace) {
+// ended; a negative pid means that errno says why there is no child. Unlike vfork(2), clone(2) can put the child into a
+// new pid namespace, and needs no privilege over ours for that. It also opens the pidfd: if there is no descriptor left
+// for that, there is no child.
+Child run_until_execve(ChildPlan& plan, bool new_pid_namespace) {
   constexpr size_t kStackSize = 64 << 10;
   auto stack = std::make_unique_for_overwrite<std::byte[]>(kStackSize);
-  int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (new_pid_namespace ? CLONE_NEWPID : 0);
-  return ::clone(run_child, stack.get() + kStackSize, flags, &plan);
+  int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (new_pid_namespace ? CLONE_NEWPID : 0);
+  int pidfd = -1;
+  Child child;
+  child.pid = ::clone(run_child, stack.get() + kStackSize, flags, &plan, &pidfd);
+  if (child.pid >= 0) child.pidfd = Fd(pidfd);
+  return child;
 }
 
 ProcessExit from_siginfo(const siginfo_t& info) {
@@ -122,17 +127,14 @@ Result<Child> spawn(const SpawnOptions& options) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, &before);
-  pid_t pid = run_until_execve(plan, options.new_pid_namespace);
+  Child child = run_until_execve(plan, options.new_pid_namespace);
   int error = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return fail_errno("clone", error);
+  if (child.pid < 0) return fail_errno("clone", error);
   if (plan.error != 0) {
-    (void)wait_for(pid);
+    (void)wait_for(child.pid);
     return fail_errno(options.path, plan.error);
   }
-  Child child;
-  child.pid = pid;
-  child.pidfd = TRY(open_pidfd(pid));  // our child until we reap it: the pid cannot be another's
   return child;
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/bad_alloc.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "runtime/cmd/command.h"
@@ -301,9 +302,7 @@ bool parse(CLI::App& app, int argc, char** argv, Request& request, int& status) 
   return false;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int parse_and_run(int argc, char** argv) {
   fill_stdio();
   runtime::note_inherited_fds();
   Request request;
@@ -335,13 +334,25 @@ int main(int argc, char** argv) {
   for (const auto* command : app.get_subcommands()) {
     log_debug("nacre " NACRE_VERSION " (" NACRE_COMMIT "): " + command->get_name());
   }
-  Result<int> outcome = request.action();
+  Result<int> outcome = catch_bad_alloc(request.action);
   if (!outcome) {
     log_failure(request.globals, outcome.error().message());
     return request.failure;
   }
   keep_log();
   return *outcome;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const std::bad_alloc&) {  // beside the command itself
+    constexpr std::string_view kLine = "nacre: out of memory\n";
+    (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
+    return kFailure;
+  }
 }
 
 }  // namespace nacre::cmd

@@ -26,13 +26,13 @@ void remove_container(CreatedContainer& container) {
 
 // Removes the container, unless somebody has deleted it already.
 void remove_if_there(CreatedContainer& container) {
-  container.dir.forget_lock();
-  if (auto locked = container.dir.relock(); locked && *locked) remove_container(container);
+  auto locked = container.dir.relock();
+  if (!locked) return log_warn("clean-up: " + locked.error().message());
+  if (*locked) remove_container(container);
 }
 
 // Forwards signals to the stand-in, a child of this process, until the stand-in ends.
-Result<ProcessExit> wait_in_foreground(pid_t standin, int signal_fd) {
-  Fd pidfd = TRY(open_pidfd(standin));
+Result<ProcessExit> wait_in_foreground(pid_t standin, const Fd& pidfd, int signal_fd) {
   for (;;) {
     std::array<pollfd, 2> fds{{{pidfd.get(), POLLIN, 0}, {signal_fd, POLLIN, 0}}};
     if (::poll(fds.data(), fds.size(), -1) < 0) continue;
@@ -48,9 +48,12 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
   request.foreground = !options.detach;
   request.held = true;
   CreatedContainer container = TRY(runtime::create_container(request));
-  Fd signals;
+  Fd signals, pidfd;
   auto started = [&]() -> Result<void> {
-    if (!options.detach) signals = TRY(runtime::take_signals());
+    if (!options.detach) {
+      signals = TRY(runtime::take_signals());
+      pidfd = TRY(open_pidfd(container.record.standin.pid));
+    }
     return runtime::start_held(container);
   }();
   if (!started) {
@@ -67,7 +70,7 @@ Result<int> run(const Globals& globals, const CreateOptions& options) {
   keep_log();
   if (options.detach) return 0;
 
-  ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, signals.get()));
+  ProcessExit exit = TRY(wait_in_foreground(container.record.standin.pid, pidfd, signals.get()));
   // The stand-in has written to a log file itself, but it has given up its stderr.
   if (globals.log.empty()) {
     if (std::string why = container.dir.read_vm_end(); !why.empty()) log_warn(why);

@@ -26,12 +26,13 @@ Result<int> start(const Globals& globals, const std::string& id) {
   }
   nlohmann::json hooks = TRY(oci::parse_json(record.hooks, "hooks"));
   int timeout_ms = runtime::start_timeout_ms(hooks);
-  Fd control = TRY(runtime::connect_control(dir.fd(), timeout_ms));
+  Fd control = TRY(runtime::explained(runtime::connect_control(dir.fd(), timeout_ms), dir, record.standin));
   // Marked before the guest is asked: if this command is killed, or the guest answers too late, the program may run.
   TRY(dir.mark_started());
   // Given up here: a startContainer hook may take any time, and the container can be deleted meanwhile.
-  dir.forget_lock();
-  auto started = TRY(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms));
+  dir.release_lock();
+  auto started = TRY(runtime::explained(runtime::exchange(control.get(), protocol::Start{.container = id}, timeout_ms),
+                                        dir, record.standin));
   if (!started) {
     if (status == Status::created && TRY(dir.relock())) TRY(dir.mark_started(false));
     return std::unexpected(started.error());

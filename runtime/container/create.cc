@@ -181,7 +181,7 @@ Result<void> start_held(CreatedContainer& container) {
   // Marked before the process runs, so that the container's state is never "created" while it runs.
   TRY(container.dir.mark_started());
   // Given up here: a startContainer hook may take any time, and the container can be deleted meanwhile.
-  container.dir.forget_lock();
+  container.dir.release_lock();
   TRY(write_all(container.report.get(), "s"));
   Report report = TRY(receive_report(container.report.get()));
   if (!report.ok) return fail(report.error, report.code);

@@ -9,6 +9,7 @@
 
 #include <climits>
 
+#include "base/bad_alloc.h"
 #include "base/log.h"
 #include "runtime/container/create.h"
 #include "runtime/container/pidfd_socket.h"
@@ -26,7 +27,6 @@ namespace nacre::runtime {
 namespace {
 
 constexpr int kUntilResumedMs = INT_MAX;
-constexpr int kStandinEndMs = 5'000;  // until the container's stand-in has noted why its VM ended
 
 std::string make_exec_name() {
   return "exec-" + make_unique_name();
@@ -37,22 +37,6 @@ struct Running {
   std::string cgroup;
   ProcessId standin;
 };
-
-// Returns why the VM ended, which the container's stand-in notes when it ends itself. Returns "" if the VM has not
-// ended, or ended because the container did.
-std::string why_vm_ended(const Running& container) {
-  return wait_for_end(container.standin, kStandinEndMs) ? container.dir.read_vm_end() : "";
-}
-
-// Sends a request. If the VM ends meanwhile, the error says why.
-template <typename Request>
-Result<typename Request::Reply> ask_guest(Session& session, const Running& container, const Request& request,
-                                          int timeout_ms) {
-  auto reply = session.request(request, timeout_ms);
-  if (reply || reply.error().code() != ECONNRESET) return reply;
-  std::string why = why_vm_ended(container);
-  return why.empty() ? reply : fail(std::move(why), ECONNRESET);
-}
 
 // Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's
 // own may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
@@ -77,10 +61,9 @@ Result<Running> open_running(const ExecRequest& request) {
 
 // Asks the guest to make the process, and connects it to this program's stdio or to the terminal. The process waits for
 // release().
-Result<Session> prepare(const ExecRequest& request, const Running& container, const std::string& name,
+Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, const std::string& name,
                         std::optional<Terminal> terminal) {
-  const int directory = container.dir.fd();
-  Session session(TRY(connect_control(directory)), request.id, name, -1);
+  Session session(TRY(connect_control(dir.fd())), request.id, name, -1);
   Stdio stdio = TRY(probe_stdio(terminal, request.passed_fds));
   protocol::Exec message{
       .container = request.id, .exec = name, .process = request.process, .stdio = wanted_stdio(stdio)};
@@ -88,34 +71,34 @@ Result<Session> prepare(const ExecRequest& request, const Running& container, co
   message.ignore_paused = request.ignore_paused;
   message.cgroup = request.sub_cgroup;
   const int timeout_ms = request.ignore_paused ? kUntilResumedMs : kRequestTimeoutMs;
-  auto created = TRY(ask_guest(session, container, message, timeout_ms));
-  TRY(session.attach_stdio(directory, created.streams, std::move(stdio)));
+  auto created = TRY(session.request(message, timeout_ms));
+  TRY(session.attach_stdio(dir.fd(), created.streams, std::move(stdio)));
   if (terminal) session.watch_terminal(std::move(terminal->fd));
   return session;
 }
 
-Result<void> release(Session& session, const Running& container, const ExecRequest& request, const std::string& name) {
-  const protocol::Release message{.container = request.id, .exec = name};
-  TRY(ask_guest(session, container, message, kRequestTimeoutMs));
+Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
+  TRY(session.request(protocol::Release{.container = request.id, .exec = name}, kRequestTimeoutMs));
   return {};
 }
 
 // Runs the stand-in of a detached process, in the forked child.
 [[noreturn]] void run_exec_standin(const ExecRequest& request, const Running& container,
-                                   std::optional<Terminal> terminal, Fd report) {
+                                   std::optional<Terminal> terminal, Fd report) noexcept {
   ::setsid();
   if (terminal) ::ioctl(terminal->fd.get(), TIOCSCTTY, 0);
   close_inherited_fds();
   join_cgroup(container);
-  auto running = [&]() -> Result<std::pair<Session, Fd>> {
+  auto prepared = catch_bad_alloc([&]() -> Result<std::pair<Session, Fd>> {
     Fd signals = TRY(take_signals());
     std::string name = make_exec_name();
-    Session session = TRY(prepare(request, container, name, std::move(terminal)));
+    Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
     detach_from_caller();
     show_command_line(request.process["args"]);
-    TRY(release(session, container, request, name));
+    TRY(release(session, request, name));
     return std::pair(std::move(session), std::move(signals));
-  }();
+  });
+  auto running = explained(std::move(prepared), container.dir, container.standin);
   if (!running) {
     (void)send_report(
         report.get(),
@@ -141,14 +124,15 @@ Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   auto terminal = TRY(open_terminal(request.process, request.console_socket, true));
   std::optional<RawMode> raw;
   if (terminal) raw.emplace(TRY(RawMode::enter(terminal->fd.get())));
-  Session session = TRY(prepare(request, container, name, std::move(terminal)));
+  Session session =
+      TRY(explained(prepare(request, container.dir, name, std::move(terminal)), container.dir, container.standin));
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
   TRY(send_pidfd(request.pidfd_socket, ::getpid(), kExecProcess));
   Fd signals = TRY(take_signals());
-  TRY(release(session, container, request, name));
+  TRY(explained(release(session, request, name), container.dir, container.standin));
   ProcessExit exit = session.run(signals.get());
   if (!session.was_told_of_exit()) {
-    if (std::string why = why_vm_ended(container); !why.empty()) log_warn(why);
+    if (std::string why = why_vm_ended(container.dir, container.standin); !why.empty()) log_warn(why);
   }
   return exit;
 }

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kBacklog = 128;
 constexpr size_t kMaxLine = 64;
+constexpr int kStandinEndMs = 5'000;  // until the container's stand-in has noted why its VM ended
 
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
@@ -131,6 +132,14 @@ Result<Fd> connect_to(const std::string& path) {
 
 Result<Fd> connect_control(int directory, int timeout_ms) {
   return connect_port(directory, "CONNECT " + std::to_string(protocol::kControlPort) + "\n", {}, timeout_ms);
+}
+
+bool may_be_vm_end(int code) {
+  return code == ECONNRESET || code == ECONNREFUSED || code == EPIPE;
+}
+
+std::string why_vm_ended(const ContainerDir& dir, const ProcessId& standin) {
+  return wait_for_end(standin, kStandinEndMs) ? dir.read_vm_end() : "";
 }
 
 Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,

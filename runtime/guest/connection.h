@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -16,6 +17,9 @@
 #include "guest-init/protocol/messages.h"
 
 namespace nacre::runtime {
+
+class ContainerDir;
+struct ProcessId;
 
 // How long the guest may take to answer a request. The time is long, because the guest may be starved of CPU, and only
 // the caller waits for the answer.
@@ -36,6 +40,21 @@ Result<void> set_timeouts(int socket, int timeout_ms);
 // Connects to guest-init's control port. Reads and writes on the connection give up after `timeout_ms`. Fails with
 // ECONNREFUSED or ENOENT if the VM has ended.
 Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
+
+// Returns whether a connection to the VM may have failed with this code because the VM has ended.
+bool may_be_vm_end(int code);
+
+// Returns why the VM ended: the container's stand-in notes that before it ends itself, so this waits some seconds for
+// its end. Returns "" if the VM has not ended, or ended because the container did.
+std::string why_vm_ended(const ContainerDir& dir, const ProcessId& standin);
+
+// Returns `result` of a connection to the VM. If it is an error because the VM has ended, the error says why.
+template <typename T>
+Result<T> explained(Result<T> result, const ContainerDir& dir, const ProcessId& standin) {
+  if (result || !may_be_vm_end(result.error().code())) return result;
+  std::string why = why_vm_ended(dir, standin);
+  return why.empty() ? std::move(result) : fail(std::move(why), ECONNRESET);
+}
 
 // Send a request and wait for its reply, which must be within `limits` of bytes and values. exchange_json() uses an
 // open connection and returns the reply as it is. ask_json() makes a connection of its own. ask_running_json() also

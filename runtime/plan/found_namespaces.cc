@@ -42,13 +42,7 @@ class Visitor {
     Visitor visitor;
     visitor.pid_ = ::fork();
     if (visitor.pid_ < 0) return fail_errno("fork");
-    if (visitor.pid_ == 0) {
-      if (::setns(target.get(), flag) < 0) ::_exit(errno);
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);  // a killed command leaves nothing; joining may forget it
-      if (!write_all(pipe.write.get(), look())) ::_exit(EIO);
-      pipe.write.reset();
-      for (;;) ::pause();
-    }
+    if (visitor.pid_ == 0) visit(target, flag, look, std::move(pipe.write));
     pipe.write.reset();
     visitor.seen_ = TRY(read_fd(pipe.read.get(), kMaxMap));
     if (!visitor.seen_.empty()) return visitor;
@@ -71,6 +65,17 @@ class Visitor {
 
  private:
   Visitor() = default;
+
+  // Runs in the child. Lets no exception out, which would go on in the parent's code.
+  [[noreturn]] static void visit(const Fd& target, int flag, const std::function<std::string()>& look,
+                                 Fd seen) noexcept {
+    if (::setns(target.get(), flag) < 0) ::_exit(errno);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);  // a killed command leaves nothing; joining may forget it
+    if (!write_all(seen.get(), look())) ::_exit(EIO);
+    seen.reset();
+    for (;;) ::pause();
+  }
+
   pid_t pid_ = -1;
   std::string seen_;
 };

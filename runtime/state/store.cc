@@ -13,7 +13,6 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <sstream>
 
 #include "base/mount.h"
@@ -79,18 +78,23 @@ Result<bool> is_removed(int fd) {
   return info.st_nlink == 0;
 }
 
-// Returns the names in a directory, without "." and "..".
+// Returns the names in a directory, without "." and "..". Takes no further descriptor: a container can be removed even
+// if there is none left. So no two threads or processes may read through one descriptor at the same time.
 Result<std::vector<std::string>> entries(int directory) {
-  Fd copy = TRY(open_at(directory, ".", O_RDONLY | O_DIRECTORY));
-  std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy.get()), ::closedir);
-  if (!stream) return fail_errno("fdopendir");
-  (void)copy.release();  // closedir closes it
+  if (::lseek(directory, 0, SEEK_SET) < 0) return fail_errno("lseek");
   std::vector<std::string> names;
-  while (dirent* entry = ::readdir(stream.get())) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
+  alignas(dirent64) std::array<char, 4096> buffer;
+  for (;;) {
+    ssize_t size = ::getdents64(directory, buffer.data(), buffer.size());
+    if (size < 0) return fail_errno("getdents64");
+    if (size == 0) return names;
+    for (ssize_t at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+      at += entry->d_reclen;
+    }
   }
-  return names;
 }
 
 }  // namespace
@@ -237,13 +241,18 @@ Status ContainerDir::status(const Record& record) const {
   return is_started() ? Status::running : Status::created;
 }
 
+void ContainerDir::release_lock() {
+  if (lock_) (void)::flock(lock_.get(), LOCK_UN);
+}
+
 Result<bool> ContainerDir::relock() {
-  auto lock = open_at(fd(), kLockName, O_RDWR);
-  if (!lock) return false;
-  TRY(take_lock(lock->get()));
-  if (TRY(is_removed(lock->get()))) return false;
-  lock_ = std::move(*lock);
-  return true;
+  if (!lock_) {
+    auto lock = open_at(fd(), kLockName, O_RDWR);
+    if (!lock && lock.error().code() == ENOENT) return false;
+    lock_ = TRY(std::move(lock));
+  }
+  TRY(take_lock(lock_.get()));
+  return !TRY(is_removed(lock_.get()));
 }
 
 // By path, because the descriptor may be of another mount namespace than this process is in.

@@ -102,9 +102,11 @@ class ContainerDir {
 
   // Removes the directory and everything in it. Needs the lock.
   Result<void> remove();
-  // Waits for the lock again. Returns false if the directory is gone.
+  // Gives the lock up, and waits for it again. No descriptor is needed for that. relock() returns false if the
+  // directory is gone.
+  void release_lock();
   Result<bool> relock();
-  // Gives the lock up. A forked child must call this, or it holds its parent's lock.
+  // Closes the lock without giving it up. A forked child must call this, or it holds its parent's lock.
   void forget_lock() { lock_.reset(); }
 
  private:

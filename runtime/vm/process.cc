@@ -26,7 +26,7 @@ constexpr int kFirstTreeFd = 7;  // one for each mount of the share
 
 constexpr size_t kMaxRead = 1 << 20;  // of a log
 constexpr int kCheckMs = 10'000;      // `vmm check` may take this long
-constexpr int kEndMs = 2'000;         // explain_end() waits for vmm's end this long
+constexpr int kEndMs = 2'000;         // explain_end() and has_ended() wait for vmm's end this long
 
 // Reads a log through the directory's descriptor. Its path may be hidden: the container's mounts may be those of this
 // process by then.
@@ -167,9 +167,13 @@ void Vm::kill() {
   if (log_) log_->move();
 }
 
-std::string Vm::explain_end() {
+bool Vm::has_ended() const {
   pollfd end{pidfd_.get(), POLLIN, 0};
-  if (::poll(&end, 1, kEndMs) == 0) {
+  return ::poll(&end, 1, kEndMs) != 0;
+}
+
+std::string Vm::explain_end() {
+  if (!has_ended()) {
     if (vm_is_shared(*dir_)) return "the VM, which containers share, does not answer this one";
     (void)signal_pidfd(pidfd_.get(), SIGKILL);
   }

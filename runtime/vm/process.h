@@ -43,6 +43,8 @@ class Vm {
 
   // Ends the VM at once, unless other containers use it too.
   void kill();
+  // Waits a moment for vmm to end. Returns whether it has.
+  bool has_ended() const;
   // Waits a moment for vmm to end, and returns a line that says why it ended.
   std::string explain_end();
   // From now on explain_end() asks no program, because this process may start none any more.

@@ -33,6 +33,22 @@ class Faults(CommandTest):
         self.assertEqual(self.state("a")["status"], "stopped")
         self.nacre("delete", "a")
 
+    def test_a_vmm_that_stands_still_is_ended(self):
+        self.write("sleep", "60")
+        for name in ("a", "b"):
+            self.nacre("run", "-d", "-b", self.bundle, name)
+            os.kill(self.record(name)["vmm"]["pid"], signal.SIGSTOP)
+        ends = [self.start_nacre("kill", "a", "KILL"), self.start_nacre("delete", "--force", "b")]
+        self.assertEqual(self.state("a")["status"], "running")
+        standin, vmm = (self.record("a")[part]["pid"] for part in ("standin", "vmm"))
+        for end in ends:
+            self.assertEqual(end.wait(PATIENCE), 0)
+        self.assertEqual(self.state("a")["status"], "stopped")
+        self.nacre("delete", "a")
+        for pid in (standin, vmm):
+            self.assert_gone(pid)
+        self.assertEqual(os.listdir(self.root), [])
+
     def test_run_says_that_the_vm_has_ended(self):
         started = os.path.join(self.scratch, "started")  # poststart: the guest has answered
         self.write("sleep", "60", hooks={"poststart": [{"path": "/usr/bin/touch", "args": ["touch", started]}]})
@@ -70,6 +86,18 @@ class Faults(CommandTest):
         _, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 128 + signal.SIGKILL, errors)
         self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
+
+    def test_start_says_that_the_vm_has_ended(self):
+        self.write("sleep", "60")
+        self.hold("start")
+        self.create("a")
+        process = self.start_nacre("start", "a", stderr=subprocess.PIPE)
+        self.wait_until(lambda: self.was_asked("start"), "the guest was asked")
+        os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+        _, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, len(errors.splitlines())), (1, 1), errors)
+        self.assertIn(b"the container's VM has ended: vmm was killed by signal 9", errors)
+        self.nacre("delete", "a")
 
     def test_vmm_that_fails_is_the_error(self):
         self.write("true")

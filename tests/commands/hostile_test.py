@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that lies must not harm the commands or the stand-in."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
+import subprocess
+import termios
 import time
 
-from support import FAKE_VMM, PATIENCE, CommandTest, alive, main
+from support import FAKE_VMM, NACRE, PATIENCE, CommandTest, alive, main
 
 HOSTILE_VMM = os.path.join(os.path.dirname(FAKE_VMM), "hostile_vmm.py")
 
@@ -29,7 +34,8 @@ class Hostile(CommandTest):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def test_kill_ends_a_container_whatever_the_guest_answers(self):
-        cases = {"a": ("ok",), "b": ("ESRCH",), "c": ("silent",), "d": ("ok", "--all"), "e": ("ESRCH", "--all")}
+        cases = {"a": ("ok",), "b": ("ESRCH",), "c": ("silent",), "d": ("ok", "--all"), "e": ("ESRCH", "--all"),
+                 "f": ("slow",)}
         pids = {name: self.run_one(name, f"kill={how[0]}", "sleep", "100") for name, how in cases.items()}
         vmms = [self.record(name)["vmm"]["pid"] for name in cases]
         kills = [self.start_nacre("kill", *how[1:], name, "KILL") for name, how in cases.items()]
@@ -52,6 +58,69 @@ class Hostile(CommandTest):
         with open(stop, "w"):
             pass
         self.assertEqual(self.ends_with(pid), 7)
+
+    def test_a_guest_that_does_not_read_hides_nothing_of_the_vms_end(self):
+        self.environment["FAKE_VMM_HOSTILE"] = "read=never"
+        self.config["process"]["terminal"] = True
+        self.write("sh", "-c", "echo begun; exec sleep 100")
+        pid, master = pty.fork()
+        if pid == 0:
+            os.execve(NACRE, [NACRE, "--root", self.root, "run", "-b", self.bundle, "a"], self.environment)
+        self.assertIn(b"begun", os.read(master, 100))
+        # More than a socket holds: each is a message to the guest.
+        for columns in range(2000):
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, 80 + columns % 100, 0, 0))
+            time.sleep(0.0005)
+        os.kill(self.record("a")["vmm"]["pid"], signal.SIGKILL)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 128 + signal.SIGKILL)
+        os.close(master)
+        self.assertEqual(os.listdir(self.root), [])
+
+    def test_a_vm_that_ends_while_its_container_is_made_says_why(self):
+        self.write("true")
+        for end, words in (("power_off", "the guest powered itself off"), ("reset", "the guest reset itself"),
+                           ("triple_fault", "the guest ended in a triple fault"),
+                           ("kvm_failure", "KVM could not run the guest")):
+            done = self.nacre("create", "-b", self.bundle, "a", check=False, env={"FAKE_VMM_HOSTILE": f"end={end}"})
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
+            self.assertIn(words, done.stderr.decode())
+            self.assertEqual(os.listdir(self.root), [])
+
+    def test_a_vm_that_ends_before_the_start_says_why(self):
+        self.write("true")
+        with open(os.path.join(self.scratch, "log"), "wb") as log:
+            process = self.start_nacre("create", "-b", self.bundle, "a", stderr=log, env={"FAKE_VMM_HOSTILE": "end=created"})
+            status = process.wait(PATIENCE)
+        if status == 0:  # the VM ended just after that
+            self.wait_for_status("a", "stopped")
+            done = self.nacre("start", "a", check=False)
+            self.assertIn(b"cannot start a container that has stopped", done.stderr)
+            self.nacre("delete", "a")
+        with open(log.name) as said:
+            self.assertIn("the guest powered itself off", said.read())
+        self.assertEqual(os.listdir(self.root), [])
+
+    def test_ends_that_make_no_sense_are_one_end(self):
+        for how, statuses in (("early", {9}), ("strange", {5, 9}), ("twice", {5})):
+            pid = self.run_one(how, f"exited={how}", "sh", "-c", "exit 5")
+            self.assertIn(self.ends_with(pid), statuses)
+            self.assertEqual(self.state(how)["status"], "stopped")
+            self.nacre("delete", how)
+
+    def test_the_end_is_heard_after_a_million_kills_for_want_of_memory(self):
+        self.assertEqual(self.ends_with(self.run_one("a", "oom=1000000", "sh", "-c", "exit 5")), 5)
+
+    def test_an_answer_that_would_take_much_memory_is_refused(self):
+        for how, words in (("many", "the guest's answer"), ("deep", "the guest's answer")):
+            self.run_one(how, f"ps={how}", "sleep", "100")
+            process = self.start_nacre("ps", how, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            said = process.stderr.read().decode()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stderr.close()
+            self.assertEqual((process.returncode, len(said.splitlines())), (1, 1), said)
+            self.assertIn(words, said)
+            self.assertLess(usage.ru_maxrss, 64 << 10)  # KiB
 
     def test_text_of_the_guest_is_fit_for_a_terminal(self):
         self.run_one("a", "kill=text", "sleep", "100")

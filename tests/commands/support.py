@@ -76,8 +76,8 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(result.returncode, 0, result.stderr)
         return result
 
-    def start_nacre(self, *args, **more):
-        return subprocess.Popen([NACRE, "--root", self.root, *args], env=self.environment, **more)
+    def start_nacre(self, *args, env=None, **more):
+        return subprocess.Popen([NACRE, "--root", self.root, *args], env=dict(self.environment, **(env or {})), **more)
 
     def create(self, *args):
         return self.nacre("create", "-b", self.bundle, *args)

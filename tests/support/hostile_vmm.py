@@ -3,28 +3,64 @@
 """Runs the fake VM with a guest, or a vmm, that lies. The words of FAKE_VMM_HOSTILE say how:
 
   kill=ok, kill=ESRCH, kill=silent   answers each request to kill in this way, and does nothing
+  kill=slow                          answers with one byte a second
   kill=text                          refuses, with a long text that a terminal would act on
   kill=ends                          the VM ends with the process, before it has answered
   read=never                         reads one more request after the start, and then none of the stand-in's
+  end=reset, end=triple_fault, ...   the VM ends in this way when it is asked for a container
+  end=created                        the VM powers off once the container is made
+  ps=many, ps=deep                   answers with 5.6 million empty objects, or with a million brackets
+  exited=early                       reports an end with status 9 before the container is made
+  exited=strange                     reports an end of an exec, and of a container, that nobody asked for
+  exited=twice                       reports each end twice
+  oom=N                              reports N kills for want of memory before each end
   signal=N                           ends "by" that signal, whatever its process did
   sent=N                             reports that N bytes went to stdout
   lifeline=ignored                   vmm goes on when its stand-ins end
   flush=silent, flush=full           vmm never answers FLUSH; to PROGRESS it says nothing, or that the reader is slow
 """
 import ctypes
+import json
 import os
+import struct
 import threading
+import time
 
 import fake_vmm
 
 HOW = dict(word.split("=") for word in os.environ.get("FAKE_VMM_HOSTILE", "").split())
 PR_SET_PDEATHSIG = 1
+# vmm's statuses (vmm/api/config.h).
+STATUSES = {"power_off": 0, "reset": 3, "triple_fault": 4, "kvm_failure": 5}
+FRAME = 16 << 20  # the most that a frame may have
 honest_answer, honest_send, honest_receive = fake_vmm.answer, fake_vmm.send, fake_vmm.receive
 
 
+def frame(body):
+    return struct.pack("<I", len(body)) + body
+
+
+def exited(container, **more):
+    return {"type": "exited", "container": container, "status": 9, "signal": 0, "sent": {"stdout": 0, "stderr": 0}, **more}
+
+
 def answer(sock, request):
+    if request["type"] == "create":
+        if HOW.get("end") in STATUSES:
+            os._exit(STATUSES[HOW["end"]])
+        if HOW.get("exited") == "early":
+            honest_send(sock, exited(request["container"]))
+    if request["type"] == "processes" and "ps" in HOW:
+        start = b'{"type":"processes","processes":['
+        rest = b"{}" + b",{}" * ((FRAME - len(start) - 4) // 3) if HOW["ps"] == "many" else b"[" * 1_000_000
+        sock.sendall(frame(start + rest + b"]}"))
+        threading.Event().wait()
     if request["type"] != "kill" or "kill" not in HOW:
         return honest_answer(sock, request)
+    if HOW["kill"] == "slow":
+        for byte in frame(b'{"type":"ok"}' + b" " * 1000):
+            sock.sendall(bytes([byte]))
+            time.sleep(1)
     if HOW["kill"] == "ESRCH":
         raise OSError(3, "container not running")
     if HOW["kill"] == "text":
@@ -40,7 +76,16 @@ def send(sock, message):
     if message["type"] == "exited":
         message["signal"] = int(HOW.get("signal", message["signal"]))
         message["sent"]["stdout"] = int(HOW.get("sent", 0))
+        kills = frame(json.dumps({"type": "oom", "container": message["container"]}).encode())
+        sock.sendall(kills * int(HOW.get("oom", 0)))
+        if HOW.get("exited") == "strange":
+            honest_send(sock, exited("nobody"))
+            honest_send(sock, exited(message["container"], exec="nobody"))
+        if HOW.get("exited") == "twice":
+            honest_send(sock, message)
     honest_send(sock, message)
+    if message["type"] == "created" and HOW.get("end") == "created":
+        os._exit(0)
 
 
 def receive(sock):

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bad_alloc.h"
 #include "base/log.h"
 #include "base/user_namespace.h"
 #include "runtime/container/hooks.h"
@@ -51,8 +52,8 @@ constexpr int kProcTimeoutMs = 5'000;
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {
-  if (error.code() != ECONNRESET) return error;
-  return Error(vm.explain_end(), ECONNRESET);
+  const bool ended = error.code() == ECONNRESET || (may_be_vm_end(error.code()) && vm.has_ended());
+  return ended ? Error(vm.explain_end(), ECONNRESET) : error;
 }
 
 Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
@@ -148,7 +149,8 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
-  TRY(session.attach_stdio(dir.fd(), created->streams, std::move(stdio)));
+  auto attached = session.attach_stdio(dir.fd(), created->streams, std::move(stdio));
+  if (!attached) return std::unexpected(explain(attached.error(), vm));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
   return Container{std::move(host),    std::move(vm),        std::move(followed),
                    std::move(sources), std::move(directory), std::move(session)};
@@ -298,7 +300,7 @@ Result<Report> receive_report(int socket) {
   return report;
 }
 
-void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
+void run_standin(StandinTask task, ContainerDir& dir, Fd report) noexcept {
   // A session of its own, like that of runc's first process, so that a terminal's ^C goes to the command alone, which
   // forwards it.
   ::setsid();
@@ -311,7 +313,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) {
 
   const Json args = task.plan.guest.config["process"]["args"];
   Processes processes;
-  auto container = make_container(task, dir, report.get(), processes);
+  auto container = catch_bad_alloc([&] { return make_container(task, dir, report.get(), processes); });
   if (!container) give_up(container.error(), task, dir, report.get());
   detach_from_caller();
   show_command_line(args);

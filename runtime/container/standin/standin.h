@@ -58,7 +58,8 @@ Result<Report> receive_report(int socket);
 
 // Runs in the forked child. `dir` is the parent's own object, whose lock is given up here. `report` is a SOCK_SEQPACKET
 // socket. If the container cannot be made, or if the caller ends before that, only the container's directory is
-// left, and the caller removes it if it can.
-[[noreturn]] void run_standin(StandinTask task, ContainerDir& dir, Fd report);
+// left, and the caller removes it if it can. An exception would undo in this process what belongs to its parent, so
+// this function lets none out.
+[[noreturn]] void run_standin(StandinTask task, ContainerDir& dir, Fd report) noexcept;
 
 }  // namespace nacre::runtime

@@ -155,7 +155,7 @@ class Shared(HostileTest):
             for cwd in (f"/proc/self/fd/{number}/../..", f"/way{number}"):
                 with self.subTest(cwd=cwd):
                     done = nacre("exec", "--cwd", cwd, self.name, "ls")
-                    self.assert_one_line_error(done, f'chdir to cwd ("{cwd}")', status=255)
+                    self.assert_one_line_error(done, f'chdir to cwd (\\"{cwd}\\")', status=255)
 
     def test_a_file_is_hidden_by_the_kernels_null(self):
         """CVE-2025-31133."""

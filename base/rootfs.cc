@@ -93,4 +93,26 @@ Result<Fd> Rootfs::make_file(const std::string& path) const {
   return fail_errno("make " + path);
 }
 
+Result<Fd> Rootfs::open_plain(const std::string& path) const {
+  Fd found = TRY(open(clean_path(path), O_PATH | O_NOFOLLOW));
+  struct stat status;
+  if (::fstat(found.get(), &status) < 0) return fail_errno("stat " + path);
+  if (S_ISLNK(status.st_mode)) return fail("a symbolic link, which could lead anywhere", ELOOP);
+  return found;
+}
+
+Result<Fd> Rootfs::make_plain_directory(const std::string& path) const {
+  auto found = open_plain(path);
+  if (found || found.error().code() != ENOENT) return found;
+  TRY(make_directory(clean_path(path)));
+  return open_plain(path);
+}
+
+Result<Fd> Rootfs::make_plain_file(const std::string& path) const {
+  auto found = open_plain(path);
+  if (found || found.error().code() != ENOENT) return found;
+  TRY(make_file(clean_path(path)));
+  return open_plain(path);
+}
+
 }  // namespace nacre

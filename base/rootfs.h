@@ -24,8 +24,12 @@ class Rootfs {
   // nothing is an error (EEXIST), as it is for runc since 1.4: an image could have anything made at its target.
   Result<Fd> make_directory(const std::string& path) const;
   Result<Fd> make_file(const std::string& path) const;
+  // Like these, but refuse (ELOOP) a symbolic link in the very place, and never follow one that comes there meanwhile.
+  Result<Fd> make_plain_directory(const std::string& path) const;
+  Result<Fd> make_plain_file(const std::string& path) const;
 
  private:
+  Result<Fd> open_plain(const std::string& path) const;
   Result<Fd> make_component(const std::string& parent, const std::string& name) const;
 
   Fd root_;

@@ -45,11 +45,17 @@ constexpr const char* kHostname = "nacre";
 constexpr int kDeathPolls = 100;
 constexpr useconds_t kDeathPollMicroseconds = 10'000;
 
+// Makes the initramfs read-only. A process that is about to run a container's program is still this program, so the
+// container can reach its file as /proc/PID/exe.
+Result<void> make_initramfs_readonly() {
+  if (::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) < 0) return fail_errno("make / read-only");
+  return {};
+}
+
 // Mounts a second view of the initramfs on top of it. The initramfs itself is the root of all mounts, which nobody can
 // pivot away from (pivot_root(2), "rootfs").
 Result<void> make_pivotable_root() {
   constexpr const char* kView = "/root";
-  ::mkdir(kView, 0755);
   if (::mount("/", kView, nullptr, MS_BIND, nullptr) < 0) return fail_errno("bind /");
   if (::chdir(kView) < 0) return fail_errno("chdir to the bound /");
   if (::mount(".", "/", nullptr, MS_MOVE, nullptr) < 0) return fail_errno("move the bound / to /");
@@ -102,9 +108,10 @@ void set_up_console() {
 }
 
 Result<void> set_up_machine() {
+  TRY(make_initramfs_readonly());
   TRY(make_pivotable_root());
   for (const auto& entry : kMounts) {
-    ::mkdir(entry.target, 0755);
+    ::mkdir(entry.target, 0755);  // in one of the mounts before it; the initramfs has its own
     if (::mount(entry.type, entry.target, entry.type, entry.flags, entry.options) < 0) {
       return fail_errno(std::string("mount ") + entry.type + " on " + entry.target);
     }

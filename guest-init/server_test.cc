@@ -124,8 +124,8 @@ BOOST_AUTO_TEST_CASE(errors_name_the_step_and_leave_nothing) {
   BOOST_TEST(message_of(machine.config({"/etc/passwd"})) == "exec: \"/etc/passwd\": permission denied");
   BOOST_TEST(message_of(machine.config({"/etc"})) == "exec: \"/etc\": is a directory: permission denied");
   Json config = machine.config({"true"});
-  config["mounts"][0]["type"] = "nosuchfs";
-  BOOST_TEST(message_of(config) == "mount nosuchfs on /proc: file system nosuchfs: no such device");
+  config["mounts"][1]["type"] = "nosuchfs";
+  BOOST_TEST(message_of(config) == "mount nosuchfs on /dev: file system nosuchfs: no such device");
   config = machine.config({"true"});
   config["mounts"][1]["options"] = {"size=huge"};
   BOOST_TEST(message_of(config).starts_with("mount tmpfs on /dev: option size=huge: "));

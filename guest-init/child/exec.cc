@@ -203,9 +203,20 @@ std::string environment_value(const ProcessSpec& process, std::string_view name)
   return found;
 }
 
+// Reads /etc/passwd if it is a file. The image may have anything there, such as a FIFO, whose reading would not end.
+Result<std::string> read_users() {
+  constexpr const char* kUsers = "/etc/passwd";
+  struct stat status;
+  // Before it is opened, because opening a device can have effects; and after that, because it may be another by then.
+  if (::stat(kUsers, &status) < 0 || !S_ISREG(status.st_mode)) return fail(kUsers, ENOENT);
+  Fd file = TRY(open_file(kUsers, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  if (::fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode)) return fail(kUsers, ENOENT);
+  return read_fd(file.get());
+}
+
 // Returns the home directory: the sixth field of the line in /etc/passwd whose third field is `uid`.
 std::string home_of(uid_t uid) {
-  auto text = read_file("/etc/passwd");
+  auto text = read_users();
   std::string_view rest = text ? std::string_view(*text) : std::string_view();
   while (!rest.empty()) {
     std::string_view line = rest.substr(0, rest.find('\n'));

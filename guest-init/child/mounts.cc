@@ -41,9 +41,9 @@ Result<void> attach(int mount, int target) {
   return {};
 }
 
-// Refuses mounts over parts of /proc, except the files that lxcfs replaces, as runc does: /proc is to show what it
-// should.
-Result<void> check_not_in_proc(const Rootfs& root, int target) {
+// Refuses mounts of `type` over /proc, unless it is a proc, and over parts of it, except the files that lxcfs replaces,
+// as runc does since 1.2: /proc is to show what it should.
+Result<void> check_not_in_proc(const Rootfs& root, int target, std::string_view type) {
   constexpr std::string_view kAllowed[] = {"/proc/cpuinfo",
                                            "/proc/diskstats",
                                            "/proc/meminfo",
@@ -56,18 +56,25 @@ Result<void> check_not_in_proc(const Rootfs& root, int target) {
                                            "/proc/sys/kernel/ns_last_pid",
                                            "/proc/sys/crypto/fips_enabled"};
   std::string path = TRY(root.path_of(target));
+  if (path == "/proc" && type == "proc") return {};
   if (path == "/proc") return fail("\"/proc\" cannot be mounted because it is not of type proc", EINVAL);
   if (!path.starts_with("/proc/") || std::ranges::find(kAllowed, path) != std::end(kAllowed)) return {};
   return fail("\"" + path + "\" cannot be mounted because it is inside /proc", EINVAL);
 }
 
-// Refuses a /proc or /sys on anything but a directory: by a symbolic link the container could take something else for
-// them.
-Result<void> check_ordinary(const Rootfs& root, const MountSpec& mount) {
-  auto found = root.open(clean_path(mount.destination), O_PATH | O_NOFOLLOW);
+// Opens or makes the directory that a file system is to be mounted on. Refuses a /proc or /sys on anything but a
+// directory: by a symbolic link the container could take something else for them.
+Result<Fd> mount_point(const Rootfs& root, const MountSpec& mount) {
+  bool of_kernel = mount.type == "proc" || mount.type == "sysfs";
+  auto made = of_kernel ? root.make_plain_directory(mount.destination) : root.make_directory(mount.destination);
   struct stat status;
-  if (!found || (::fstat(found->get(), &status) == 0 && S_ISDIR(status.st_mode))) return {};
-  return fail("filesystem \"" + mount.type + "\" must be mounted on ordinary directory", ENOTDIR);
+  bool is_link = !made && of_kernel && made.error().code() == ELOOP;
+  if (is_link || (made && ::fstat(made->get(), &status) == 0 && !S_ISDIR(status.st_mode))) {
+    return fail("filesystem \"" + mount.type + "\" must be mounted on ordinary directory", ENOTDIR);
+  }
+  Fd target = TRY_CONTEXT(std::move(made), "mount point");
+  TRY(check_not_in_proc(root, target.get(), mount.type));
+  return target;
 }
 
 // Maps the ids of a detached tree's files as the user namespace `ids` does.
@@ -99,7 +106,7 @@ Result<void> mount_bind(const Rootfs& root, const MountSpec& mount, Fd given) {
   Fd target =
       TRY_CONTEXT(S_ISDIR(status.st_mode) ? root.make_directory(mount.destination) : root.make_file(mount.destination),
                   "mount point");
-  TRY(check_not_in_proc(root, target.get()));
+  TRY(check_not_in_proc(root, target.get(), mount.type));
   TRY(attach(tree.get(), target.get()));
   for (uint64_t propagation : mount.propagation) {
     mount_attr attributes{};
@@ -151,9 +158,8 @@ Result<void> cover_cgroups(int sysfs) {
 // Mounts an entry of the configuration. Returns the mount if it must become read-only later: mount points and devices
 // are still to be made on a tmpfs. `shared` is the tree to mount if the file system is not the container's own.
 Result<Fd> mount_filesystem(const Rootfs& root, const MountSpec& mount, Fd shared) {
-  if (mount.type == "proc" || mount.type == "sysfs") TRY(check_ordinary(root, mount));
   bool existed = root.open(mount.destination, O_PATH | O_DIRECTORY).has_value();
-  Fd target = TRY_CONTEXT(root.make_directory(mount.destination), "mount point");
+  Fd target = TRY(mount_point(root, mount));
   uint64_t attributes = (mount.set | mount.deep_set) & ~(mount.clear & MOUNT_ATTR_RDONLY);
   bool late = false;
   if (mount.type == "tmpfs") {

@@ -60,7 +60,8 @@ Result<Terminal> open_terminal(const Rootfs& root, const TerminalSpec& spec, uid
 }
 
 Result<void> bind_console(const Rootfs& root, const Terminal& terminal) {
-  Fd target = TRY(root.make_file("/dev/console"));
+  // The image may have a link there, over whose target nothing is to be mounted.
+  Fd target = TRY(root.make_plain_file("/dev/console"));
   Fd tree(::open_tree(terminal.slave.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
   if (!tree) return fail_errno("bind the terminal");
   if (::move_mount(tree.get(), "", target.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0) {

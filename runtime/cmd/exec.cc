@@ -103,7 +103,7 @@ Result<void> keep_groups(const runtime::Record& record, Json& process) {
   return {};
 }
 
-Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
+Result<std::pair<Json, Confinement>> make_process(const Globals& globals, const ExecOptions& options) {
   runtime::View container = TRY(runtime::view_container(globals.root, options.id));
   Json process;
   std::string name = "process";
@@ -121,22 +121,24 @@ Result<Json> make_process(const Globals& globals, const ExecOptions& options) {
   runtime::inherit_rlimits(process, runtime::own_rlimits());
   TRY(keep_groups(container.record, process));
   std::vector<std::string> warnings;
+  Confinement confinement = oci::take_confinement(process, warnings);
   TRY(oci::restrict_process(process, warnings));
   for (const auto& warning : warnings) log_warn(warning);
-  return process;
+  return std::pair(std::move(process), std::move(confinement));
 }
 
 }  // namespace
 
 Result<int> exec(const Globals& globals, const ExecOptions& options) {
   if (options.args.empty() && options.process.empty()) return fail("process args cannot be empty");
-  Json process = TRY(make_process(globals, options));
+  auto [process, confinement] = TRY(make_process(globals, options));
   auto sub = TRY(sub_cgroup(options.cgroups));
   runtime::PassedFds passed = TRY(runtime::take_passed_fds(options.preserve_fds));
   runtime::tell_listen_fds(process, passed.listen);
   runtime::ExecRequest request{.root = globals.root,
                                .id = options.id,
                                .process = std::move(process),
+                               .confinement = std::move(confinement),
                                .pid_file = options.pid_file,
                                .console_socket = options.console_socket,
                                .pidfd_socket = options.pidfd_socket,

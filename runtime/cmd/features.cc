@@ -79,8 +79,8 @@ Json linux_features() {
           // The host's cgroups. The guest has version 2.
           {"cgroup", {{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
           {"seccomp", seccomp_features()},
-          {"apparmor", off},
-          {"selinux", off},
+          {"apparmor", {{"enabled", true}}},  // as under runc, whether the host has them or not
+          {"selinux", {{"enabled", true}}},
           {"intelRdt", {{"enabled", true}, {"schemata", true}, {"monitoring", true}}},
           {"memoryPolicy", {{"modes", runtime::memory_policy_modes()}, {"flags", runtime::memory_policy_flags()}}},
           {"mountExtensions", {{"idmap", {{"enabled", true}}}}},

@@ -289,11 +289,16 @@ Result<Config> load_config(const std::string& bundle, const std::string& file, c
   TRY_CONTEXT(check_sysctls(json), kConfigName);
   config.rootfs = TRY(read_rootfs(json, config.bundle));
   config.mounts = TRY_CONTEXT(read_mounts(json, config.bundle, config.rootfs, config.warnings), kConfigName);
+  config.confinement = take_confinement(json["process"], config.warnings);
   TRY_CONTEXT(restrict_config(json, host, config.warnings), kConfigName);
   config.hooks = TRY_CONTEXT(take_hooks(json), kConfigName);
   config.rootfs_readonly = json["root"].value("readonly", false);
   if (json.contains("annotations")) json["annotations"].get_to(config.annotations);
-  if (json.contains("linux")) config.cgroups_path = string_or(json["linux"], "cgroupsPath");
+  if (json.contains("linux")) {
+    config.cgroups_path = string_or(json["linux"], "cgroupsPath");
+    config.mount_label = string_or(json["linux"], "mountLabel");
+    json["linux"].erase("mountLabel");
+  }
   return config;
 }
 

@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/confinement.h"
 #include "base/result.h"
 
 namespace nacre::oci {
@@ -56,6 +57,8 @@ struct Config {
   bool rootfs_readonly = false;
   std::string oci_version;
   std::string cgroups_path;
+  Confinement confinement;  // of the process
+  std::string mount_label;  // linux.mountLabel
   std::map<std::string, std::string> annotations;
   std::vector<Mount> mounts;
   std::vector<Namespace> namespaces;
@@ -84,7 +87,10 @@ Result<void> check_process(const nlohmann::json& process, const std::string& pat
 // Removes from a process what this version leaves out, and adds a line to `warnings` for each. Returns an error if the
 // process would be wrong, or less safe than the caller believes, without it.
 Result<void> restrict_process(nlohmann::json& process, std::vector<std::string>& warnings);
-// Does the same for a whole configuration.
+// Takes process.apparmorProfile and process.selinuxLabel out of a process: the host applies them. Adds a line to
+// `warnings` for each that does not act in the guest.
+Confinement take_confinement(nlohmann::json& process, std::vector<std::string>& warnings);
+// Calls restrict_process(), and does the same for the rest of a configuration.
 //
 // load_config() calls it before the configuration becomes const, and not later over what the guest gets: its errors
 // name fields of config.json, exec and update restrict their own objects by the same tables, and a field that is left

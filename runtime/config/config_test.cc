@@ -250,19 +250,34 @@ BOOST_AUTO_TEST_CASE(names_in_the_share_are_given_once) {
 
 BOOST_AUTO_TEST_CASE(what_is_left_out_is_said) {
   Bundle bundle;
-  bundle.json["linux"]["mountLabel"] = "label";
-  bundle.json["process"]["apparmorProfile"] = "docker-default";
   bundle.json["mounts"][0]["destination"] = "proc";
   auto config = bundle.load();
   BOOST_REQUIRE_MESSAGE(config, config.error().message());
-  BOOST_TEST(config->warnings.size() == 3u);
+  BOOST_TEST(config->warnings.size() == 1u);
   bundle.json["linux"]["netDevices"] = Json::object();
-  BOOST_TEST(bundle.load()->warnings.size() == 3u);
+  BOOST_TEST(bundle.load()->warnings.size() == 1u);
   bundle.json["linux"]["netDevices"]["eth0"] = Json::object();
-  BOOST_TEST(bundle.load()->warnings.size() == 4u);
+  BOOST_TEST(bundle.load()->warnings.size() == 2u);
+  BOOST_TEST(config->json["mounts"][0]["destination"] == "/proc");
+}
+
+BOOST_AUTO_TEST_CASE(what_confines_the_process_is_the_hosts_to_apply) {
+  Bundle bundle;
+  bundle.json["linux"]["mountLabel"] = "files";
+  bundle.json["process"]["apparmorProfile"] = "docker-default";
+  bundle.json["process"]["selinuxLabel"] = "process";
+  auto config = bundle.load();
+  BOOST_REQUIRE_MESSAGE(config, config.error().message());
+  BOOST_TEST(config->mount_label == "files");
+  BOOST_TEST((config->confinement == Confinement{.apparmor_profile = "docker-default", .selinux_label = "process"}));
   BOOST_TEST(!config->json["linux"].contains("mountLabel"));
   BOOST_TEST(!config->json["process"].contains("apparmorProfile"));
-  BOOST_TEST(config->json["mounts"][0]["destination"] == "/proc");
+  BOOST_TEST(!config->json["process"].contains("selinuxLabel"));
+  BOOST_TEST(config->warnings.size() == 3u);  // and the one of the network
+  // A profile that confines nothing is none that the guest lacks.
+  bundle.json["process"]["apparmorProfile"] = "unconfined";
+  BOOST_TEST(bundle.load()->warnings.size() == 2u);
+  BOOST_TEST(bundle.load()->confinement.apparmor_profile == "unconfined");
 }
 
 BOOST_AUTO_TEST_CASE(the_guest_gets_its_own_hooks_only) {

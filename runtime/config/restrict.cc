@@ -24,13 +24,6 @@ struct Dropped {
 };
 
 // Fields that are dropped with a warning.
-constexpr std::array kDroppedOfProcess = {
-    Dropped{"apparmorProfile", "the guest kernel has no AppArmor"},
-    Dropped{"selinuxLabel", "the guest kernel has no SELinux"},
-};
-constexpr std::array kDroppedOfLinux = {
-    Dropped{"mountLabel", "the guest kernel has no SELinux"},
-};
 constexpr std::array kDroppedOfResources = {
     Dropped{"network", "cgroup v2 has no classes and priorities of networks"},
 };
@@ -44,6 +37,9 @@ constexpr std::array kDroppedOfCpu = {
 constexpr std::array kDroppedOfBlockIo = {
     Dropped{"leafWeight", "cgroup v2 has none"},
 };
+
+// The profile of a process that has none (apparmor(7)).
+constexpr const char* kUnconfined = "unconfined";
 
 // Device nodes that the guest has: "c MAJOR:MINOR".
 constexpr std::array kGuestDevices = {
@@ -60,6 +56,15 @@ bool asks_for_nothing(const Json& value) {
     return true;
   }
   return value == 0 || value == -1 || value == false || value == "";
+}
+
+// Removes a field of text, and returns the text, or "".
+std::string take_text(Json& object, const char* name) {
+  auto found = object.find(name);
+  if (found == object.end()) return "";
+  std::string text = found->is_string() ? found->get<std::string>() : "";
+  object.erase(found);
+  return text;
 }
 
 template <size_t N>
@@ -147,7 +152,6 @@ Result<void> restrict_linux(Json& linux, const HostSupport& host, std::vector<st
   warn_of_network(linux, warnings);
   TRY(check_user_namespace(linux, warnings));
   TRY(restrict_devices(linux, host, warnings));
-  drop(linux, kDroppedOfLinux, "linux", warnings);
   // An entry asks for a device even if it is an empty object.
   if (auto devices = linux.find("netDevices"); devices != linux.end()) {
     if (!devices->empty()) warnings.emplace_back("linux.netDevices: not applied by this version");
@@ -178,8 +182,22 @@ void restrict_resources(Json& resources, const HostSupport& host, const std::str
   drop_of("blockIO", kDroppedOfBlockIo);
 }
 
+Confinement take_confinement(Json& process, std::vector<std::string>& warnings) {
+  Confinement taken{.apparmor_profile = take_text(process, "apparmorProfile"),
+                    .selinux_label = take_text(process, "selinuxLabel")};
+  if (!taken.apparmor_profile.empty() && taken.apparmor_profile != kUnconfined) {
+    warnings.emplace_back(
+        "process.apparmorProfile: confines the VM on the host, and no process in the guest, whose kernel has no "
+        "AppArmor");
+  }
+  if (!taken.selinux_label.empty()) {
+    warnings.emplace_back(
+        "process.selinuxLabel: labels the VM on the host, and no process in the guest, whose kernel has no SELinux");
+  }
+  return taken;
+}
+
 Result<void> restrict_process(Json& process, std::vector<std::string>& warnings) {
-  drop(process, kDroppedOfProcess, "process", warnings);
   warn_of_capabilities(process, warnings);
   return {};
 }

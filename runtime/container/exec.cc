@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/container/exec.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -77,6 +78,12 @@ Result<Session> prepare(const ExecRequest& request, const ContainerDir& dir, con
   return session;
 }
 
+// Confines this process, which stands for the one in the guest, as the latter is to be.
+Result<void> confine_standin(const ExecRequest& request) {
+  if (request.confinement == Confinement()) return {};
+  return confine(TRY(open_file("/proc", O_PATH | O_DIRECTORY)), request.confinement);
+}
+
 Result<void> release(Session& session, const ExecRequest& request, const std::string& name) {
   TRY(session.request(protocol::Release{.container = request.id, .exec = name}, kRequestTimeoutMs));
   return {};
@@ -95,6 +102,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
     Session session = TRY(prepare(request, container.dir, name, std::move(terminal)));
     detach_from_caller();
     show_command_line(request.process["args"]);
+    TRY(confine_standin(request));
     TRY(release(session, request, name));
     return std::pair(std::move(session), std::move(signals));
   });
@@ -129,6 +137,7 @@ Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   if (!request.pid_file.empty()) TRY(write_pid_file(request.pid_file, ::getpid()));
   TRY(send_pidfd(request.pidfd_socket, ::getpid(), kExecProcess));
   Fd signals = TRY(take_signals());
+  TRY(confine_standin(request));
   TRY(explained(release(session, request, name), container.dir, container.standin));
   ProcessExit exit = session.run(signals.get());
   if (!session.was_told_of_exit()) {

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/confinement.h"
 #include "base/result.h"
 #include "base/subprocess.h"
 #include "runtime/container/standin/passed_fds.h"
@@ -19,6 +20,7 @@ struct ExecRequest {
   std::string root;
   std::string id;
   nlohmann::json process;      // OCI process, checked
+  Confinement confinement;     // of the stand-in
   std::string pid_file;        // empty: none
   std::string console_socket;  // empty: none
   std::string pidfd_socket;    // empty: none

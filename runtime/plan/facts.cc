@@ -160,6 +160,8 @@ Result<HostFacts> collect_facts(const oci::Config& config, const std::string& ro
   facts.uid = ::geteuid();
   facts.gid = ::getegid();
   facts.has_notify_socket = has_notify_socket();
+  facts.has_apparmor = host_has_apparmor();
+  facts.has_selinux = host_has_selinux();
   if (config.json.at("linux").contains("intelRdt")) facts.resctrl = resctrl::support(resctrl::mount_point());
   facts.unique_prefix = make_unique_name() + ":";
   facts.sources = look_at_sources(config);

@@ -75,6 +75,7 @@ struct HostFacts {
   bool is_unprivileged = false;
   uint32_t uid = 0, gid = 0;
   bool has_notify_socket = false;  // the caller wants to hear that the container is ready (sd_notify(3))
+  bool has_apparmor = false, has_selinux = false;
   resctrl::Support resctrl;
   // Begins the names of a container's trees in a share. No other container has it, nor one that has just gone.
   std::string unique_prefix;

@@ -35,6 +35,8 @@ runtime::HostFacts invented_host(const std::string& bundle) {
           .uid = 0,
           .gid = 0,
           .has_notify_socket = false,
+          .has_apparmor = false,
+          .has_selinux = false,
           .resctrl = {},
           .unique_prefix = "7:",
           .sources = {{bundle + "/shm",

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/confinement.h"
 #include "guest-init/protocol/protocol.h"
 #include "runtime/plan/mountpoints.h"
 
@@ -17,9 +18,9 @@ using Json = nlohmann::json;
 
 constexpr std::array kKeptInGuest = {"/dev/shm", "/proc", "/sys", "/sys/fs/cgroup"};
 
-// Returns what the mount becomes by the first rule that is about it.
+// Returns what the mount becomes by the first rule that is about it. `label` is linux.mountLabel.
 Result<oci::Mount> decide(const oci::Mount& mount, const HostFacts& facts, const std::string& directory,
-                          std::vector<HostFilesystem>& filesystems) {
+                          const std::string& label, std::vector<HostFilesystem>& filesystems) {
   if (auto source = facts.sources.find(mount.source); mount.bind && source != facts.sources.end()) {
     if (auto made = to_guest_shared_memory(mount, source->second, facts.secret)) return *made;
     if (auto made = to_guest_kernel_filesystem(mount, source->second)) return *made;
@@ -30,6 +31,10 @@ Result<oci::Mount> decide(const oci::Mount& mount, const HostFacts& facts, const
   }
   if (auto made = to_host_filesystem(mount, directory)) {
     filesystems.push_back(std::move(made->filesystem));
+    if (!label.empty()) {
+      std::string& data = filesystems.back().data;
+      data += (data.empty() ? "" : ",") + mount_context(label);
+    }
     return std::move(made->mount);
   }
   return mount;
@@ -61,7 +66,7 @@ Result<PlannedMounts> plan_mounts(const oci::Config& config, const HostFacts& fa
                                   const std::string& directory) {
   PlannedMounts planned;
   for (const oci::Mount& mount : config.mounts) {
-    planned.mounts.push_back(TRY(decide(mount, facts, directory, planned.filesystems)));
+    planned.mounts.push_back(TRY(decide(mount, facts, directory, config.mount_label, planned.filesystems)));
     place_in_share(planned.mounts.back(), prefix);
   }
   give_tmpfs_modes(planned.mounts, facts.missing_destinations);

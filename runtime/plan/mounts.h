@@ -15,7 +15,7 @@ namespace nacre::runtime {
 struct HostFilesystem {
   std::string name;  // "mounts[N]"
   // As mount(2) takes them.
-  std::string type, source, data;
+  std::string type, source, data;  // the data has linux.mountLabel, if there is one
   unsigned long flags = 0;
   std::string place;  // the directory to mount it on, in the container's own; the stand-in makes it
 };

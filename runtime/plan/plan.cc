@@ -27,6 +27,21 @@ Result<void> check_ids(const oci::Config& config, const HostFacts& facts, const 
   return oci::check_own_ids(linux, facts.uid, facts.gid);
 }
 
+// Refuses what runc refuses, in its words.
+Result<void> check_confinement(const oci::Config& config, const HostFacts& facts) {
+  if (!config.confinement.selinux_label.empty() && !facts.has_selinux) {
+    return fail("selinux label is specified in config, but selinux is disabled or not supported", EINVAL);
+  }
+  const std::string& profile = config.confinement.apparmor_profile;
+  if (!profile.empty() && !facts.has_apparmor) {
+    return fail("apparmor failed to apply profile " + profile + ": this host has no AppArmor", EINVAL);
+  }
+  if (!config.mount_label.empty() && !facts.has_selinux) {
+    return fail("linux.mountLabel: this host has no SELinux", EINVAL);
+  }
+  return {};
+}
+
 Result<Json> check_intel_rdt(const Json& linux, const HostFacts& facts) {
   Json asked = member_or(linux, "intelRdt", nullptr);
   if (!asked.is_null()) TRY(resctrl::check(facts.resctrl, asked));
@@ -63,7 +78,8 @@ std::vector<std::string> device_paths(const Json& linux) {
 // The order of the passes. Each needs what those before it have decided.
 //
 //   1. namespaces   which VM the container is in, and what is copied from namespaces outside of it
-//   2. checks       ids, Intel RDT, memory policy, seccomp: all that can be refused before anything is made
+//   2. checks       AppArmor, SELinux, ids, Intel RDT, memory policy, seccomp: all that can be refused before anything
+//                   is made
 //   3. mounts       who makes each mount; its name in the share, which begins with a prefix in another container's VM
 //   4. VM           its size, its kernel's command line, and a share with the root filesystem and the mounts of 3
 //   5. guest        config.json as guest-init gets it, from the configuration and all of the above
@@ -81,6 +97,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.host.domainname = std::move(namespaces.domainname);
   plan.host.mappings = std::move(namespaces.mappings);
 
+  TRY_CONTEXT(check_confinement(config, facts), oci::kConfigName);
   TRY_CONTEXT(check_ids(config, facts, plan.host.mappings), oci::kConfigName);
   plan.host.intel_rdt = TRY_CONTEXT(check_intel_rdt(linux, facts), oci::kConfigName);
   plan.host.memory_policy = TRY_CONTEXT(memory_policy(linux), oci::kConfigName);
@@ -102,6 +119,8 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.host.rootfs_target = prefix + kRootTarget;
   plan.host.rootfs_readonly = config.rootfs_readonly;
   plan.host.devices = device_paths(linux);
+  plan.host.confinement = config.confinement;
+  plan.host.mount_label = config.mount_label;
   plan.host.cwd = config.json.at("process").at("cwd").get<std::string>();
 
   plan.vm.program = facts.parts.vmm;

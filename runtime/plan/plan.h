@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/confinement.h"
 #include "base/result.h"
 #include "runtime/config/config.h"
 #include "runtime/plan/facts.h"
@@ -64,7 +65,9 @@ struct HostPlan {
   std::vector<oci::Mount> mounts;
   std::vector<std::string> devices;  // paths of what the container finds as devices
   std::vector<HostFilesystem> filesystems;
-  std::string cwd;  // of the process, in the container
+  std::string cwd;          // of the process, in the container
+  Confinement confinement;  // of the stand-in, and of vmm, if the container has a VM of its own
+  std::string mount_label;  // SELinux's, of file systems that the host mounts
   std::optional<MemoryPolicy> memory_policy;
   std::string cgroups_path;
   std::map<std::string, std::string> annotations;

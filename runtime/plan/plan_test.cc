@@ -29,6 +29,8 @@ runtime::HostFacts invented_host() {
           .uid = 0,
           .gid = 0,
           .has_notify_socket = false,
+          .has_apparmor = false,
+          .has_selinux = false,
           .resctrl = {},
           .unique_prefix = "7:",
           .sources = {},
@@ -71,6 +73,33 @@ oci::Mount mount_on(const char* destination, const char* type, const char* sourc
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(what_confines_the_container_needs_a_host_that_has_it) {
+  oci::Config config = config_with("{}");
+  runtime::HostFacts with = invented_host();
+  with.has_apparmor = with.has_selinux = true;
+  config.confinement.apparmor_profile = "one";
+  BOOST_TEST(error_of(config, invented_host()) ==
+             "config.json: apparmor failed to apply profile one: this host has no AppArmor");
+  config.confinement = {.apparmor_profile = "", .selinux_label = "two"};
+  BOOST_TEST(error_of(config, invented_host()) ==
+             "config.json: selinux label is specified in config, but selinux is disabled or not supported");
+  config.confinement = {};
+  config.mount_label = "three";
+  BOOST_TEST(error_of(config, invented_host()) == "config.json: linux.mountLabel: this host has no SELinux");
+
+  config.confinement = {.apparmor_profile = "one", .selinux_label = "two"};
+  config.mounts = {mount_on("/disk", "ext4", "/dev/sda"), mount_on("/tmp", "tmpfs", "tmpfs")};
+  auto planned = plan(config, false, with);
+  BOOST_REQUIRE_MESSAGE(planned, planned.error().message());
+  BOOST_TEST((planned->host.confinement == config.confinement));
+  BOOST_TEST(planned->vm.config.jail.apparmor_profile == "one");
+  BOOST_TEST(planned->vm.config.jail.selinux_label == "two");
+  BOOST_TEST(planned->vm.config.jail.mount_label == "three");
+  // The guest's kernel knows no labels: only what the host mounts gets one.
+  BOOST_REQUIRE(planned->host.filesystems.size() == 1u);
+  BOOST_TEST(planned->host.filesystems[0].data.ends_with("context=\"three\""));
+}
 
 BOOST_AUTO_TEST_CASE(one_share_holds_root_and_volumes) {
   oci::Config config = config_with("{}");

@@ -99,7 +99,12 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
   }
   vm.fs.push_back(std::move(share));
   vm.vsock = vmm::Vsock{};
-  vm.jail = {.enabled = true, .seccomp = facts.parts.seccomp, .device_nodes = may_make_device_nodes(config)};
+  vm.jail = {.enabled = true,
+             .seccomp = facts.parts.seccomp,
+             .device_nodes = may_make_device_nodes(config),
+             .apparmor_profile = config.confinement.apparmor_profile,
+             .selinux_label = config.confinement.selinux_label,
+             .mount_label = config.mount_label};
   TRY_CONTEXT(vmm::check(vm), "the VM of this configuration");
   return vm;
 }

@@ -57,7 +57,7 @@ class Errors(CommandTest):
 
     def test_json_log_of_a_failure_is_one_object(self):
         log = os.path.join(self.scratch, "log")
-        self.config["process"]["apparmorProfile"] = "docker-default"
+        self.config["linux"]["netDevices"] = {"eth0": {}}
         self.write("missing")
         result = self.nacre("--log", log, "--log-format", "json", "create", "-b", self.bundle, "a", check=False)
         self.assertIn(b"executable file not found", result.stderr)
@@ -69,7 +69,16 @@ class Errors(CommandTest):
         self.nacre("--log", log, "--log-format", "json", "create", "-b", self.bundle, "a")
         with open(log) as file:
             lines = [json.loads(line) for line in file]
-        self.assertIn("process.apparmorProfile: the guest kernel has no AppArmor", [line["msg"] for line in lines])
+        self.assertIn("linux.netDevices: not applied by this version", [line["msg"] for line in lines])
+
+    def test_an_apparmor_profile_that_cannot_be_applied(self):
+        """Whether this machine has AppArmor or not."""
+        self.config["process"]["apparmorProfile"] = "nacre-missing"
+        self.write("true")
+        result = self.nacre("create", "-b", self.bundle, "a", check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"apparmor failed to apply profile nacre-missing: ", result.stderr)
+        self.assertEqual(os.listdir(self.root), [])
 
 
 if __name__ == "__main__":

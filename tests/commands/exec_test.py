@@ -104,6 +104,15 @@ class Exec(CommandTest):
         self.assertEqual(process.wait(PATIENCE), 137)
         process.stdout.close()
 
+    def test_an_apparmor_profile_that_cannot_be_applied(self):
+        """Whether this machine has AppArmor or not."""
+        self.write("sleep", "60")
+        self.nacre("run", "-d", "-b", self.bundle, "a")
+        for flags in ([], ["-d"]):
+            result = self.nacre("exec", *flags, "--apparmor", "nacre-missing", "a", "true", check=False)
+            self.assertEqual(result.returncode, 255, result.stderr)
+            self.assertIn(b"apparmor failed to apply profile nacre-missing: ", result.stderr)
+
 
 if __name__ == "__main__":
     main()

@@ -44,6 +44,7 @@
 namespace {
 
 int port = -1;
+const char* administrator = nullptr;  // the SELinux context of the command; null: there is no SELinux
 
 void write_all(int fd, const void* data, size_t size) {
   auto* bytes = static_cast<const char*>(data);
@@ -91,6 +92,10 @@ void write_file(const char* path, const char* text) {
   write_all(fd, text, strlen(text));
   close(fd);
 }
+
+// Debian's default policy for SELinux, and what an administrator's shell runs as under it.
+constexpr char kPolicy[] = "/etc/selinux/default/policy/policy.33";
+constexpr char kAdministrator[] = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023";
 
 struct Mount {
   const char* type;
@@ -208,6 +213,25 @@ void assemble_root() {
   mount_all(kMounts);
 }
 
+// Gives the kernel Debian's default policy. SELinux stays permissive.
+void load_policy() {
+  mount_or_fail("selinuxfs", "selinuxfs", "/sys/fs/selinux", MS_NOSUID | MS_NOEXEC, nullptr);
+  const int policy = open(kPolicy, O_RDONLY | O_CLOEXEC);
+  struct stat info;
+  if (policy < 0 || fstat(policy, &info) != 0) fail(kPolicy);
+  std::string content(static_cast<size_t>(info.st_size), '\0');
+  for (size_t done = 0; done < content.size();) {
+    const ssize_t n = read(policy, content.data() + done, content.size() - done);
+    if (n <= 0) fail("reading the SELinux policy");
+    done += static_cast<size_t>(n);
+  }
+  close(policy);
+  // The kernel takes a policy in one write.
+  const int load = open("/sys/fs/selinux/load", O_WRONLY | O_CLOEXEC);
+  if (load < 0 || write(load, content.data(), content.size()) != info.st_size) fail("loading the SELinux policy");
+  close(load);
+}
+
 // Makes a virtual machine of each kind and keeps them for good.
 //
 // KVM patches the kernel's code when its first virtual machine appears and when its last one goes (static keys: preempt
@@ -304,6 +328,7 @@ struct Command {
   for (size_t i = 3; i < p.size(); ++i) (i < 3 + argc ? argv : env).push_back(const_cast<char*>(p[i].c_str()));
   argv.push_back(nullptr);
   env.push_back(nullptr);
+  if (administrator != nullptr) write_file("/proc/self/attr/exec", administrator);
   umask(static_cast<mode_t>(strtoul(p[1].c_str(), nullptr, 8)));
   if (chdir(p[0].c_str()) != 0) {
     fprintf(stderr, "lab: cannot enter %s: %s\n", p[0].c_str(), strerror(errno));
@@ -488,6 +513,7 @@ class Session {
 int main() {
   const char* kvm = getenv("LAB_KVM");
   const char* cgroup = getenv("LAB_CGROUP");
+  const char* lsm = getenv("LAB_LSM");
   const bool with_kvm = kvm == nullptr || strcmp(kvm, "0") != 0;
   mount_or_fail("devtmpfs", "devtmpfs", "/dev", MS_NOSUID, "mode=755");
   mount_or_fail("proc", "proc", "/proc", kPlain, nullptr);
@@ -499,6 +525,10 @@ int main() {
   assemble_root();
   mount_cgroups(cgroup == nullptr ? "v2" : cgroup);
   prepare_system(with_kvm);
+  if (lsm != nullptr && strcmp(lsm, "selinux") == 0) {
+    load_policy();
+    administrator = kAdministrator;
+  }
   Session().run();
   for (;;) pause();  // the host ends the machine
 }

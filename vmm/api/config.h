@@ -68,6 +68,11 @@ struct Jail {
   // Makes the guest's device nodes on the host, in shares that the guest may write, if the host's root started vmm.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;
+  // Confine vmm and the maker of device nodes (base/confinement.h); empty: as whoever started vmm.
+  std::string apparmor_profile;
+  std::string selinux_label;
+  // The SELinux label of the files that vmm makes for itself, on the root of its mount tree.
+  std::string mount_label;
   bool operator==(const Jail&) const = default;
 };
 

@@ -26,7 +26,12 @@ Config full_config() {
   config.max_memory = 4ull << 30;
   config.max_cpus = 8;
   config.control = Control{"/run/c.sock", 11};
-  config.jail = Jail{true, kSeccompLog, true};
+  config.jail = Jail{.enabled = true,
+                     .seccomp = kSeccompLog,
+                     .device_nodes = true,
+                     .apparmor_profile = "profile",
+                     .selinux_label = "u:r:vm_t:s0:c1,c2",
+                     .mount_label = "u:object_r:files_t:s0:c1,c2"};
   return config;
 }
 

@@ -51,7 +51,8 @@ constexpr auto fields_of(const Control*) {
 
 constexpr auto fields_of(const Jail*) {
   return std::tuple(Field{"enabled", &Jail::enabled}, Field{"seccomp", &Jail::seccomp},
-                    Field{"device_nodes", &Jail::device_nodes});
+                    Field{"device_nodes", &Jail::device_nodes}, Field{"apparmor_profile", &Jail::apparmor_profile},
+                    Field{"selinux_label", &Jail::selinux_label}, Field{"mount_label", &Jail::mount_label});
 }
 
 constexpr auto fields_of(const Config*) {

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/confinement.h"
 #include "base/user_namespace.h"
 #include "vmm/jail/mount_tree.h"
 #include "vmm/jail/node_maker.h"
@@ -18,12 +19,14 @@ namespace {
 
 // Leaves the host's network, which has abstract sockets and services on the loopback address, its System V IPC, its
 // host name, its cgroups' names, and the keys of the session.
-Result<void> leave_host_namespaces() {
+Result<void> leave_host_namespaces(const Fd& host_proc, const Jail& jail) {
   if (::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0) return fail_errno("unshare");
+  if (!jail.selinux_label.empty()) TRY(label_new_keyrings(host_proc, jail.selinux_label));
   // A kernel without keys has none to take.
   if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS) {
     return fail_errno("session keyring");
   }
+  if (!jail.selinux_label.empty()) TRY(label_new_keyrings(host_proc, ""));
   return {};
 }
 
@@ -36,9 +39,11 @@ Result<void> enter_jail(const Config& config, HostFiles& files, const ThreadLock
   if (config.jail.device_nodes && is_host_root()) node_maker_start = [&lock] { return lock(ThreadKind::node_maker); };
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
-  TRY_CONTEXT(leave_host_namespaces(), "jail");
+  TRY_CONTEXT(leave_host_namespaces(host_proc, config.jail), "jail");
+  const Confinement confinement{.apparmor_profile = config.jail.apparmor_profile,
+                                .selinux_label = config.jail.selinux_label};
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
-  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, node_maker_start), "jail");
+  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, confinement, node_maker_start), "jail");
   if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));
   files.fs_roots = std::move(tree.fs_roots);
   files.proc_self_fd = std::move(tree.proc_self_fd);

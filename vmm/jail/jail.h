@@ -14,6 +14,7 @@
 //   * If the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
 //   * No /proc. Files are re-opened through a mount of nothing but vmm's own descriptors.
 //   * The supplementary groups of a user without privilege who starts vmm.
+//   * The AppArmor profile and the SELinux label of the configuration, if there are any.
 //   * No core files: they would hold the guest's memory.
 // Each thread then locks itself in with a filter of system calls (vmm/jail/filters.h).
 #pragma once

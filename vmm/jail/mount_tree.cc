@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/confinement.h"
 #include "base/mount.h"
 #include "base/rootfs.h"
 #include "vmm/api/mount_copy.h"
@@ -109,7 +110,9 @@ Result<MountTree> enter_mount_tree(const Config& config) {
   MountTree tree;
   std::vector<ShareCopy> shares = TRY(copy_sources(config));
   if (!config.fs.empty()) tree.proc_self_fd = TRY(open_own_descriptors());
-  if (::mount("nacre", kAssembly, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m") < 0) {
+  std::string options = "mode=0755,size=1m";
+  if (!config.jail.mount_label.empty()) options += "," + mount_context(config.jail.mount_label);
+  if (::mount("nacre", kAssembly, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options.c_str()) < 0) {
     return fail_errno("mount the jail's root");
   }
   TRY(assemble(shares));

@@ -55,7 +55,7 @@ void close_all_but(const Fd& kept) {
   ::close_range(number + 1, UINT_MAX, 0);
 }
 
-[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket,
+[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket, const Confinement& confinement,
                              const ThreadStart& node_maker_start) {
   // Ignore signals that are sent to the whole service: when vmm exits, the socket closes and this helper follows.
   sigset_t all;
@@ -63,9 +63,10 @@ void close_all_but(const Fd& kept) {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   std::array<std::byte, kReady.size()> word;
   if (!read_all(socket.get(), word)) ::_exit(EXIT_FAILURE);
-  Result<void> written = write_id_maps(host_proc, vmm);
-  if (!write_all(socket.get(), written ? kReady : written.error().message())) ::_exit(EXIT_FAILURE);
-  if (!written || !node_maker_start) ::_exit(EXIT_SUCCESS);
+  Result<void> done = write_id_maps(host_proc, vmm);
+  if (done && node_maker_start) done = confine(host_proc, confinement);
+  if (!write_all(socket.get(), done ? kReady : done.error().message())) ::_exit(EXIT_FAILURE);
+  if (!done || !node_maker_start) ::_exit(EXIT_SUCCESS);
   close_all_but(socket);
   ::prctl(PR_SET_NAME, "vmm-nodes", 0, 0, 0);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -77,7 +78,7 @@ void close_all_but(const Fd& kept) {
 Result<void> enter_user_namespace(const Fd& helper) {
   if (::unshare(CLONE_NEWUSER) < 0) return fail_errno("unshare the user namespace");
   TRY(write_all(helper.get(), kReady));
-  std::array<char, 256> answer;
+  std::array<char, 1024> answer;
   ssize_t size = ::read(helper.get(), answer.data(), answer.size());
   if (size <= 0) return fail("the helper that writes the id maps has ended");
   std::string_view text(answer.data(), static_cast<size_t>(size));
@@ -114,14 +115,14 @@ Result<void> keep_capabilities() {
 
 }  // namespace
 
-Result<Fd> drop_privileges(const Fd& host_proc, const ThreadStart& node_maker_start) {
+Result<Fd> drop_privileges(const Fd& host_proc, const Confinement& confinement, const ThreadStart& node_maker_start) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   Fd vmm = TRY(open_at(host_proc.get(), "self", O_PATH | O_DIRECTORY));
   pid_t helper = ::fork();
   if (helper < 0) return fail_errno("fork");
   if (helper == 0) {
     ours.reset();
-    run_helper(host_proc, vmm, theirs, node_maker_start);
+    run_helper(host_proc, vmm, theirs, confinement, node_maker_start);
   }
   theirs.reset();
   Result<void> entered = enter_user_namespace(ours);
@@ -133,6 +134,9 @@ Result<Fd> drop_privileges(const Fd& host_proc, const ThreadStart& node_maker_st
   vmm.reset();
   forbid_user_namespaces(host_proc);
   TRY(keep_capabilities());
+  // The last act that an administrator's profile may not foresee is behind. Under no_new_privs a profile could not be
+  // left for another.
+  TRY(confine(host_proc, confinement));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
   TRY(forbid_core_files());
   return std::move(ours);

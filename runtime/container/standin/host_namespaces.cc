@@ -43,8 +43,10 @@ Result<void> make_readonly(const Fd& tree, bool below) {
   return {};
 }
 
-Result<Fd> make_cover() {
-  return make_filesystem("tmpfs", "", {"size=4k", "mode=555"},
+Result<Fd> make_cover(const std::string& label) {
+  std::vector<std::string> options = {"size=4k", "mode=555"};
+  if (!label.empty()) options.push_back("context=" + label);
+  return make_filesystem("tmpfs", "", options,
                          MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }
 
@@ -55,10 +57,10 @@ void put(const Fd& tree, const Fd& place, const std::string& destination) {
 }
 
 // Shows a mount if its place is there on the root filesystem. A place below a tmpfs of the container's is not.
-Result<void> show_mount(const Fd& root, const oci::Mount& mount, const Sources& sources) {
+Result<void> show_mount(const Fd& root, const oci::Mount& mount, const Sources& sources, const std::string& label) {
   auto place = open_in_root(root.get(), mount.destination, O_PATH);
   if (!place) return {};
-  Result<Fd> made = mount.bind ? clone_tree(sources.at(mount.share_path), "", mount.recursive) : make_cover();
+  Result<Fd> made = mount.bind ? clone_tree(sources.at(mount.share_path), "", mount.recursive) : make_cover(label);
   Fd tree = TRY(std::move(made));
   if (mount.bind && mount.readonly) TRY(make_readonly(tree, mount.readonly_below));
   put(tree, *place, mount.destination);
@@ -145,7 +147,7 @@ Result<std::optional<procfs::Mounted>> HostNamespaces::show_root(const HostPlan&
     return fail_errno("mount " + plan.rootfs);
   }
   for (const oci::Mount& mount : plan.mounts) {
-    TRY_CONTEXT(show_mount(root, mount, sources), "mount on " + mount.destination);
+    TRY_CONTEXT(show_mount(root, mount, sources, plan.mount_label), "mount on " + mount.destination);
   }
   // The last mount: a look below it would be a request to this process.
   auto proc = show_proc(root, plan.mounts);

@@ -18,7 +18,9 @@
 #include <vector>
 
 #include "base/bad_alloc.h"
+#include "base/confinement.h"
 #include "base/log.h"
+#include "base/mount.h"
 #include "base/user_namespace.h"
 #include "runtime/container/hooks.h"
 #include "runtime/container/remove.h"
@@ -56,12 +58,29 @@ Error explain(const Error& error, Vm& vm) {
   return ended ? Error(vm.explain_end(), ECONNRESET) : error;
 }
 
+std::string describe(const Confinement& confinement) {
+  const std::string &profile = confinement.apparmor_profile, &label = confinement.selinux_label;
+  if (profile.empty() && label.empty()) return "nothing";
+  return profile + (profile.empty() || label.empty() ? "" : " and ") + label;
+}
+
+// A running vmm cannot be confined anew: whoever started the VM has decided.
+void warn_of_confinement(const ContainerPlan& plan, pid_t vmm) {
+  const Confinement& wanted = plan.host.confinement;
+  const Confinement found = confinement_of(vmm, wanted);
+  if (found == wanted) return;
+  log_warn("the VM of container " + plan.vm.vm_of + " is confined by " + describe(found) + ", not by " +
+           describe(wanted));
+}
+
 Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
   if (task.plan.vm.vm_of.empty()) return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), sources, dir);
   std::string root = dir.path().substr(0, dir.path().rfind('/'));
   ContainerDir other = TRY(ContainerDir::open(root, task.plan.vm.vm_of));
-  return TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), sources, dir),
-                     "the VM of container " + task.plan.vm.vm_of);
+  Vm vm = TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), sources, dir),
+                      "the VM of container " + task.plan.vm.vm_of);
+  warn_of_confinement(task.plan, vm.process().pid);
+  return vm;
 }
 
 // Waits until the runtime's hooks have run and runs those of createContainer, all before the VM starts: vmm must
@@ -194,6 +213,10 @@ void serve_proc(Container& container, const std::string& id, const ContainerDir&
 // Starts the thread that follows the host's mounts. Without it the container still works.
 void follow_mounts(Container& container, FollowedMounts& mounts, const Fd& host_proc) {
   constexpr const char* kWarning = "later mounts of the host do not come into the container: ";
+  // The thread has this process's SELinux label, whose policy may forbid what it does.
+  if (auto may_mount = clone_tree(AT_FDCWD, "/", false); !may_mount) {
+    return log_warn(kWarning + may_mount.error().message());
+  }
   if (auto watched = mounts.watch(container.host, host_proc); !watched) {
     return log_warn(kWarning + watched.error().message());
   }
@@ -216,12 +239,17 @@ void follow_mounts(Container& container, FollowedMounts& mounts, const Fd& host_
 Result<void> report_made(Container& container, const StandinTask& task, const ContainerDir& dir, int report,
                          const Processes& processes) {
   const Report made{.ok = true, .processes = processes, .error = "", .code = 0};
+  const Confinement& confinement = task.plan.host.confinement;
   Fd host_proc;
-  if (container.followed) host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
+  if (container.followed || confinement != Confinement()) host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   auto proc = TRY(container.host.show_root(task.plan.host, container.sources));
   container.sources = {};
+  // A label is the process's, and there is but one thread yet. A profile is a thread's: the one that follows the host's
+  // mounts stays out of it, since profiles of containers forbid mounts.
+  TRY(enter_selinux_label(host_proc, confinement.selinux_label));
   if (proc) serve_proc(container, task.id, dir, std::move(*proc));
   if (container.followed) follow_mounts(container, *container.followed, host_proc);
+  TRY(enter_apparmor_profile(host_proc, confinement.apparmor_profile));
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);
   if (!task.held) return {};
   TRY(start_when_told(container, task, report));

@@ -49,7 +49,8 @@ struct SyscallRule {
   int error = 0;
 };
 
-// What every thread needs: the C library's memory, locks and abort(3), and lines to stderr or to another thread's event.
+// What every thread needs: the C library's memory, locks and abort(3), and lines to stderr or to another thread's
+// event.
 inline const SyscallRule kCLibraryRules[] = {
     {"brk"},
     {"futex"},

@@ -25,9 +25,10 @@ namespace {
 // Exchanges two names of a directory for as long as it lives, as a neighbour does that shares a volume.
 class Swapper {
  public:
-  Swapper(std::string one, std::string other) : thread_([this, one, other] {
-    while (!stop_) ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
-  }) {}
+  Swapper(std::string one, std::string other)
+      : thread_([this, one, other] {
+          while (!stop_) ::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+        }) {}
   ~Swapper() {
     stop_ = true;
     thread_.join();
@@ -168,7 +169,8 @@ BOOST_AUTO_TEST_CASE(sysctls_do_not_go_to_the_image) {
 BOOST_AUTO_TEST_CASE(files_are_not_hidden_by_what_the_image_has_as_dev_null) {
   fs::create_symlink("/etc/passwd", machine.rootfs() + "/dev/null");
   BOOST_REQUIRE(replace_file(machine.rootfs() + "/hidden", "hidden\n", 0644));
-  Json config = machine.config(shell("cat /hidden; echo x > /hidden; stat -c '%F %t:%T' /hidden; ls -l /etc/passwd | wc -l"));
+  Json config =
+      machine.config(shell("cat /hidden; echo x > /hidden; stat -c '%F %t:%T' /hidden; ls -l /etc/passwd | wc -l"));
   for (const char* place : {"/dev/shm", "/dev/pts", "/dev/mqueue", "/dev"}) without_mount(config, place);
   config["linux"]["maskedPaths"] = {"/hidden"};
   std::string before = *read_file(machine.rootfs() + "/etc/passwd");

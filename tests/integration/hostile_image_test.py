@@ -7,6 +7,7 @@ guest-init/server_hostile_test.cc has the parts that need no VM. docs/security.m
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -148,6 +149,7 @@ class Shared(HostileTest):
         for pid in [*standins, *machine, *node_makers()]:
             found = {os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")}
             self.assertEqual(found & leaked, set(), pid)
+        os.kill(standins[1], signal.SIGTERM)
 
     def test_no_working_directory_is_a_descriptor(self):
         """CVE-2024-21626."""

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from support import NACRE, ContainerTest, alive, children, command, main, nacre, run, state, wait_until
+from support import NACRE, ContainerTest, alive, children, command, main, nacre, run, wait_until
 
 PROCESS = "system_u:system_r:svirt_t:s0:c1,c2"
 FILES = "system_u:object_r:svirt_image_t:s0:c1,c2"

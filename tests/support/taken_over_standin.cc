@@ -9,8 +9,8 @@
 #include <cstring>
 #include <string_view>
 
-#include "tests/support/attempts.h"
 #include "runtime/container/standin/lock.h"
+#include "tests/support/attempts.h"
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "list") {

@@ -9,15 +9,10 @@ import tempfile
 
 import endurance
 from kvm_test import ACPI_RESET, POWER_OFF, SPIN, UNDEFINED, elf
-from support import (NACRE, PATIENCE, REPO, ContainerTest, alive, machines, main, nacre, node_makers, processes, run, state,
+from support import (NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre, node_makers, processes, run, state,
                      wait_until)
 
 CGROUPS = "/sys/fs/cgroup"
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def write(path, text):

@@ -50,12 +50,15 @@ HostCgroup::~HostCgroup() {
 
 Result<void> HostCgroup::make(const ContainerPlan& plan, const std::string& id, bool systemd) {
   const HostPlan& host = plan.host;
+  auto notice = [this](const std::string& name) {
+    return dir_->get().write_processes({.standin = {}, .vmm = {}, .cgroup = name});
+  };
   if (systemd) {
-    auto unit = TRY(make_unit_cgroup(host.cgroups_path, id, host.resources, host.annotations));
+    auto unit = TRY(make_unit_cgroup(host.cgroups_path, id, host.resources, host.annotations, notice));
     name_ = std::move(unit.name);
     holder_ = std::move(unit.holder);
   } else {
-    name_ = TRY(make_cgroup(host.cgroups_path, id, host.resources));
+    name_ = TRY(make_cgroup(host.cgroups_path, id, host.resources, notice));
   }
   TRY_CONTEXT(set_early_limits(plan), kSettingLimits);
   return {};

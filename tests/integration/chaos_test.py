@@ -9,10 +9,16 @@ import tempfile
 
 import endurance
 from kvm_test import ACPI_RESET, POWER_OFF, SPIN, UNDEFINED, elf
-from support import (NACRE, PATIENCE, ContainerTest, alive, machines, main, nacre, node_makers, processes, run, state,
+from support import (NACRE, PATIENCE, REPO, ContainerTest, alive, machines, main, nacre, node_makers, processes, run, state,
                      wait_until)
 
 CGROUPS = "/sys/fs/cgroup"
+FAKE_VMM = f"{REPO}/tests/support/fake_vmm.py"
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def write(path, text):
@@ -28,9 +34,11 @@ class Chaos(ContainerTest):
         return container
 
     def detach(self, *argv, **options):
-        done = subprocess.run([NACRE, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False, **options)
-        self.assertEqual(done.returncode, 0)
+        with tempfile.TemporaryFile() as errors:
+            done = subprocess.run([NACRE, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=errors, timeout=PATIENCE, check=False, **options)
+            errors.seek(0)
+            self.assertEqual(done.returncode, 0, errors.read())
 
     def ends_clean(self, container):
         wait_until(lambda: state(container)["status"] == "stopped", "stopped")
@@ -192,6 +200,38 @@ class Host(Chaos):
     def test_little_memory(self):
         for size in ("1M", "8M", "24M"):
             self.assertNotEqual(self.limited_by_cgroup("memory.max", size).returncode, 0, size)
+
+
+class Killed(Chaos):
+    """nacre is killed at some of its system calls, with real cgroups. kills_test.py tries more, without them."""
+    FIRST, SAMPLES = 80, 4  # the first calls belong to the dynamic loader
+
+    def traced(self, command, *options):
+        return subprocess.run(["strace", "-qq", "-o", self.trace, *options, NACRE, *command], check=False, env=self.environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+    def test_nacre_is_killed_with_cgroups(self):
+        bundle = self.bundle("true", change=lambda config: config["linux"].update({"cgroupsPath": "/chaos-killed"}))
+        container = self.container()
+        self.trace = f"{bundle.path}/trace"
+        write(self.trace, "")
+        before = endurance.Surroundings()
+        self.environment = {**os.environ, "NACRE_VMM": FAKE_VMM}
+        commands = (("create", "--bundle", bundle.path, container), ("delete", container))
+        calls = {}
+        for command in commands:
+            self.assertEqual(self.traced(command), 0)
+            names = [line.split("(")[0] for line in read(self.trace).splitlines() if "(" in line]
+            steps = [(name, names[:number].count(name)) for number, name in enumerate(names, 1)][self.FIRST:]
+            calls[command] = steps[::len(steps) // self.SAMPLES]
+        for command, steps in calls.items():
+            for name, count in steps:
+                if command == commands[1]:
+                    self.detach(*commands[0], env=self.environment)
+                self.traced(command, f"--inject={name}:signal=KILL:when={count}")
+                self.assertEqual(nacre("delete", "--force", container).returncode, 0)
+                before.assert_clean()
+                self.assertFalse(os.path.exists(f"{CGROUPS}/chaos-killed"))
 
 
 class Endurance(ContainerTest):

@@ -54,14 +54,14 @@ bool host_has_version_1() {
   return kHas;
 }
 
-Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id,
-                                const nlohmann::json& resources) {
+Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources,
+                                const CgroupNotice& notice) {
   bool version_one = host_has_version_1();
   if (!version_one && !host_has_version_2()) {
     log_debug("no cgroup for the container: the host has none");
     return "";
   }
-  auto made = version_one ? make_v1(cgroups_path, id, resources) : make_v2(cgroups_path, id, resources);
+  auto made = version_one ? make_v1(cgroups_path, id, resources, notice) : make_v2(cgroups_path, id, resources, notice);
   if (made) return made;
   int code = made.error().code();
   if (is_host_root() || (code != EACCES && code != EPERM && code != EROFS)) return std::unexpected(made.error());

@@ -20,6 +20,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,10 +34,14 @@ namespace nacre::runtime {
 // versions and keeps its limits in version 1.
 bool host_has_version_1();
 
+// Hears the name of a cgroup before anything of it is made. A process that is killed meanwhile has left word by then of
+// what is to be removed. If this fails, nothing is made.
+using CgroupNotice = std::function<Result<void>(const std::string& name)>;
+
 // Makes the cgroup of a linux.cgroupsPath in cgroupfs form for these linux.resources (checked), and returns its name.
 // On an error nothing is left.
-Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id,
-                                const nlohmann::json& resources);
+Result<std::string> make_cgroup(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources,
+                                const CgroupNotice& notice);
 
 // Makes a cgroup beside `cgroup`, with a suffix to its name, moves processes there, and returns the new cgroup's name.
 Result<std::string> move_beside(const std::string& cgroup, const std::string& suffix, const std::vector<pid_t>& pids);

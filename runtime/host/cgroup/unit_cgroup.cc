@@ -206,13 +206,13 @@ bool has_unit(const std::string& cgroup) {
 
 Result<UnitCgroup> make_unit_cgroup(const std::string& cgroups_path, const std::string& id,
                                     const nlohmann::json& resources,
-                                    const std::map<std::string, std::string>& annotations) {
+                                    const std::map<std::string, std::string>& annotations, const CgroupNotice& notice) {
   if (!runs_systemd()) return fail("systemd not running on this host, cannot use systemd cgroups manager", ENOTSUP);
   UnitName name = TRY(parse_unit(cgroups_path, id, is_users_systemd()));
   UnitProperties asked = TRY(annotated_properties(annotations));
   if (host_has_version_1()) {
     std::string path = TRY(expand_slice(name.slice)) + "/" + name.unit;
-    return UnitCgroup{.name = TRY(make_cgroup(path, id, resources)), .holder = {}};
+    return UnitCgroup{.name = TRY(make_cgroup(path, id, resources, notice)), .holder = {}};
   }
   UnitCgroup made{.name = "", .holder = TRY(Holder::start())};
   auto properties = first_properties(name.slice, "nacre container " + id, made.holder.pid());

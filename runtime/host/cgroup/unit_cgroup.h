@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/result.h"
+#include "runtime/host/cgroup/cgroup.h"
 #include "runtime/host/cgroup/holder.h"
 
 namespace nacre::runtime {
@@ -19,9 +20,10 @@ struct UnitCgroup {
 
 // Makes the unit and its cgroup for a linux.cgroupsPath in systemd's form, with the properties that annotations ask
 // for. With cgroup version 1 there is no unit: only the cgroup is made, at the path that systemd would use. Fails if
-// the host does not run systemd. On an error nothing is left.
+// the host does not run systemd. On an error nothing is left. `notice` does not hear of units: systemd removes one
+// itself if nobody has entered it.
 Result<UnitCgroup> make_unit_cgroup(const std::string& cgroups_path, const std::string& id,
                                     const nlohmann::json& resources,
-                                    const std::map<std::string, std::string>& annotations);
+                                    const std::map<std::string, std::string>& annotations, const CgroupNotice& notice);
 
 }  // namespace nacre::runtime

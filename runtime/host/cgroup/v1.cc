@@ -250,13 +250,15 @@ const CgroupVersion& version_1() {
   return kVersion;
 }
 
-Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const Json& resources) {
+Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const Json& resources,
+                            const CgroupNotice& notice) {
   constexpr const char* kFailed = "unable to apply cgroup configuration";
   if (resources.contains("unified") && !resources["unified"].empty()) {
     return fail(std::string(kFailed) + ": invalid configuration: cannot use unified on cgroup v1", EINVAL);
   }
   Directories directories = TRY_CONTEXT(find_directories(cgroups_path, id), kFailed);
   TRY(check_existing(directories));
+  TRY(notice(name_of(directories)));
   std::vector<std::string> made;
   auto outcome = make_all(directories, resources, made);
   if (outcome) return name_of(directories);

@@ -110,9 +110,11 @@ const CgroupVersion& version_2() {
   return kVersion;
 }
 
-Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const Json& resources) {
+Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const Json& resources,
+                            const CgroupNotice& notice) {
   std::string directory = TRY(cgroup_directory(cgroups_path, id));
   TRY(check_existing(directory));
+  TRY(notice(directory));
   TRY(make_directory_v2(directory, resources));
   return directory;
 }

@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "oci/cgroup_files.h"
+#include "runtime/host/cgroup/cgroup.h"
 #include "runtime/host/cgroup/oom.h"
 
 namespace nacre::runtime {
@@ -56,8 +57,10 @@ const CgroupVersion& version_with_unit();
 bool has_unit(const std::string& cgroup);
 
 // Make the cgroup of a linux.cgroupsPath in cgroupfs form, and return its name. On an error nothing is left.
-Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
-Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources);
+Result<std::string> make_v1(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources,
+                            const CgroupNotice& notice);
+Result<std::string> make_v2(const std::string& cgroups_path, const std::string& id, const nlohmann::json& resources,
+                            const CgroupNotice& notice);
 
 // Returns the version of a cgroup, or the host's version if `cgroup` is empty.
 const CgroupVersion& version_of(const std::string& cgroup);

@@ -15,7 +15,7 @@
 
 namespace nacre {
 
-// What confines a process. An empty member: nothing of that kind.
+// The AppArmor profile and the SELinux label of a process. An empty member: none.
 struct Confinement {
   std::string apparmor_profile;  // "docker-default"
   std::string selinux_label;     // "system_u:system_r:container_t:s0:c1,c2"

@@ -49,8 +49,8 @@ struct SyscallRule {
   int error = 0;
 };
 
-// What every thread needs: the C library's memory, locks and abort(3), and lines to stderr or to another thread's
-// event.
+// System calls of the C library in any thread: for memory, locks and abort(3). write(2) is also for lines on stderr and
+// for another thread's event.
 inline const SyscallRule kCLibraryRules[] = {
     {"brk"},
     {"futex"},
@@ -70,7 +70,7 @@ inline const SyscallRule kCLibraryRules[] = {
     {"tgkill", {is_own_process(0)}},
 };
 
-// What a thread needs that starts others with pthread_create(3): the call, and the others' first steps.
+// System calls of pthread_create(3), and of the first steps of the thread that it starts.
 inline const SyscallRule kThreadRules[] = {
     {"clone",
      {is_exactly(0, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |

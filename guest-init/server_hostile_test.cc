@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(proc_and_sys_are_mounted_on_directories) {
   }
 }
 
-// The same, when a neighbour puts the link there while the container is made.
+// A neighbour puts a link in the place of /proc while the container is made.
 BOOST_AUTO_TEST_CASE(proc_is_not_mounted_through_a_link_that_comes_meanwhile) {
   fs::create_directory(machine.rootfs() + "/elsewhere");
   fs::create_symlink("elsewhere", machine.rootfs() + "/link");
@@ -187,7 +187,7 @@ BOOST_AUTO_TEST_CASE(the_console_is_not_mounted_over_what_a_link_leads_to) {
   BOOST_TEST(message_of(config) == "/dev/console: a symbolic link, which could lead anywhere");
 }
 
-// What is no file of users is not read, or reading it would never end.
+// guest-init reads /etc/passwd only if that is a file: a FIFO or a device may have no end.
 BOOST_AUTO_TEST_CASE(the_file_of_users_can_be_anything) {
   std::string users = machine.rootfs() + "/etc/passwd";
   Json config = machine.config(shell("echo $HOME"));

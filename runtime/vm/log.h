@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What vmm says, kept in the container's directory.
+// Keeps the lines that vmm logs, in the container's directory.
 #pragma once
 
 #include <string>

@@ -63,7 +63,7 @@ BOOST_AUTO_TEST_CASE(a_log_has_a_bound) {
   const std::string line = std::string(1023, 'x') + "\n";
   for (int i = 0; i < 1100; i++) BOOST_REQUIRE(vmm.say(line));
   BOOST_TEST(vmm.file().size() == 1u << 20);
-  // What vmm says last is the reason for its end, so that is kept even if the file has no room for it.
+  // The last line is the reason for vmm's end. The log remembers that line even if the file has no room.
   BOOST_TEST(vmm.say("vmm: why\n"));
   BOOST_TEST(vmm.file().size() == 1u << 20);
   BOOST_TEST(vmm.log.last_line() == "vmm: why");

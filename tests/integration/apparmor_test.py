@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import unittest
 
-from support import (BUSYBOX, NACRE, Client, ContainerTest, alive, children, command, install, main, nacre, run, state,
-                     wait_until)
+from support import (BUSYBOX, NACRE, Client, ContainerTest, alive, children, command, detach, install, main, nacre, run,
+                     state, wait_until)
 
 # Shaped like the default profiles of docker, podman and containerd: everything but mounts, and what is denied by name.
 PROFILE = """
@@ -134,8 +134,7 @@ class AppArmor(ContainerTest):
         pid_file = f"/run/{container}.pid"
         self.addCleanup(os.unlink, pid_file)
         for options, profile in ((["--apparmor", OTHER], OTHER), ([], NAME)):
-            subprocess.run([NACRE, "exec", "--detach", "--pid-file", pid_file, *options, container, "sleep", "1000"],
-                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            detach("exec", "--detach", "--pid-file", pid_file, *options, container, "sleep", "1000")
             with open(pid_file, encoding="ascii") as file:
                 self.assertEqual(profile_of(int(file.read())), f"{profile} (enforce)")
         for flags in ([], ["--detach"]):

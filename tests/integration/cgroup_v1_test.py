@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 
-from support import NACRE, PATIENCE, ContainerTest, alive, children, main, nacre, run, state, wait_until
+from support import NACRE, PATIENCE, ContainerTest, alive, children, main, nacre, read, run, state, wait_until, write
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
@@ -21,16 +21,6 @@ EFD_NONBLOCK = 0o4000
 OURS_ALONE = {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "devices.list", "cgroup.procs",
               "cgroup.threads", "tasks",
               "hugetlb.2MB.rsvd.limit_in_bytes"}
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def write(path, text):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def hierarchies():

@@ -9,36 +9,19 @@ import tempfile
 
 import endurance
 from kvm_test import ACPI_RESET, POWER_OFF, SPIN, UNDEFINED, elf
-from support import (NACRE, PATIENCE, REPO, ContainerTest, alive, machines, main, nacre, node_makers, processes, run, state,
-                     wait_until)
+from support import (NACRE, PATIENCE, REPO, ContainerTest, alive, detach, machines, main, nacre, node_makers, processes,
+                     read, run, state, wait_until, write)
 
 CGROUPS = "/sys/fs/cgroup"
 FAKE_VMM = f"{REPO}/tests/support/fake_vmm.py"
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def write(path, text):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 class Chaos(ContainerTest):
     def start(self, *args, **options):
         """Starts a container in the background, and returns its id."""
         container, bundle = self.container(), self.bundle(*args, **options)
-        self.detach("run", "--detach", "--bundle", bundle.path, container)
+        detach("run", "--detach", "--bundle", bundle.path, container)
         return container
-
-    def detach(self, *argv, **options):
-        with tempfile.TemporaryFile() as errors:
-            done = subprocess.run([NACRE, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=errors, timeout=PATIENCE, check=False, **options)
-            errors.seek(0)
-            self.assertEqual(done.returncode, 0, errors.read())
 
     def ends_clean(self, container):
         wait_until(lambda: state(container)["status"] == "stopped", "stopped")
@@ -227,7 +210,7 @@ class Killed(Chaos):
         for command, steps in calls.items():
             for name, count in steps:
                 if command == commands[1]:
-                    self.detach(*commands[0], env=self.environment)
+                    detach(*commands[0], env=self.environment)
                 self.traced(command, f"--inject={name}:signal=KILL:when={count}")
                 self.assertEqual(nacre("delete", "--force", container).returncode, 0)
                 before.assert_clean()

@@ -27,7 +27,7 @@ import signal
 import subprocess
 import sys
 
-from support import NACRE, PATIENCE, Bundle, Surroundings, children, command, nacre, state, wait_until
+from support import NACRE, Bundle, Surroundings, children, command, detach, nacre, read, state, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../bench"))
 from idle_memory import split  # noqa: E402
@@ -47,18 +47,6 @@ def ok(*argv, **options):
     done = nacre(*argv, **options)
     check(done.returncode == 0, f"nacre {' '.join(argv)}: status {done.returncode}, {done.stderr.decode()}")
     return done.stdout
-
-
-def detach(*argv):
-    """Runs nacre without pipes that the container would keep open."""
-    done = subprocess.run([NACRE, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
-    check(done.returncode == 0, f"nacre {' '.join(argv)}: status {done.returncode}")
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def allow_nodes(config):

@@ -6,17 +6,12 @@ import os
 import subprocess
 import time
 
-from support import NACRE, PATIENCE, ContainerTest, alive, children, main, nacre, run, state, wait_until
+from support import NACRE, PATIENCE, ContainerTest, alive, children, main, nacre, read, run, state, wait_until
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
 # Takes memory until it is killed, because tail keeps what it reads.
 EAT = ["tail", "/dev/zero"]
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def cgroup_of(pid):

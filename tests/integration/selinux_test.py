@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from support import NACRE, ContainerTest, alive, children, command, main, nacre, run, wait_until
+from support import NACRE, ContainerTest, alive, children, command, detach, main, nacre, run, wait_until
 
 PROCESS = "system_u:system_r:svirt_t:s0:c1,c2"
 FILES = "system_u:object_r:svirt_image_t:s0:c1,c2"
@@ -89,8 +89,7 @@ class SELinux(ContainerTest):
         pid_file = f"/run/{container}.pid"
         self.addCleanup(os.unlink, pid_file)
         for options, label in ((["--process-label", other], other), ([], PROCESS)):
-            subprocess.run([NACRE, "exec", "--detach", "--pid-file", pid_file, *options, container, "sleep", "1000"],
-                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            detach("exec", "--detach", "--pid-file", pid_file, *options, container, "sleep", "1000")
             with open(pid_file, encoding="ascii") as file:
                 self.assertEqual(label_of(int(file.read())), label)
 

@@ -178,8 +178,28 @@ class User:
         return path, config
 
 
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def nacre(*argv, **options):
     return run(NACRE, *argv, **options)
+
+
+def detach(*argv, **options):
+    """Runs nacre without pipes that the container would keep open."""
+    with tempfile.TemporaryFile() as errors:
+        done = subprocess.run([NACRE, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                              timeout=PATIENCE, check=False, **options)
+        errors.seek(0)
+        if done.returncode:
+            raise AssertionError(f"nacre {' '.join(argv)}: status {done.returncode}, {errors.read().decode()}")
 
 
 def state(container):

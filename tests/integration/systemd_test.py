@@ -14,7 +14,7 @@ import unittest
 from unittest import mock
 
 from support import (BUSYBOX, NACRE, PATIENCE, Client, ContainerTest, Surroundings, User, alive, children, install,
-                     machines, main, nacre, run, state, wait_until)
+                     machines, main, nacre, read, run, state, wait_until)
 
 ROOT = "/sys/fs/cgroup"
 MIB = 1 << 20
@@ -34,11 +34,6 @@ OURS_ALONE = {"MemoryMax", "MemoryCurrent", "MemoryAvailable", "TasksCurrent", "
               "Id", "Names", "Description", "ControlGroup", "ControlGroupId", "InvocationID", "IOReadBytes",
               "DropInPaths", "FragmentPath", "IOReadOperations", "IOWriteBytes", "IOWriteOperations",
               "EffectiveMemoryMax"}
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def show(unit):

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an attacker tries in a thread that he has taken over. The programs that include this lock a thread in first.
+// The attempts of an attacker who has taken a thread over. The programs that include this lock a thread in first.
 #pragma once
 
 #include <fcntl.h>

@@ -132,6 +132,8 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(36, 't'); }) == "no error");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(37, 't'); }) == "fs: tag must have 1 to 36 bytes");
+  BOOST_TEST(with([](Config& c) { c.jail.mount_label = "a\",size=100g,x=\""; }) ==
+             "jail.mount_label must not contain a quote");
   BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");
   BOOST_TEST(with([](Config& c) { c.fs[0].readonly = true; }) ==
              "fs nacre: a share with an inherited tree cannot be read-only, its mounts can");

@@ -91,6 +91,10 @@ Result<void> check(const Config& config) {
   if (config.jail.seccomp != kSeccompKill && config.jail.seccomp != kSeccompLog) {
     return fail("jail.seccomp must be \"kill\" or \"log\"");
   }
+  // The label becomes a quoted word among mount options (mount_context() of base/confinement.h).
+  if (config.jail.mount_label.find('"') != std::string::npos) {
+    return fail("jail.mount_label must not contain a quote");
+  }
   if (config.control && config.control->path.empty() && config.control->listen_fd < 0) {
     return fail("control: path is missing");
   }

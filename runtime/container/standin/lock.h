@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a stand-in gives up once its container is there. From then on the guest talks to it for as long as the container
-// runs. runtime/container/standin/syscalls_ARCHITECTURE.cc lists the system calls that are left; with NACRE_SECCOMP=log
-// in the environment the kernel lets the others through, and logs them.
+// Locks a stand-in in when its container is made, because from then on the guest talks to the stand-in for as long as
+// the container runs. runtime/container/standin/syscalls_ARCHITECTURE.cc lists the system calls that a stand-in may
+// still make. With NACRE_SECCOMP=log in the environment the kernel lets the others through, and logs them.
 #pragma once
 
 #include "base/result.h"

@@ -16,7 +16,7 @@ namespace nacre {
 
 namespace {
 
-// What fork(3) passes to clone(2).
+// The flags that fork(3) passes to clone(2).
 constexpr uint64_t kFork = CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 
 // Requests to the guest and to vmm, over sockets in the container's directory.

@@ -49,11 +49,6 @@ Result<iovec> GuestMemory::slice(GuestAddress start, size_t size) const {
   return iovec{region->mapping.data() + offset, size};
 }
 
-bool GuestMemory::is_shared(GuestAddress address) const {
-  const Region* region = find(address);
-  return region != nullptr && region->file && address.value - region->start.value < region->mapping.size();
-}
-
 Result<GuestMemoryListener::Range> GuestMemory::range_of(GuestAddress start, uint64_t size) const {
   const Region* region = find(start);
   uint64_t offset = region == nullptr ? 0 : start.value - region->start.value;

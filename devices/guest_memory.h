@@ -88,9 +88,6 @@ class GuestMemory {
   // The host's view of [start, start + size) for readv/writev; one region must hold all of it. size 0 is allowed.
   Result<iovec> slice(GuestAddress start, size_t size) const;
 
-  // Returns true if the address lies in a region with a file behind it.
-  bool is_shared(GuestAddress address) const;
-
   // Listeners come and go, and ranges are plugged and unplugged, on one thread. Listeners hear of ranges in the order
   // in which they were added, and of unplugging in the reverse order.
   //

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "vmm/boot/file_map.h"
+#include "vmm/boot/file_copy.h"
 
 namespace nacre::vmm {
 
@@ -16,49 +16,6 @@ namespace {
 
 constexpr size_t kMaxProgramHeaders = 64;
 constexpr size_t kMaxSections = 256;
-
-// A piece of the file.
-struct Piece {
-  uint64_t start;
-  uint64_t end;
-};
-
-// Returns the file's machine code, by its section headers, in ascending order and perhaps overlapping. A file without
-// them has none that we know of: they are only a hint.
-std::vector<Piece> find_code(const Fd& file, const Elf64_Ehdr& header) {
-  if (header.e_shentsize != sizeof(Elf64_Shdr) || header.e_shnum > kMaxSections) return {};
-  std::vector<Elf64_Shdr> sections(header.e_shnum);
-  if (!read_at(file, header.e_shoff, std::as_writable_bytes(std::span(sections)))) return {};
-  std::vector<Piece> code;
-  for (const Elf64_Shdr& section : sections) {
-    if (section.sh_type != SHT_PROGBITS || (section.sh_flags & SHF_EXECINSTR) == 0) continue;
-    if (section.sh_offset > UINT64_MAX - section.sh_size) continue;
-    code.push_back({section.sh_offset, section.sh_offset + section.sh_size});
-  }
-  std::ranges::sort(code, {}, &Piece::start);
-  return code;
-}
-
-// Places a segment. Its code is copied: Linux patches nearly every page of it as it boots (alternatives, return thunks,
-// static calls).
-Result<void> place_segment(const GuestMemory& memory, const Fd& file, const Elf64_Phdr& segment,
-                           const std::vector<Piece>& code) {
-  uint64_t offset = segment.p_offset;
-  auto take = [&](auto how, uint64_t until) -> Result<void> {
-    uint64_t size = until - offset;
-    GuestAddress to{segment.p_paddr + (offset - segment.p_offset)};
-    TRY(how(memory, to, file, std::exchange(offset, until), size));
-    return {};
-  };
-  uint64_t end = segment.p_offset + segment.p_filesz;
-  for (const Piece& piece : code) {
-    uint64_t code_start = std::clamp(piece.start, offset, end);
-    uint64_t code_end = std::clamp(piece.end, code_start, end);
-    TRY(take(place_file, code_start));
-    TRY(take(copy_file, code_end));
-  }
-  return take(place_file, end);
-}
 
 }  // namespace
 
@@ -83,7 +40,6 @@ Result<KernelImage> load_elf(const GuestMemory& memory, const Fd& file, uint64_t
   std::vector<Elf64_Phdr> segments(header.e_phnum);
   TRY(read_at(file, header.e_phoff, std::as_writable_bytes(std::span(segments))));
 
-  std::vector<Piece> code = find_code(file, header);
   KernelImage image;
   bool entry_inside = false;
   for (const Elf64_Phdr& segment : segments) {
@@ -93,7 +49,7 @@ Result<KernelImage> load_elf(const GuestMemory& memory, const Fd& file, uint64_t
       return fail("an ELF file with a bad segment");
     }
     TRY(check_fits(memory, segment.p_paddr, segment.p_memsz));
-    TRY(place_segment(memory, file, segment, code));
+    TRY(copy_file(memory, GuestAddress{segment.p_paddr}, file, segment.p_offset, segment.p_filesz));
     image.end = std::max(image.end, GuestAddress{segment.p_paddr + segment.p_memsz});
     entry_inside |= header.e_entry >= segment.p_paddr && header.e_entry - segment.p_paddr < segment.p_filesz;
   }
@@ -113,7 +69,6 @@ Result<Initramfs> load_initramfs(const GuestMemory& memory, const Fd& file, cons
     return fail("initrd " + name + ": it does not fit into the guest's memory above the kernel");
   }
   initramfs.start = GuestAddress{(top - initramfs.size) / kPageSize * kPageSize};
-  // Linux frees these pages when it has unpacked them.
   TRY_CONTEXT(copy_file(memory, initramfs.start, file, 0, initramfs.size), "initrd " + name);
   return initramfs;
 }

@@ -7,6 +7,11 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <ios>
+#include <sstream>
+#include <string>
 
 #include "vmm/machine/resize.h"
 
@@ -28,7 +33,24 @@ BOOST_AUTO_TEST_CASE(memory_that_does_not_grow_is_all_there) {
   BOOST_REQUIRE_EQUAL(ram.memory.regions().size(), 1u);
   BOOST_TEST(ram.memory.slice(GuestAddress{0}, 64 * kMiB).has_value());
   BOOST_TEST(!ram.memory.slice(GuestAddress{64 * kMiB}, 1).has_value());
-  BOOST_TEST(!ram.memory.is_shared(GuestAddress{0}));
+  BOOST_TEST(!ram.memory.regions().front().file);
+}
+
+// "hg" and "dd" in smaps (proc(5)): huge pages are wanted, and the pages are not in core files.
+BOOST_AUTO_TEST_CASE(memory_is_in_huge_pages_and_in_no_core_file) {
+  GuestRam ram = create_guest_ram({.boot = 64 * kMiB, .max = 64 * kMiB}, nullptr).value();
+  std::ostringstream start;
+  start << std::hex << reinterpret_cast<uintptr_t>(ram.memory.regions().front().mapping.data()) << '-';
+  std::ifstream smaps("/proc/self/smaps");
+  std::string line;
+  while (std::getline(smaps, line) && !line.starts_with(start.str())) {
+  }
+  while (std::getline(smaps, line) && !line.starts_with("VmFlags:")) {
+  }
+  line += ' ';
+  BOOST_TEST(line.find(" dd ") != std::string::npos, line);
+  BOOST_TEST((line.find(" hg ") != std::string::npos || !std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")),
+             line);
 }
 
 BOOST_AUTO_TEST_CASE(memory_to_come_is_none_until_it_is_plugged) {
@@ -49,8 +71,8 @@ BOOST_AUTO_TEST_CASE(memory_larger_than_the_host_is_refused) {
 BOOST_AUTO_TEST_CASE(memory_in_a_file_is_seen_by_whoever_maps_the_file) {
   auto file = std::make_shared<const Fd>(::memfd_create("test", MFD_CLOEXEC));
   GuestRam ram = create_guest_ram({.boot = 4 * kMiB, .max = 8 * kMiB}, file).value();
-  BOOST_TEST(ram.memory.is_shared(GuestAddress{4 * kMiB - 1}));
-  BOOST_TEST(!ram.memory.is_shared(GuestAddress{4 * kMiB}));
+  BOOST_TEST(ram.memory.regions().front().file);
+  BOOST_TEST(ram.memory.regions().front().mapping.size() == 4 * kMiB);
   BOOST_REQUIRE(ram.memory.store(GuestAddress{0x1234}, uint32_t{0xabcd}));
   Mapping other = Mapping::file(file->get(), 4 * kMiB, PROT_READ, MAP_SHARED).value();
   uint32_t seen = 0;

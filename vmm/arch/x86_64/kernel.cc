@@ -9,7 +9,7 @@
 #include <span>
 
 #include "vmm/arch/x86_64/setup_header.h"
-#include "vmm/boot/file_map.h"
+#include "vmm/boot/file_copy.h"
 
 namespace nacre::vmm::x86_64 {
 
@@ -52,7 +52,7 @@ Result<LinuxKernel> load_bzimage(const GuestMemory& memory, const Fd& file, uint
   uint64_t size = std::max(init_size, file_size - offset);
   if (start > UINT64_MAX - size) return fail("a bzImage with a bad load address");
   TRY(check_fits(memory, start, size));
-  TRY(place_file(memory, GuestAddress{start}, file, offset, file_size - offset));
+  TRY(copy_file(memory, GuestAddress{start}, file, offset, file_size - offset));
   image.entry = GuestAddress{start + kEntry64};
   image.end = GuestAddress{start + size};
   image.initrd_limit = field<uint32_t>(head, kInitrdAddrMax);

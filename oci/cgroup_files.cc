@@ -2,6 +2,7 @@
 #include "oci/cgroup_files.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 
@@ -98,10 +99,20 @@ Result<void> cpu_files(const JsonField& cpu, Files& files) {
   return {};
 }
 
+}  // namespace
+
+Result<std::string> page_size(const JsonField& limit) {
+  std::string size = TRY(TRY(limit.member("pageSize")).string());
+  bool is_name = !size.empty() && std::ranges::all_of(size, [](unsigned char c) { return std::isalnum(c) != 0; });
+  if (!is_name) return limit.fails("has no size of pages");
+  return size;
+}
+
+namespace {
+
 Result<void> hugepage_files(const JsonField& limits, Files& files) {
   for (const JsonField& entry : TRY(limits.list())) {
-    std::string size = TRY(TRY(entry.member("pageSize")).string());
-    if (size.find('/') != std::string::npos) return entry.fails("has no size of pages");
+    std::string size = TRY(page_size(entry));
     std::string limit = std::to_string(TRY(TRY(entry.member("limit")).unsigned_integer(0)));
     files.push_back({.name = "hugetlb." + size + ".max", .value = limit});
     files.push_back({.name = "hugetlb." + size + ".rsvd.max", .value = limit, .optional = true});

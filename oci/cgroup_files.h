@@ -24,6 +24,9 @@ struct CgroupFile {
 // has the BFQ scheduler's weights, which are blockIO's own figures; no other scheduler has weights of devices.
 Result<std::vector<CgroupFile>> cgroup_files(const JsonField& resources, bool bfq);
 
+// Returns the page size of an entry of linux.resources.hugepageLimits, which is part of a file's name ("2MB").
+Result<std::string> page_size(const JsonField& limit);
+
 // Translates linux.resources.rdma. cgroup v1 has the same file.
 Result<void> rdma_files(const JsonField& rdma, std::vector<CgroupFile>& files);
 

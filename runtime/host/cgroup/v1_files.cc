@@ -131,8 +131,7 @@ Result<void> block_files(const JsonField& block, const std::string& weight, File
 
 Result<void> hugepage_files(const JsonField& limits, Files& files) {
   for (const JsonField& entry : TRY(limits.list())) {
-    std::string size = TRY(TRY(entry.member("pageSize")).string());
-    if (size.find('/') != std::string::npos) return entry.fails("has no size of pages");
+    std::string size = TRY(oci::page_size(entry));
     std::string limit = std::to_string(TRY(unsigned_of(entry, "limit")));
     files.push_back({.name = "hugetlb." + size + ".limit_in_bytes", .value = limit});
     files.push_back({.name = "hugetlb." + size + ".rsvd.limit_in_bytes", .value = limit, .optional = true});

@@ -116,7 +116,7 @@ Result<void> release(Session& session, const ExecRequest& request, const std::st
   (void)send_report(report.get(), {.ok = true, .processes = {}, .error = "", .code = 0});
   report.reset();
   ::malloc_trim(0);
-  if (auto locked = lock_standin(); !locked) {
+  if (auto locked = lock_exec(); !locked) {
     log_error("the stand-in cannot be locked in: " + locked.error().message());
     ::_exit(EXIT_FAILURE);
   }
@@ -139,9 +139,11 @@ Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   Fd signals = TRY(take_signals());
   TRY(confine_standin(request));
   TRY(explained(release(session, request, name), container.dir, container.standin));
+  Fd standin = open_process(container.standin).value_or(Fd());
+  TRY_CONTEXT(lock_exec(), "exec cannot be locked in");
   ProcessExit exit = session.run(signals.get());
   if (!session.was_told_of_exit()) {
-    if (std::string why = why_vm_ended(container.dir, container.standin); !why.empty()) log_warn(why);
+    if (std::string why = why_vm_ended(container.dir, standin); !why.empty()) log_warn(why);
   }
   return exit;
 }

@@ -138,8 +138,14 @@ bool may_be_vm_end(int code) {
   return code == ECONNRESET || code == ECONNREFUSED || code == EPIPE;
 }
 
+std::string why_vm_ended(const ContainerDir& dir, const Fd& standin) {
+  pollfd end{standin.get(), POLLIN, 0};
+  if (standin && ::poll(&end, 1, kStandinEndMs) == 0) return "";
+  return dir.read_vm_end();
+}
+
 std::string why_vm_ended(const ContainerDir& dir, const ProcessId& standin) {
-  return wait_for_end(standin, kStandinEndMs) ? dir.read_vm_end() : "";
+  return why_vm_ended(dir, open_process(standin).value_or(Fd()));
 }
 
 Result<protocol::Json> exchange_json(int control, const protocol::Json& request, protocol::Limits limits,

@@ -45,8 +45,10 @@ Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 bool may_be_vm_end(int code);
 
 // Returns why the VM ended: the container's stand-in notes that before it ends itself, so this waits some seconds for
-// its end. Returns "" if the VM has not ended, or ended because the container did.
+// its end. Returns "" if the VM has not ended, or ended because the container did. A caller that may not open the
+// stand-in later has a pidfd of it, which is invalid if the stand-in had ended already.
 std::string why_vm_ended(const ContainerDir& dir, const ProcessId& standin);
+std::string why_vm_ended(const ContainerDir& dir, const Fd& standin);
 
 // Returns `result` of a connection to the VM. If it is an error because the VM has ended, the error says why.
 template <typename T>

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from support import CommandTest, main
+from support import PATIENCE, CommandTest, main
 
 TAKEN_OVER = os.environ.get("NACRE_TAKEN_OVER", "")
 CAP_SYS_RESOURCE = 1 << 24
@@ -16,6 +16,8 @@ KILLED = "killed"
 SURVIVED = {
     "stand-in": {"own-id": "done", "signal-itself": "done", "open-to-write": "done", "leave-the-jail": "done",
                  "memory-of-others": "EACCES", "unix-socket": "done"},
+    "exec": {"own-id": "done", "signal-itself": "done", "open-to-write": "done", "leave-the-jail": "done",
+             "memory-of-others": "EACCES", "unix-socket": "done"},
     "mounts": {"own-id": "done", "signal-itself": "done", "open-to-write": "done", "leave-the-jail": "done",
                "unix-socket": "done", "open-tree": "done"},
 }
@@ -59,6 +61,20 @@ class Reach(CommandTest):
         self.assertEqual(status["NoNewPrivs"], "1")
         for name in ("CapEff", "CapPrm"):
             self.assertEqual(int(status[name], 16) & ~CAP_SYS_RESOURCE, 0, name)
+
+    def test_exec_has_no_privilege_and_gets_none(self):
+        self.stand_in()
+        process = self.start_nacre("exec", "a", "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pid_file = os.path.join(self.scratch, "pid")
+        self.nacre("exec", "-d", "--pid-file", pid_file, "a", "sleep", "60")
+        with open(pid_file, encoding="utf-8") as file:
+            detached = int(file.read())
+        for pid in (process.pid, detached):
+            self.wait_until(lambda pid=pid: status_of(pid)["Seccomp"] == "2", "exec locks itself in")
+            status = status_of(pid)
+            self.assertEqual((status["NoNewPrivs"], int(status["CapEff"], 16), int(status["CapPrm"], 16)), ("1", 0, 0))
+        self.assertEqual(process.communicate(b"bytes", timeout=PATIENCE)[0], b"bytes")
+        self.assertEqual(process.returncode, 0)
 
     def test_no_directory_leads_to_the_files_of_the_host(self):
         pid = self.stand_in()

@@ -3,7 +3,7 @@
 // and tries one thing then. Says on stdout what came of it.
 //
 //   taken-over-standin list           prints the attempts, one a line
-//   taken-over-standin KIND ATTEMPT   KIND is "stand-in" or "mounts"
+//   taken-over-standin KIND ATTEMPT   KIND is "stand-in", "exec" or "mounts"
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -19,7 +19,9 @@ int main(int argc, char** argv) {
   }
   if (argc != 3) return 1;
   std::string_view kind = argv[1], name = argv[2];
-  auto locked = kind == "mounts" ? nacre::runtime::lock_mount_follower() : nacre::runtime::lock_standin();
+  auto locked = kind == "mounts" ? nacre::runtime::lock_mount_follower()
+                : kind == "exec" ? nacre::runtime::lock_exec()
+                                 : nacre::runtime::lock_standin();
   if (!locked) {
     std::fputs(locked.error().message().c_str(), stderr);
     return 1;

@@ -33,6 +33,11 @@ Result<void> lock_standin() {
   return lock(kStandInFilter);
 }
 
+Result<void> lock_exec() {
+  TRY(set_capabilities(0));
+  return lock(kExecFilter);
+}
+
 Result<void> lock_mount_follower() {
   return lock(kMountFollowerFilter);
 }

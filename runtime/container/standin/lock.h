@@ -12,6 +12,9 @@ namespace nacre::runtime {
 // starts afterwards have both too.
 Result<void> lock_standin();
 
+// Does the same for a process that stands for one of `exec`, in the foreground or not.
+Result<void> lock_exec();
+
 // Installs the filter of the thread that follows the host's mounts, which keeps its capabilities.
 Result<void> lock_mount_follower();
 

@@ -37,12 +37,22 @@ const SyscallRule kSession[] = {
     {"lseek"},
     {"newfstatat"},
     {"openat"},
-    {"pidfd_send_signal"},
     {"prctl", {is(0, PR_SET_DUMPABLE)}},
     {"prlimit64", {is(0, 0)}},  // of this process
     {"rt_sigaction"},
     {"rt_sigreturn"},
+};
+
+// The VM, which is the stand-in's child.
+const SyscallRule kVm[] = {
+    {"pidfd_send_signal"},
     {"waitid"},
+};
+
+// A process of `exec` restores the caller's terminal.
+const SyscallRule kExec[] = {
+    {"ioctl", {is(1, TCGETS)}},
+    {"ioctl", {is(1, TCSETS)}},
 };
 
 // An out-of-memory kill that the host's engines see (runtime/host/cgroup/oom_v2.cc, oom_v1.cc).
@@ -89,7 +99,8 @@ const SyscallRule kMountFollower[] = {
 
 std::vector<ThreadRules> thread_rules() {
   return {
-      {"stand-in", "kStandInFilter", {kCLibraryRules, kThreadRules, kRequests, kSession, kOomSign, kProcServer}},
+      {"stand-in", "kStandInFilter", {kCLibraryRules, kThreadRules, kRequests, kSession, kVm, kOomSign, kProcServer}},
+      {"exec", "kExecFilter", {kCLibraryRules, kThreadRules, kRequests, kSession, kExec}},
       {"mounts", "kMountFollowerFilter", {kCLibraryRules, kRequests, kMountFollower}},
   };
 }

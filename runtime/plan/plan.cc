@@ -124,7 +124,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.host.cwd = config.json.at("process").at("cwd").get<std::string>();
 
   plan.vm.program = facts.parts.vmm;
-  plan.vm.config = TRY(to_vm(config, facts, plan.host.mounts, prefix, request.debug));
+  plan.vm.config = TRY(to_vm(config, facts, plan.host, prefix, request.debug));
 
   plan.guest.config = to_guest(config, facts, request, plan, prefix);
   return plan;

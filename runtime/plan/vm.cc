@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "guest-init/protocol/protocol.h"
+#include "runtime/plan/file_ids.h"
 #include "runtime/plan/passes.h"
 #include "runtime/vm/sizing.h"
 #include "vmm/api/command_line.h"
@@ -79,7 +81,7 @@ bool may_make_device_nodes(const oci::Config& config) {
 
 }  // namespace
 
-Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, const std::vector<oci::Mount>& mounts,
+Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, const HostPlan& host,
                           const std::string& prefix, bool debug) {
   vmm::Config vm;
   vm.kernel = facts.parts.kernel;
@@ -89,7 +91,7 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
   TRY(set_size(config, facts, vm));
   vmm::Fs share{.tag = protocol::kShareTag, .path = "", .readonly = false, .mounts = {}};
   share.mounts.push_back({.source = config.rootfs, .target = prefix + kRootTarget, .readonly = config.rootfs_readonly});
-  for (const oci::Mount& mount : mounts) {
+  for (const oci::Mount& mount : host.mounts) {
     if (!mount.bind) continue;
     share.mounts.push_back({.source = mount.source,
                             .target = mount.share_path,
@@ -99,9 +101,13 @@ Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, con
   }
   vm.fs.push_back(std::move(share));
   vm.vsock = vmm::Vsock{};
+  FileIds ids = file_ids(host.mappings, host.mounts);
   vm.jail = {.enabled = true,
              .seccomp = facts.parts.seccomp,
              .device_nodes = may_make_device_nodes(config),
+             .uids = std::move(ids.uids),
+             .gids = std::move(ids.gids),
+             .keep_groups = config.annotations.contains(kKeepGroupsAnnotation),
              .apparmor_profile = config.confinement.apparmor_profile,
              .selinux_label = config.confinement.selinux_label,
              .mount_label = config.mount_label};

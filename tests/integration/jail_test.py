@@ -11,8 +11,8 @@ import tempfile
 import unittest
 
 from kvm_test import SPIN, elf
-from support import (INITRAMFS, KERNEL, NACRE, PATIENCE, VMM, ContainerTest, Surroundings, children, main, nacre, run,
-                     state, wait_until)
+from support import (INITRAMFS, KERNEL, NACRE, PATIENCE, VMM, ContainerTest, Surroundings, children, main, nacre, read,
+                     run, state, wait_until)
 
 # Each line is one try, by a program that has entered the namespaces of vmm. It prints whether the try succeeded.
 ATTEMPTS = """
@@ -43,14 +43,43 @@ attempt("loopback", lambda: connect(socket.AF_INET, ("127.0.0.1", port)))
 attempt("abstract", lambda: connect(socket.AF_UNIX, "\\0" + name))
 attempt("user-namespace", lambda: system_call(libc.unshare, CLONE_NEWUSER))
 """
+# The same, with every capability in the user namespace of vmm and as the user that vmm is, on a file of the host's root.
+ATTEMPTS_ON_FILES = """
+import ctypes, os, sys
+
+pid, uid, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+CLONE_NEWUSER = 0x10000000
+if ctypes.CDLL(None).setns(os.open(f"/proc/{pid}/ns/user", os.O_RDONLY), CLONE_NEWUSER) < 0:
+    raise SystemExit("setns")
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+
+def attempt(name, action):
+    try:
+        action()
+        print(name, "yes")
+    except OSError:
+        print(name, "no")
+
+attempt("read", lambda: open(path).close())
+attempt("write", lambda: open(path, "a").close())
+attempt("mode", lambda: os.chmod(path, 0o6755))
+attempt("owner", lambda: os.chown(path, uid, uid))
+attempt("user", lambda: os.setresuid(0, 0, 0))
+"""
+ROOT = 100000  # the host's id of root in the container's user namespace
 NAMES = ["signal", "limits", "loopback", "abstract", "user-namespace"]
 NAMESPACES = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"]
 
 
 class Jail(ContainerTest):
-    def start(self):
+    def start(self, ids=None):
         """Starts a container in the host's network, and returns the pid of its vmm."""
         def change(config):
+            if ids:
+                config["linux"]["namespaces"].append({"type": "user"})
+                config["linux"].update(uidMappings=ids, gidMappings=ids)
             namespaces = config["linux"]["namespaces"]
             config["linux"]["namespaces"] = [entry for entry in namespaces if entry["type"] not in ("network", "uts")]
             del config["hostname"]
@@ -83,6 +112,24 @@ class Jail(ContainerTest):
         self.assertEqual(inside, dict.fromkeys(NAMES, "no"))
         for name in NAMESPACES:
             self.assertNotEqual(os.readlink(f"/proc/{vmm}/ns/{name}"), os.readlink(f"/proc/self/ns/{name}"), name)
+
+    def test_a_user_namespace_is_all_that_it_has(self):
+        def attempts(vmm, uid):
+            with tempfile.NamedTemporaryFile() as file:
+                done = run("python3", "-c", ATTEMPTS_ON_FILES, str(vmm), str(uid), file.name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return dict(line.split() for line in done.stdout.decode().splitlines())
+
+        names = ["read", "write", "mode", "owner", "user"]
+        self.assertEqual(attempts(self.start(), 0), dict.fromkeys(names, "yes"))
+        vmm = self.start([{"containerID": 0, "hostID": ROOT, "size": 65536}])
+        for file in ("uid_map", "gid_map"):
+            self.assertEqual(read(f"/proc/{vmm}/{file}").split(), [str(ROOT), str(ROOT), "65536"])
+        status = read(f"/proc/{vmm}/status")
+        for name in ("Uid", "Gid"):
+            self.assertIn(f"{name}:" + f"\t{ROOT}" * 4 + "\n", status)
+        self.assertRegex(status, r"\nGroups:\s*\n")
+        self.assertEqual(attempts(vmm, ROOT), dict.fromkeys(names, "no"))
 
     def test_no_descriptor_leads_to_files_that_others_use(self):
         vmm = self.start()

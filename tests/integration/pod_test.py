@@ -211,6 +211,12 @@ class Pods(ContainerTest):
                 if "pid" not in types:
                     self.assertEqual(lines[-2], "1")
                 self.assertEqual(os.stat(f"{bundle.path}/rootfs/made").st_uid, ROOT)
+        # Files of other owners are out of the VM's reach.
+        bundle = self.bundle("true")
+        join(bundle.config, pid_of(first), "ipc")
+        bundle.write()
+        self.assert_one_line_error(nacre("run", "--bundle", bundle.path, self.container()),
+                                   "serves the ids of its own user namespace alone")
 
     def test_a_mount_namespace_is_shared(self):
         first_bundle = self.bundle("sleep", "1000", copy=True)

@@ -61,6 +61,13 @@ struct Control {
 inline constexpr const char* kSeccompKill = "kill";
 inline constexpr const char* kSeccompLog = "log";
 
+// A range of user or group ids of whoever starts vmm.
+struct IdRange {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  bool operator==(const IdRange&) const = default;
+};
+
 // [jail]: with it, vmm locks itself in before the guest runs.
 struct Jail {
   bool enabled = false;
@@ -68,6 +75,11 @@ struct Jail {
   // Makes the guest's device nodes on the host, in shares that the guest may write, if the host's root started vmm.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;
+  // The ids that vmm has in the jail; empty: all that whoever started vmm has. A file of another owner is nobody's there.
+  // vmm itself takes the first id of the first range, and so does what the guest does as root, unless 0 is in a range.
+  std::vector<IdRange> uids, gids;
+  // vmm keeps the supplementary groups of whoever started it, although there are ranges.
+  bool keep_groups = false;
   // Confine vmm and the maker of device nodes (base/confinement.h); empty: as whoever started vmm.
   std::string apparmor_profile;
   std::string selinux_label;

@@ -29,6 +29,9 @@ Config full_config() {
   config.jail = Jail{.enabled = true,
                      .seccomp = kSeccompLog,
                      .device_nodes = true,
+                     .uids = {{100000, 65536}, {5, 1}},
+                     .gids = {{200000, 65536}},
+                     .keep_groups = true,
                      .apparmor_profile = "profile",
                      .selinux_label = "u:r:vm_t:s0:c1,c2",
                      .mount_label = "u:object_r:files_t:s0:c1,c2"};
@@ -56,6 +59,7 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(read->control->listen_fd == 11);
   BOOST_TEST(read->jail.device_nodes);
   BOOST_TEST(read->jail.seccomp == "log");
+  BOOST_TEST((read->jail == full_config().jail));
   BOOST_TEST(read->initrd == "/boot/init\"rd");
   BOOST_TEST(bool(check(*read)));
 }
@@ -132,6 +136,11 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = "nacre"; }) == "fs: tag nacre is used twice");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(36, 't'); }) == "no error");
   BOOST_TEST(with([](Config& c) { c.fs[1].tag = std::string(37, 't'); }) == "fs: tag must have 1 to 36 bytes");
+  BOOST_TEST(with([](Config& c) { c.jail.uids = {}; }) == "jail: uids without gids, or gids without uids");
+  BOOST_TEST(with([](Config& c) { c.jail.uids.push_back({100001, 1}); }) == "jail.uids: two ranges overlap");
+  BOOST_TEST(with([](Config& c) { c.jail.gids = {{1, 0}}; }) == "jail.gids: a range without ids");
+  BOOST_TEST(with([](Config& c) { c.jail.gids = {{2, UINT32_MAX - 1}}; }) == "jail.gids: a range goes past the last id");
+  BOOST_TEST(with([](Config& c) { c.jail.gids.assign(341, {1, 1}); }) == "jail.gids: more than 340 ranges");
   BOOST_TEST(with([](Config& c) { c.jail.mount_label = "a\",size=100g,x=\""; }) ==
              "jail.mount_label must not contain a quote");
   BOOST_TEST(with([](Config& c) { c.jail.enabled = false; }) == "fs nacre: mounts need the jail");

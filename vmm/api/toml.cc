@@ -49,10 +49,15 @@ constexpr auto fields_of(const Control*) {
   return std::tuple(Field{"path", &Control::path}, Field{"listen_fd", &Control::listen_fd});
 }
 
+constexpr auto fields_of(const IdRange*) {
+  return std::tuple(Field{"first", &IdRange::first}, Field{"count", &IdRange::count});
+}
+
 constexpr auto fields_of(const Jail*) {
   return std::tuple(Field{"enabled", &Jail::enabled}, Field{"seccomp", &Jail::seccomp},
                     Field{"device_nodes", &Jail::device_nodes}, Field{"apparmor_profile", &Jail::apparmor_profile},
-                    Field{"selinux_label", &Jail::selinux_label}, Field{"mount_label", &Jail::mount_label});
+                    Field{"selinux_label", &Jail::selinux_label}, Field{"mount_label", &Jail::mount_label},
+                    Field{"keep_groups", &Jail::keep_groups}, Field{"uids", &Jail::uids}, Field{"gids", &Jail::gids});
 }
 
 constexpr auto fields_of(const Config*) {

@@ -62,6 +62,22 @@ Result<void> check_vsock(const Vsock& vsock) {
   return {};
 }
 
+// What the kernel takes as an id map (user_namespaces(7)).
+Result<void> check_ids(const std::vector<IdRange>& ranges, const std::string& name) {
+  constexpr size_t kMaxRanges = 340;
+  if (ranges.size() > kMaxRanges) return fail(name + ": more than " + std::to_string(kMaxRanges) + " ranges");
+  for (auto range = ranges.begin(); range != ranges.end(); ++range) {
+    if (range->count == 0) return fail(name + ": a range without ids");
+    if (range->count > UINT32_MAX - range->first) return fail(name + ": a range goes past the last id");
+    for (auto other = ranges.begin(); other != range; ++other) {
+      if (range->first < other->first + other->count && other->first < range->first + range->count) {
+        return fail(name + ": two ranges overlap");
+      }
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check(const Config& config) {
@@ -91,6 +107,9 @@ Result<void> check(const Config& config) {
   if (config.jail.seccomp != kSeccompKill && config.jail.seccomp != kSeccompLog) {
     return fail("jail.seccomp must be \"kill\" or \"log\"");
   }
+  TRY(check_ids(config.jail.uids, "jail.uids"));
+  TRY(check_ids(config.jail.gids, "jail.gids"));
+  if (config.jail.uids.empty() != config.jail.gids.empty()) return fail("jail: uids without gids, or gids without uids");
   // The label becomes a quoted word among mount options (mount_context() of base/confinement.h).
   if (config.jail.mount_label.find('"') != std::string::npos) {
     return fail("jail.mount_label must not contain a quote");

@@ -40,10 +40,8 @@ Result<void> enter_jail(const Config& config, HostFiles& files, const ThreadLock
   // Mounts first, with the host's privilege, so that the jail's own namespace has no power over them.
   Fd host_proc = TRY_CONTEXT(open_file("/proc", O_PATH | O_DIRECTORY), "jail");
   TRY_CONTEXT(leave_host_namespaces(host_proc, config.jail), "jail");
-  const Confinement confinement{.apparmor_profile = config.jail.apparmor_profile,
-                                .selinux_label = config.jail.selinux_label};
   MountTree tree = TRY_CONTEXT(enter_mount_tree(config), "jail");
-  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, confinement, node_maker_start), "jail");
+  Fd node_maker = TRY_CONTEXT(drop_privileges(host_proc, config.jail, node_maker_start), "jail");
   if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));
   files.fs_roots = std::move(tree.fs_roots);
   files.proc_self_fd = std::move(tree.proc_self_fd);

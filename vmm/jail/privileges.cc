@@ -2,6 +2,7 @@
 #include "vmm/jail/privileges.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -12,13 +13,17 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/capabilities.h"
+#include "base/confinement.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/user_namespace.h"
@@ -37,11 +42,27 @@ Result<void> write_proc(const Fd& directory, const char* file, std::string_view 
   return {};
 }
 
+// Returns lines for a uid_map or gid_map.
+std::string map_lines(const std::vector<IdRange>& ranges) {
+  std::ostringstream lines;
+  for (const IdRange& range : ranges) lines << range.first << " " << range.first << " " << range.count << "\n";
+  return lines.str();
+}
+
 // `process` is a directory of /proc.
-Result<void> write_id_maps(const Fd& host_proc, const Fd& process) {
-  IdMaps maps = TRY(identity_maps(host_proc));
+Result<void> write_id_maps(const Fd& host_proc, const Fd& process, const Jail& jail) {
+  IdMaps maps;
+  if (jail.uids.empty()) {
+    maps = TRY(identity_maps(host_proc));
+  } else {
+    maps = {.uids = map_lines(jail.uids), .gids = map_lines(jail.gids)};
+  }
   TRY(write_proc(process, "uid_map", maps.uids));
   return write_proc(process, "gid_map", maps.gids);
+}
+
+Confinement confinement_of(const Jail& jail) {
+  return {.apparmor_profile = jail.apparmor_profile, .selinux_label = jail.selinux_label};
 }
 
 // vmm says this when it is in its namespace, and the helper when the namespace has its ids. Any other answer of the
@@ -55,7 +76,7 @@ void close_all_but(const Fd& kept) {
   ::close_range(number + 1, UINT_MAX, 0);
 }
 
-[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket, const Confinement& confinement,
+[[noreturn]] void run_helper(const Fd& host_proc, const Fd& vmm, const Fd& socket, const Jail& jail,
                              const ThreadStart& node_maker_start) {
   // Ignore signals that are sent to the whole service: when vmm exits, the socket closes and this helper follows.
   sigset_t all;
@@ -63,8 +84,8 @@ void close_all_but(const Fd& kept) {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   std::array<std::byte, kReady.size()> word;
   if (!read_all(socket.get(), word)) ::_exit(EXIT_FAILURE);
-  Result<void> done = write_id_maps(host_proc, vmm);
-  if (done && node_maker_start) done = confine(host_proc, confinement);
+  Result<void> done = write_id_maps(host_proc, vmm, jail);
+  if (done && node_maker_start) done = confine(host_proc, confinement_of(jail));
   if (!write_all(socket.get(), done ? kReady : done.error().message())) ::_exit(EXIT_FAILURE);
   if (!done || !node_maker_start) ::_exit(EXIT_SUCCESS);
   close_all_but(socket);
@@ -93,6 +114,21 @@ void forbid_user_namespaces(const Fd& host_proc) {
   if (!limited) log_debug("jail: " + limited.error().message());
 }
 
+// Becomes a user that the jail has. Whoever started vmm may be none, and his rights to files would stay.
+Result<void> take_own_ids(const Jail& jail) {
+  if (jail.uids.empty()) return {};
+  uid_t uid = jail.uids.front().first;
+  gid_t gid = jail.gids.front().first;
+  // A user without privilege cannot leave his groups (setgroups(2)).
+  if (!jail.keep_groups && ::setgroups(0, nullptr) < 0 && errno != EPERM) return fail_errno("setgroups");
+  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return fail_errno("PR_SET_KEEPCAPS");
+  if (::setresgid(gid, gid, gid) < 0) return fail_errno("setresgid");
+  if (::setresuid(uid, uid, uid) < 0) return fail_errno("setresuid");
+  // The files of vmm in /proc, which confine() writes to, belong to vmm's user only as long as it may be dumped.
+  if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) return fail_errno("PR_SET_DUMPABLE");
+  return {};
+}
+
 // A core file of vmm would hold the guest's memory.
 Result<void> forbid_core_files() {
   const rlimit none{.rlim_cur = 0, .rlim_max = 0};
@@ -115,14 +151,14 @@ Result<void> keep_capabilities() {
 
 }  // namespace
 
-Result<Fd> drop_privileges(const Fd& host_proc, const Confinement& confinement, const ThreadStart& node_maker_start) {
+Result<Fd> drop_privileges(const Fd& host_proc, const Jail& jail, const ThreadStart& node_maker_start) {
   auto [ours, theirs] = TRY(make_socketpair(SOCK_SEQPACKET));
   Fd vmm = TRY(open_at(host_proc.get(), "self", O_PATH | O_DIRECTORY));
   pid_t helper = ::fork();
   if (helper < 0) return fail_errno("fork");
   if (helper == 0) {
     ours.reset();
-    run_helper(host_proc, vmm, theirs, confinement, node_maker_start);
+    run_helper(host_proc, vmm, theirs, jail, node_maker_start);
   }
   theirs.reset();
   Result<void> entered = enter_user_namespace(ours);
@@ -133,10 +169,11 @@ Result<Fd> drop_privileges(const Fd& host_proc, const Confinement& confinement, 
   TRY(std::move(entered));
   vmm.reset();
   forbid_user_namespaces(host_proc);
+  TRY(take_own_ids(jail));
   TRY(keep_capabilities());
   // The last act that an administrator's profile may not foresee is behind. Under no_new_privs a profile could not be
   // left for another.
-  TRY(confine(host_proc, confinement));
+  TRY(confine(host_proc, confinement_of(jail)));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("no_new_privs");
   TRY(forbid_core_files());
   return std::move(ours);

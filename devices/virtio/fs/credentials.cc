@@ -51,6 +51,11 @@ Result<void> Credentials::adopt_thread(int proc_self_fd) {
   int bits = prctl(PR_GET_SECUREBITS);
   fixup_is_off_ = bits >= 0 && ((bits & SECBIT_NO_SETUID_FIXUP) != 0 ||
                                 prctl(PR_SET_SECUREBITS, static_cast<unsigned>(bits) | SECBIT_NO_SETUID_FIXUP) == 0);
+  if (can_switch_) {
+    has_root_group_ = set_fs_gid(0);
+    has_root_ = set_fs_uid(0);
+    switch_ids(own_uid_, own_gid_);
+  }
   return {};
 }
 
@@ -79,6 +84,8 @@ OrErrno<Credentials::AsCaller> Credentials::as_caller(uint32_t uid, uint32_t gid
   set_keep_setid(true);
   mode_t wanted = umask_bits & 0777;
   if (wanted != umask_) umask(umask_ = wanted);
+  if (uid == 0 && !has_root_) uid = own_uid_;
+  if (gid == 0 && !has_root_group_) gid = own_gid_;
   if (!can_switch_ || (uid == own_uid_ && gid == own_gid_)) return AsCaller(nullptr);
   if (uid == kNoId || gid == kNoId) return errno_of(EPERM);
   if (!switch_ids(uid, gid)) {

@@ -46,7 +46,8 @@ class Credentials {
     explicit AsCaller(Credentials* credentials) : credentials_(credentials) {}
     Credentials* credentials_;
   };
-  // Takes the ids of the caller and sets the umask. Returns EPERM if the user namespace of the thread does not have the
+  // Takes the ids of the caller and sets the umask. The thread's own ids stand for those of root if its user namespace
+  // does not have root's. Returns EPERM if the user namespace of the thread does not have the
   // ids. If the thread may not switch ids, its own ids stay in force.
   OrErrno<AsCaller> as_caller(uint32_t uid, uint32_t gid, uint32_t umask);
 
@@ -61,6 +62,7 @@ class Credentials {
 
   uint32_t own_uid_ = 0;
   uint32_t own_gid_ = 0;
+  bool has_root_ = true, has_root_group_ = true;  // the thread's user namespace has uid 0 and gid 0
   bool can_switch_ = false;  // has CAP_SETUID and CAP_SETGID; if not, new files belong to the process's ids
   bool fixup_is_off_ = false;
   uint64_t permitted_ = 0;

@@ -33,6 +33,7 @@
 #include "runtime/container/standin/title.h"
 #include "runtime/host/cgroup/cgroup.h"
 #include "runtime/host/cgroup/oom.h"
+#include "runtime/plan/file_ids.h"
 #include "runtime/plan/host_mounts.h"
 #include "runtime/plan/memory_policy.h"
 #include "runtime/vm/process.h"
@@ -73,12 +74,20 @@ void warn_of_confinement(const ContainerPlan& plan, pid_t vmm) {
            describe(wanted));
 }
 
+// vmm cannot get more ids than it began with.
+Result<void> check_ids(const ContainerDir& vm, const vmm::Jail& wanted) {
+  vmm::Config config = TRY(vmm::parse_toml(TRY(read_file(vm.file(kVmmConfigName)))));
+  if (covers(config.jail.uids, wanted.uids) && covers(config.jail.gids, wanted.gids)) return {};
+  return fail("serves the ids of its own user namespace alone, and this container's files have others", EPERM);
+}
+
 Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
   if (task.plan.vm.vm_of.empty()) return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), sources, dir);
   std::string root = dir.path().substr(0, dir.path().rfind('/'));
   ContainerDir other = TRY(ContainerDir::open(root, task.plan.vm.vm_of));
-  Vm vm = TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), sources, dir),
-                      "the VM of container " + task.plan.vm.vm_of);
+  const std::string name = "the VM of container " + task.plan.vm.vm_of;
+  TRY_CONTEXT(check_ids(other, task.plan.vm.config.jail), name);
+  Vm vm = TRY_CONTEXT(Vm::join(other, task.plan.vm.config.fs.at(0), sources, dir), name);
   warn_of_confinement(task.plan, vm.process().pid);
   return vm;
 }

@@ -22,7 +22,7 @@ struct ProcessId {
 
 Result<ProcessId> identify(pid_t pid);
 
-// Returns true if the process exists and has not ended. A zombie has ended.
+// Returns true if the process exists and has not ended. A zombie has ended, unless it still has threads.
 bool is_alive(const ProcessId& process);
 
 // Opens a pidfd for waiting and signals. Fails with ESRCH if the process has ended.

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "runtime/state/container_id.h"
 #include "runtime/state/record_json.h"
@@ -101,6 +103,26 @@ BOOST_AUTO_TEST_CASE(process_ids_tell_the_dead_from_the_living) {
   BOOST_TEST(!runtime::is_alive(*child));
   BOOST_TEST(runtime::kill_and_wait(*child, 5'000).has_value());
   BOOST_TEST(runtime::wait_for_end(*child, 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_process_whose_first_thread_has_ended_is_alive) {
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    std::thread([] {
+      for (;;) ::pause();
+    }).detach();
+    ::syscall(SYS_exit, 0);  // of this thread alone
+  }
+  auto child = runtime::identify(pid);
+  BOOST_REQUIRE(child);
+  auto first_has_ended = [&] {
+    return read_file("/proc/" + std::to_string(pid) + "/stat").value_or("").contains(") Z ");
+  };
+  while (!first_has_ended()) ::usleep(1000);
+  BOOST_TEST(runtime::is_alive(*child));
+  BOOST_TEST(runtime::kill_and_wait(*child, 5'000).has_value());
+  BOOST_TEST(!runtime::is_alive(*child));
+  ::waitpid(pid, nullptr, 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_process_that_shares_its_cpu_is_without_it_at_times) {

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 
 import endurance
+from hanging_volume import HangingVolume
 from kvm_test import ACPI_RESET, POWER_OFF, SPIN, UNDEFINED, elf
 from support import (NACRE, PATIENCE, REPO, ContainerTest, alive, detach, machines, main, nacre, node_makers, processes,
                      read, run, state, wait_until, write)
@@ -127,6 +128,21 @@ class Files(Chaos):
         done = self.run_container("sh", "-c", script, change=self.bind(volume))
         self.assertIn(b"No space left on device", done.stderr)
         self.assertEqual((done.returncode, done.stdout), (0, b"new\n"))
+
+    def test_a_volume_that_hangs(self):
+        volume = HangingVolume("/mnt/hanging")
+        self.addCleanup(volume.end)
+        container = self.start("sh", "-c", "sleep 1000 & cat /volume/name", change=self.bind(volume.path))
+        self.assertTrue(volume.asked.wait(PATIENCE))
+        self.assertEqual(state(container)["status"], "running")
+        (vmm,) = machines()
+        self.assertEqual(nacre("kill", container, "KILL").returncode, 0)
+        self.assertEqual(state(container)["status"], "stopped")
+        # A thread of vmm waits for the volume, as a process of a plain container would.
+        self.assert_one_line_error(nacre("delete", "--force", container), "the container's VM: process "
+                                   f"{vmm} does not end: it waits for a device or a file system of the host")
+        volume.end()
+        self.assertEqual(nacre("delete", "--force", container).returncode, 0)
 
     def test_a_fifo_that_nobody_writes_to_as_stdin(self):
         path = tempfile.mktemp(dir="/tmp")

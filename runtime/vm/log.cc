@@ -27,10 +27,10 @@ std::string last_line(const std::string& text) {
   return text.substr(start, std::min(end + 1 - start, kMaxLine));
 }
 
-Result<VmmLog> VmmLog::create(const ContainerDir& dir) {
+Result<VmmLog> VmmLog::create(const ContainerDir& dir, const char* name) {
   VmmLog log;
   Pipe pipe = TRY(make_pipe(O_NONBLOCK));
-  log.file_ = TRY(open_at(dir.fd(), kVmmLogName, O_WRONLY | O_CREAT | O_APPEND, 0600));
+  log.file_ = TRY(open_at(dir.fd(), name, O_WRONLY | O_CREAT | O_APPEND, 0600));
   log.reader_ = std::move(pipe.read);
   log.writer_ = std::move(pipe.write);
   return log;

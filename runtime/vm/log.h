@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the lines that vmm logs, in the container's directory.
+// Keeps what vmm logs and what its guest's console prints, in files of the container's directory.
 #pragma once
 
 #include <string>
@@ -10,12 +10,12 @@
 
 namespace nacre::runtime {
 
-// Moves lines from vmm's stderr to vmm.log. vmm has the end of a pipe and not the file, so a vmm that a guest has taken
+// Moves what vmm writes to its stdout or stderr to a file. vmm has the end of a pipe and not the file, so a vmm that a guest has taken
 // over can neither fill the host's /run nor change what it has said before.
 class VmmLog {
  public:
-  // Makes the pipe and the file.
-  static Result<VmmLog> create(const ContainerDir& dir);
+  // Makes the pipe and the file `name`.
+  static Result<VmmLog> create(const ContainerDir& dir, const char* name);
 
   // Returns the end for vmm, which does not block: what finds no room is lost. Called once.
   Fd take_writer() { return std::move(writer_); }

@@ -16,7 +16,7 @@ namespace {
 
 // A container's directory, and the log of a vmm that says what a test makes it say.
 struct Vmm {
-  Vmm() : dir(create()), log(VmmLog::create(dir).value()), writer(log.take_writer()) {}
+  Vmm() : dir(create()), log(VmmLog::create(dir, runtime::kVmmLogName).value()), writer(log.take_writer()) {}
   ~Vmm() { std::filesystem::remove_all(root); }
 
   // Says something whole, however little the pipe holds. Returns what move() says after the last of the text.

@@ -76,10 +76,11 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
   Fd machine_control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
   Pipe lifeline = TRY(make_pipe());
   Fd null = TRY(open_file("/dev/null", O_RDWR));
-  VmmLog log = TRY(VmmLog::create(dir));
-  Fd log_end = log.take_writer();
-  Fd console;
-  if (config.console) console = TRY(open_at(dir.fd(), kConsoleLogName, O_WRONLY | O_CREAT | O_APPEND, 0600));
+  auto log = std::make_unique<VmmLog>(TRY(VmmLog::create(dir, kVmmLogName)));
+  Fd log_end = log->take_writer();
+  std::unique_ptr<VmmLog> console;
+  if (config.console) console = std::make_unique<VmmLog>(TRY(VmmLog::create(dir, kConsoleLogName)));
+  Fd console_end = console ? console->take_writer() : Fd();
 
   config.vsock->listen_fd = kListenFd;
   config.vsock->streams = {{.port = protocol::kHostPort, .fd = kControlFd}};
@@ -100,7 +101,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
                        .args = {"vmm", "--config", config_path},
                        .environment = std::nullopt,
                        .fds = {{null.get(), 0},
-                               {console ? console.get() : null.get(), 1},
+                               {console ? console_end.get() : null.get(), 1},
                                {log_end.get(), 2},
                                {guest_end.get(), kControlFd},
                                {listener.get(), kListenFd},
@@ -116,7 +117,8 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
   vm.program_ = program;
   vm.pidfd_ = std::move(child.pidfd);
   vm.is_child_ = true;
-  vm.log_ = std::make_unique<VmmLog>(std::move(log));
+  vm.log_ = std::move(log);
+  vm.console_ = std::move(console);
   vm.control_ = std::move(control);
   vm.lifeline_ = std::move(lifeline.write);
   vm.process_ = TRY(identify(child.pid));
@@ -164,7 +166,13 @@ void Vm::kill() {
   }
   (void)signal_pidfd(pidfd_.get(), SIGKILL);
   (void)wait_for_exit();
-  if (log_) log_->move();
+  move_logs();
+}
+
+void Vm::move_logs() {
+  for (VmmLog* log : logs()) {
+    if (log != nullptr) log->move();
+  }
 }
 
 bool Vm::has_ended() const {
@@ -178,13 +186,13 @@ std::string Vm::explain_end() {
     (void)signal_pidfd(pidfd_.get(), SIGKILL);
   }
   auto exit = wait_for_exit();
+  move_logs();
   if (auto console = read_log(*dir_, kConsoleLogName)) log_debug("console of the guest:\n" + *console);
   if (exit && exit->status == static_cast<int>(vmm::ExitStatus::kvm_failure) && !program_.empty()) {
     if (std::string complaint = complaint_about_kvm(program_); !complaint.empty()) return complaint;
   }
   std::string said;
   if (log_) {
-    log_->move();
     said = log_->last_line();
   } else if (auto text = read_log(*dir_, kVmmLogName)) {
     said = last_line(*text);

@@ -2,6 +2,7 @@
 // The vmm process of a container, as its stand-in sees it.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,8 +39,9 @@ class Vm {
   // connection, which vmm connects to this descriptor. Called once.
   Fd take_control() { return std::move(control_); }
 
-  // Returns what vmm says, which somebody has to move whenever there is something; null if the VM was joined.
-  VmmLog* log() { return log_.get(); }
+  // Returns what vmm logs and what the guest's console prints, which somebody has to move whenever there is something.
+  // Either may be null. A VM that was joined has none.
+  std::array<VmmLog*, 2> logs() { return {log_.get(), console_.get()}; }
 
   // Ends the VM at once, unless other containers use it too.
   void kill();
@@ -53,13 +55,14 @@ class Vm {
  private:
   explicit Vm(const ContainerDir& dir) : dir_(&dir) {}
   Result<ProcessExit> wait_for_exit();
+  void move_logs();
 
   const ContainerDir* dir_;
   ProcessId process_;
   Fd pidfd_;
   std::string program_;  // that vmm runs; empty: there is none to ask
   bool is_child_ = false;
-  std::unique_ptr<VmmLog> log_;
+  std::unique_ptr<VmmLog> log_, console_;
   Fd control_;
   Fd lifeline_;                         // when this closes, a vmm that we have started ends;
   std::optional<MachineControl> hold_;  // a vmm that we have joined runs at least until this closes

@@ -159,7 +159,9 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   Session session(vm.take_control(), task.id, "", vm.pidfd());
   Fd directory;
   if (host.shows_root(task.plan.host)) directory = TRY(dir.detach());
-  if (VmmLog* log = vm.log()) session.watch(log->fd(), [log] { return log->move(); });
+  for (VmmLog* log : vm.logs()) {
+    if (log != nullptr) session.watch(log->fd(), [log] { return log->move(); });
+  }
   // If the container has joined a VM, vmm is neither a child of this process nor in its cgroup.
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(task.cgroup, own_vmm)] { sign->show(); });

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kAppArmorCurrent = "thread-self/attr/apparmor/current";
 constexpr const char* kCurrent = "thread-self/attr/current";
 constexpr const char* kKeyCreate = "thread-self/attr/keycreate";
+constexpr const char* kSocketCreate = "thread-self/attr/sockcreate";
 
 // The label of a process under an SELinux that has no policy yet.
 constexpr std::string_view kWithoutPolicy = "kernel";
@@ -82,6 +83,11 @@ Result<void> confine(const Fd& proc, const Confinement& confinement) {
 
 Result<void> label_new_keyrings(const Fd& proc, const std::string& label) {
   TRY_CONTEXT(write_attribute(proc, kKeyCreate, label), "can't set the label of keyrings " + label);
+  return {};
+}
+
+Result<void> label_new_sockets(const Fd& proc, const std::string& label) {
+  TRY_CONTEXT(write_attribute(proc, kSocketCreate, label), "can't set the label of sockets " + label);
   return {};
 }
 

@@ -39,6 +39,9 @@ Result<void> confine(const Fd& proc, const Confinement& confinement);
 // Sets the SELinux label that new keyrings of the calling thread get; "" sets the policy's own choice again.
 Result<void> label_new_keyrings(const Fd& proc, const std::string& label);
 
+// Does the same for new sockets.
+Result<void> label_new_sockets(const Fd& proc, const std::string& label);
+
 // Returns what confines a process of the host, as far as `like` names something of that kind: its other members stay
 // empty, and so does what cannot be read.
 Confinement confinement_of(pid_t pid, const Confinement& like);

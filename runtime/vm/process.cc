@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "base/confinement.h"
 #include "base/log.h"
 #include "base/run_program.h"
 #include "guest-init/protocol/protocol.h"
@@ -68,12 +69,30 @@ std::string complaint_about_kvm(const std::string& program) {
   return line.starts_with(kPrefix) ? line.substr(kPrefix.size()) : "";
 }
 
+// The sockets that vmm listens at.
+struct Listeners {
+  Fd vsock, control;
+};
+
+Result<Listeners> listen_for_vmm(const ContainerDir& dir, const std::string& selinux_label) {
+  // They get the label of vmm. The stand-in has the same, so it may connect to them, and no other container's process.
+  Fd proc;
+  if (!selinux_label.empty()) {
+    proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
+    TRY(label_new_sockets(proc, selinux_label));
+  }
+  Listeners listeners;
+  listeners.vsock = TRY(listen_in(dir.fd(), kSocketName));
+  listeners.control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
+  if (proc) TRY(label_new_sockets(proc, ""));
+  return listeners;
+}
+
 }  // namespace
 
 Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sources& sources, const ContainerDir& dir) {
   auto [control, guest_end] = TRY(make_socketpair(SOCK_STREAM));
-  Fd listener = TRY(listen_in(dir.fd(), kSocketName));
-  Fd machine_control = TRY(listen_in(dir.fd(), kControlSocketName, SOCK_SEQPACKET));
+  Listeners listeners = TRY(listen_for_vmm(dir, config.jail.selinux_label));
   Pipe lifeline = TRY(make_pipe());
   Fd null = TRY(open_file("/dev/null", O_RDWR));
   auto log = std::make_unique<VmmLog>(TRY(VmmLog::create(dir, kVmmLogName)));
@@ -104,9 +123,9 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
                                {console ? console_end.get() : null.get(), 1},
                                {log_end.get(), 2},
                                {guest_end.get(), kControlFd},
-                               {listener.get(), kListenFd},
+                               {listeners.vsock.get(), kListenFd},
                                {lifeline.read.get(), kLifelineFd},
-                               {machine_control.get(), kMachineControlFd}},
+                               {listeners.control.get(), kMachineControlFd}},
                        .death_signal = SIGKILL,
                        // vmm must not get signals of the caller's terminal.
                        .new_session = true,

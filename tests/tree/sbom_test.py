@@ -91,6 +91,21 @@ class Materials(unittest.TestCase):
                 self.assertEqual(checksum["checksumValue"],
                                  hashlib.new(checksum["algorithm"].lower(), content).hexdigest(), name)
 
+    def test_a_package_with_files_says_that_it_has_them_all(self):
+        """SPDX 2.3, 7.8 and 7.9: the official tool refuses a package that has files and did not look at them."""
+        digests = {file["SPDXID"]: checksum["checksumValue"] for file in self.document["files"]
+                   for checksum in file["checksums"] if checksum["algorithm"] == "SHA1"}
+        contained = {}
+        for entry in self.document["relationships"]:
+            if entry["relationshipType"] == "CONTAINS" and entry["relatedSpdxElement"] in digests:
+                contained.setdefault(entry["spdxElementId"], []).append(digests[entry["relatedSpdxElement"]])
+        self.assertEqual(sum(map(len, contained.values())), len(digests), "each file is of one package")
+        for package in self.document["packages"]:
+            files = contained.get(package["SPDXID"])
+            self.assertEqual(package["filesAnalyzed"], files is not None, package["name"])
+            code = package.get("packageVerificationCode", {}).get("packageVerificationCodeValue")
+            self.assertEqual(code, files and hashlib.sha1("".join(sorted(files)).encode()).hexdigest(), package["name"])
+
     def test_each_library_of_a_program_is_there(self):
         for path, target in (("bin/nacre", "runtime/nacre"), ("bin/vmm", "vmm/vmm")):
             needed = re.findall(r"\(NEEDED\).*\[(.*)\]", output("readelf", "--dynamic", f"{BUILD}/{target}"))

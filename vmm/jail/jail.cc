@@ -45,6 +45,9 @@ Result<void> enter_jail(const Config& config, HostFiles& files, const ThreadLock
   if (node_maker) files.node_maker = std::make_unique<NodeMakerClient>(std::move(node_maker));
   files.fs_roots = std::move(tree.fs_roots);
   files.proc_self_fd = std::move(tree.proc_self_fd);
+  // A directory of /proc gets the new SELinux label of its process when it is looked up. Nobody looks up the root of a
+  // mount.
+  if (!config.jail.selinux_label.empty()) TRY_CONTEXT(open_at(host_proc.get(), "self/fd", O_PATH), "jail");
   return {};
 }
 

@@ -255,10 +255,11 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
   if (container.followed || confinement != Confinement()) host_proc = TRY(open_file("/proc", O_PATH | O_DIRECTORY));
   auto proc = TRY(container.host.show_root(task.plan.host, container.sources));
   container.sources = {};
+  // Before the label, which may lack CAP_SYS_ADMIN: the kernel asks for it when FUSE_INIT is answered.
+  if (proc) serve_proc(container, task.id, dir, std::move(*proc));
   // A label is the process's, and there is but one thread yet. A profile is a thread's: the one that follows the host's
   // mounts stays out of it, since profiles of containers forbid mounts.
   TRY(enter_selinux_label(host_proc, confinement.selinux_label));
-  if (proc) serve_proc(container, task.id, dir, std::move(*proc));
   if (container.followed) follow_mounts(container, *container.followed, host_proc);
   TRY(enter_apparmor_profile(host_proc, confinement.apparmor_profile));
   if (!send_report(report, made)) return fail("given up by the caller", ECANCELED);

@@ -43,9 +43,8 @@ void add_side(Ranges& ranges, const Json& list, const char* side) {
 
 bool maps_ids(const Json& mount) {
   const Json options = mount.value("options", Json::array());
-  return mount.contains("uidMappings") || std::ranges::any_of(options, [](const Json& option) {
-           return option == "idmap" || option == "ridmap";
-         });
+  return mount.contains("uidMappings") ||
+         std::ranges::any_of(options, [](const Json& option) { return option == "idmap" || option == "ridmap"; });
 }
 
 Ranges ids_of(const char* name, const Json& mappings, const std::vector<oci::Mount>& mounts) {

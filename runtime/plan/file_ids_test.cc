@@ -41,9 +41,8 @@ BOOST_AUTO_TEST_CASE(mounts_with_mapped_ids_add_those_of_their_files) {
   BOOST_TEST((own.uids == Ranges{{1000, 1}, {7, 2}, {1, 2}, {0, 1}}));
   BOOST_TEST((own.gids == Ranges{{100, 10}, {0, 10}}));
   // Ranges around, between and across those that are there.
-  auto given = runtime::file_ids(
-      Json::parse(kMappings),
-      {bind(R"({"uidMappings": [{"containerID": 5, "hostID": 0, "size": 1000}],
+  auto given = runtime::file_ids(Json::parse(kMappings),
+                                 {bind(R"({"uidMappings": [{"containerID": 5, "hostID": 0, "size": 1000}],
                 "gidMappings": [{"containerID": 105, "hostID": 0, "size": 10}]})")});
   BOOST_TEST((given.uids == Ranges{{1000, 1}, {7, 2}, {5, 2}, {9, 991}, {1001, 4}}));
   BOOST_TEST((given.gids == Ranges{{100, 10}, {110, 5}}));

@@ -17,7 +17,8 @@ namespace nacre::runtime {
 // The name of the root filesystem in the share, after the container's prefix.
 inline constexpr const char* kRootTarget = "rootfs";
 
-// Returns the VM for a container: its size, kernel command line, share and jail. `prefix` begins the names in the share.
+// Returns the VM for a container: its size, kernel command line, share and jail. `prefix` begins the names in the
+// share.
 Result<vmm::Config> to_vm(const oci::Config& config, const HostFacts& facts, const HostPlan& host,
                           const std::string& prefix, bool debug);
 

@@ -23,7 +23,8 @@ struct Stat {
   uint64_t start_time = 0;
 };
 
-// Reads a stat file of /proc (proc(5)). Field 2, the command's name, is in parentheses and may contain anything, so it ends at the last
+// Reads a stat file of /proc (proc(5)). Field 2, the command's name, is in parentheses and may contain anything, so it
+// ends at the last
 // ')'.
 Result<Stat> read_stat_file(const std::string& path) {
   std::string text = TRY(read_file(path, 4096));

@@ -10,8 +10,8 @@
 
 namespace nacre::runtime {
 
-// Moves what vmm writes to its stdout or stderr to a file. vmm has the end of a pipe and not the file, so a vmm that a guest has taken
-// over can neither fill the host's /run nor change what it has said before.
+// Moves what vmm writes to its stdout or stderr to a file. vmm has the end of a pipe and not the file, so a vmm that a
+// guest has taken over can neither fill the host's /run nor change what it has said before.
 class VmmLog {
  public:
   // Makes the pipe and the file `name`.

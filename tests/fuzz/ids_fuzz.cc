@@ -49,7 +49,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (int left = input.take<uint8_t>() % 4; left > 0; left--) {
     Json list = input.take<uint8_t>() % 2 == 0 ? own : take_mappings(input);
     mark(wanted, list, "containerID");
-    mounts.push_back({.name = "mounts", .destination = "/a", .source = "/b", .bind = true,
+    mounts.push_back({.name = "mounts",
+                      .destination = "/a",
+                      .source = "/b",
+                      .bind = true,
                       .json = {{"uidMappings", list}, {"gidMappings", list}}});
   }
   auto ids = runtime::file_ids({{"uidMappings", own}, {"gidMappings", own}}, mounts);
@@ -64,7 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const vmm::IdRange& range : ids.uids) mark(got, range.first, range.count);
   fuzz::check(got == wanted, "an id is too many, or is missing");
   vmm::IdRange some{.first = input.take<uint16_t>() % (kIds / 2), .count = 1u + input.take<uint8_t>()};
-  bool has_all = std::all_of(got.begin() + some.first, got.begin() + some.first + some.count, [](bool id) { return id; });
+  bool has_all =
+      std::all_of(got.begin() + some.first, got.begin() + some.first + some.count, [](bool id) { return id; });
   fuzz::check(runtime::covers(ids.uids, {some}) == has_all, "a VM does not know which ids it has");
   return 0;
 }

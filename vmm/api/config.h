@@ -75,8 +75,9 @@ struct Jail {
   // Makes the guest's device nodes on the host, in shares that the guest may write, if the host's root started vmm.
   // Without this, making one fails with EPERM. vmm itself opens none of them.
   bool device_nodes = false;
-  // The ids that vmm has in the jail; empty: all that whoever started vmm has. A file of another owner is nobody's there.
-  // vmm itself takes the first id of the first range, and so does what the guest does as root, unless 0 is in a range.
+  // The ids that vmm has in the jail; empty: all that whoever started vmm has. A file of another owner is nobody's
+  // there. vmm itself takes the first id of the first range, and so does what the guest does as root, unless 0 is in a
+  // range.
   std::vector<IdRange> uids, gids;
   // vmm keeps the supplementary groups of whoever started it, although there are ranges.
   bool keep_groups = false;

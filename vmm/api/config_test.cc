@@ -139,7 +139,8 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.jail.uids = {}; }) == "jail: uids without gids, or gids without uids");
   BOOST_TEST(with([](Config& c) { c.jail.uids.push_back({100001, 1}); }) == "jail.uids: two ranges overlap");
   BOOST_TEST(with([](Config& c) { c.jail.gids = {{1, 0}}; }) == "jail.gids: a range without ids");
-  BOOST_TEST(with([](Config& c) { c.jail.gids = {{2, UINT32_MAX - 1}}; }) == "jail.gids: a range goes past the last id");
+  BOOST_TEST(with([](Config& c) { c.jail.gids = {{2, UINT32_MAX - 1}}; }) ==
+             "jail.gids: a range goes past the last id");
   BOOST_TEST(with([](Config& c) { c.jail.gids.assign(341, {1, 1}); }) == "jail.gids: more than 340 ranges");
   BOOST_TEST(with([](Config& c) { c.jail.mount_label = "a\",size=100g,x=\""; }) ==
              "jail.mount_label must not contain a quote");

@@ -109,7 +109,8 @@ Result<void> check(const Config& config) {
   }
   TRY(check_ids(config.jail.uids, "jail.uids"));
   TRY(check_ids(config.jail.gids, "jail.gids"));
-  if (config.jail.uids.empty() != config.jail.gids.empty()) return fail("jail: uids without gids, or gids without uids");
+  if (config.jail.uids.empty() != config.jail.gids.empty())
+    return fail("jail: uids without gids, or gids without uids");
   // The label becomes a quoted word among mount options (mount_context() of base/confinement.h).
   if (config.jail.mount_label.find('"') != std::string::npos) {
     return fail("jail.mount_label must not contain a quote");

@@ -9,9 +9,9 @@
 //   * Network, IPC, host name and cgroup namespaces of its own, with nothing in them, and an empty session keyring. The
 //     pid namespace is given by whoever starts vmm (runtime/vm/process.cc), because only a child can be in a new one.
 //   * A user namespace that maps the ids of the configuration, or every existing one, to themselves. With ids of the
-//     configuration vmm is one of their users, not whoever started it. In the namespace vmm keeps the few capabilities that a file server
-//     needs to give files their owners; over the host it has none. The mount namespace belongs to the user namespace
-//     above, and no further user namespace can be made, so nothing in the jail can mount or unmount.
+//     configuration vmm is one of their users, not whoever started it. In the namespace vmm keeps the few capabilities
+//     that a file server needs to give files their owners; over the host it has none. The mount namespace belongs to
+//     the user namespace above, and no further user namespace can be made, so nothing in the jail can mount or unmount.
 //   * If the configuration says so, a process beside vmm that makes device nodes for it (vmm/jail/node_maker.h).
 //   * No /proc. Files are re-opened through a mount of nothing but vmm's own descriptors.
 //   * The supplementary groups of a user without privilege who starts vmm.

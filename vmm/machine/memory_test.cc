@@ -49,8 +49,9 @@ BOOST_AUTO_TEST_CASE(memory_is_in_huge_pages_and_in_no_core_file) {
   }
   line += ' ';
   BOOST_TEST(line.find(" dd ") != std::string::npos, line);
-  BOOST_TEST((line.find(" hg ") != std::string::npos || !std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")),
-             line);
+  BOOST_TEST(
+      (line.find(" hg ") != std::string::npos || !std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")),
+      line);
 }
 
 BOOST_AUTO_TEST_CASE(memory_to_come_is_none_until_it_is_plugged) {

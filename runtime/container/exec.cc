@@ -36,14 +36,15 @@ std::string make_exec_name() {
 struct Running {
   ContainerDir dir;
   std::string cgroup;
-  ProcessId standin;
+  pid_t standin_pid;
+  Fd standin;  // a pidfd, since /proc may be out of reach once this process is confined; invalid: it has ended
 };
 
 // Enters the container's cgroup. Once somebody has moved the container's processes to cgroups below, the container's
 // own may take no process any more. Then, as runc does, this enters the cgroup of the container's first process.
 void join_cgroup(const Running& container) {
   if (container.cgroup.empty() || enter_cgroup(container.cgroup)) return;
-  if (auto joined = enter_cgroup_of(container.standin.pid); !joined) {
+  if (auto joined = enter_cgroup_of(container.standin_pid); !joined) {
     log_debug("not in the container's cgroup: " + joined.error().message());
   }
 }
@@ -57,7 +58,10 @@ Result<Running> open_running(const ExecRequest& request) {
   if (status == Status::paused && !request.ignore_paused) {
     return fail("cannot exec in a paused container (use --ignore-paused to override)", EBUSY);
   }
-  return Running{std::move(dir), std::move(record.cgroup), record.standin};
+  return Running{.dir = std::move(dir),
+                 .cgroup = std::move(record.cgroup),
+                 .standin_pid = record.standin.pid,
+                 .standin = open_process(record.standin).value_or(Fd())};
 }
 
 // Asks the guest to make the process, and connects it to this program's stdio or to the terminal. The process waits for
@@ -139,11 +143,10 @@ Result<ProcessExit> exec_foreground(const ExecRequest& request) {
   Fd signals = TRY(take_signals());
   TRY(confine_standin(request));
   TRY(explained(release(session, request, name), container.dir, container.standin));
-  Fd standin = open_process(container.standin).value_or(Fd());
   TRY_CONTEXT(lock_exec(), "exec cannot be locked in");
   ProcessExit exit = session.run(signals.get());
   if (!session.was_told_of_exit()) {
-    if (std::string why = why_vm_ended(container.dir, standin); !why.empty()) log_warn(why);
+    if (std::string why = why_vm_ended(container.dir, container.standin); !why.empty()) log_warn(why);
   }
   return exit;
 }

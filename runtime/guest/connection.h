@@ -45,14 +45,15 @@ Result<Fd> connect_control(int directory, int timeout_ms = kRequestTimeoutMs);
 bool may_be_vm_end(int code);
 
 // Returns why the VM ended: the container's stand-in notes that before it ends itself, so this waits some seconds for
-// its end. Returns "" if the VM has not ended, or ended because the container did. A caller that may not open the
-// stand-in later has a pidfd of it, which is invalid if the stand-in had ended already.
+// its end. Returns "" if the VM has not ended, or ended because the container did. Takes a pidfd of the stand-in, which
+// is invalid if the stand-in had ended already, or opens one.
 std::string why_vm_ended(const ContainerDir& dir, const ProcessId& standin);
 std::string why_vm_ended(const ContainerDir& dir, const Fd& standin);
 
 // Returns `result` of a connection to the VM. If it is an error because the VM has ended, the error says why.
-template <typename T>
-Result<T> explained(Result<T> result, const ContainerDir& dir, const ProcessId& standin) {
+// `standin` is as for why_vm_ended().
+template <typename T, typename Standin>
+Result<T> explained(Result<T> result, const ContainerDir& dir, const Standin& standin) {
   if (result || !may_be_vm_end(result.error().code())) return result;
   std::string why = why_vm_ended(dir, standin);
   return why.empty() ? std::move(result) : fail(std::move(why), ECONNRESET);

@@ -180,15 +180,21 @@ class Enforcing(ContainerTest):
         self.assertEqual(label_of_file("/run/nacre"), "unconfined_u:object_r:nacre_var_run_t:s0")
 
     def test_why_a_vm_has_ended_is_noted(self):
-        """The stand-in still writes in its directory when it has the container's label."""
+        """The stand-in still writes in its directory when it has the container's label, and an exec reads there."""
         path = self.bundle("sleep", "1000")
         with enforcing():
             self.denials()
             container, standin = self.start("nacre", path)
+            running = subprocess.Popen([f"{self.TOP}/bin/nacre", "exec", container, "sh", "-c", "echo begun; sleep 1000"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       env=self.environment)
+            self.assertEqual(running.stdout.readline(), b"begun\n")
             os.kill(children(standin)[0], signal.SIGKILL)
+            said = running.communicate()[1].decode()
             wait_until(lambda: self.stopped("nacre", container), "stopped")
             self.assertEqual(self.denials(), [])
         self.assertIn("vmm was killed by signal 9", read(f"/run/nacre/{container}/vm.end"))
+        self.assertIn("vmm was killed by signal 9", said)
 
     def test_what_the_policy_forbids_is_denied(self):
         """Files of another type, and of the right type with another container's categories."""

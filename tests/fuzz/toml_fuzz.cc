@@ -13,6 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   (void)parse_size(text);
   (void)parse_fs(text);
+  (void)parse_net(text);
+  (void)parse_mac(text);
   (void)parse_vsock(text);
   auto config = parse_toml(text);
   if (!config) return 0;

@@ -4,6 +4,7 @@
 // The runtime links this folder alone: it fills a Config, writes to_toml(), and starts `vmm --config FILE`.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -48,6 +49,15 @@ struct Vsock {
   // Listening socket inherited from the parent instead of one made at `uds`; -1: none.
   int listen_fd = -1;
   std::vector<VsockStream> streams;
+};
+
+// [[net]]: one virtio-net device on a tap of the host. One of `tap` and `tap_fd` is given.
+struct Net {
+  std::string tap = {};  // the name of a tap that exists
+  // Or a tap that vmm inherited: a descriptor of /dev/net/tun, attached with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR; -1:
+  // none.
+  int tap_fd = -1;
+  std::string mac = {};  // "02:00:00:12:34:56"; empty: vmm makes one up
 };
 
 // [control]: a socket that takes the requests of vmm/api/control.h.
@@ -103,6 +113,7 @@ struct Config {
   unsigned max_cpus = 0;
   bool console = true;  // serial console on stdin and stdout
   std::vector<Fs> fs;
+  std::vector<Net> net;
   std::optional<Vsock> vsock;
   std::optional<Control> control;
   Jail jail;
@@ -122,8 +133,14 @@ enum class ExitStatus : int {
 
 // "512M", "2G", "1048576": bytes, with K, M, G as powers of 1024.
 Result<uint64_t> parse_size(std::string_view text);
-// The values of --fs, "tag=T,path=P[,readonly]", and of --vsock, "cid=N,uds=PATH".
+using MacAddress = std::array<uint8_t, 6>;
+// "02:00:00:12:34:56" with two hexadecimal digits for each byte. Only an address that one station can have: neither a
+// group's nor zero.
+Result<MacAddress> parse_mac(std::string_view text);
+// The values of --fs, "tag=T,path=P[,readonly]", of --net, "tap=NAME[,mac=XX:XX:XX:XX:XX:XX]", and of --vsock,
+// "cid=N,uds=PATH".
 Result<Fs> parse_fs(std::string_view text);
+Result<Net> parse_net(std::string_view text);
 Result<Vsock> parse_vsock(std::string_view text);
 
 // Reads a TOML configuration. Unknown keys and values of the wrong type are errors that name the field.

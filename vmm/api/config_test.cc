@@ -22,6 +22,7 @@ Config full_config() {
   config.fs.push_back(
       Fs{"nacre", "", false, {{"/a b", "rootfs", true}, {"/etc/hosts", "mounts/0", false, false, true, 12}}});
   config.fs.push_back(Fs{"other", "/srv", true, {}});
+  config.net = {{.tap = "tap0", .mac = "02:00:00:00:00:01"}, {.tap_fd = 13}};
   config.vsock = Vsock{7, "/run/v.sock", 5, {{1024, 6}}};
   config.max_memory = 4ull << 30;
   config.max_cpus = 8;
@@ -52,6 +53,9 @@ BOOST_AUTO_TEST_CASE(toml_round_trip_keeps_every_field) {
   BOOST_TEST(read->fs.at(0).mounts.at(1).source == "/etc/hosts");
   BOOST_TEST(!read->fs.at(0).mounts.at(1).recursive);
   BOOST_TEST(read->fs.at(0).mounts.at(1).tree_fd == 12);
+  BOOST_TEST(read->net.at(0).tap == "tap0");
+  BOOST_TEST(read->net.at(0).mac == "02:00:00:00:00:01");
+  BOOST_TEST(read->net.at(1).tap_fd == 13);
   BOOST_TEST(read->vsock->streams.at(0).port == 1024u);
   BOOST_TEST(read->max_memory == 4ull << 30);
   BOOST_TEST(read->max_cpus == 8u);
@@ -113,6 +117,21 @@ BOOST_AUTO_TEST_CASE(option_lists) {
   BOOST_TEST(parse_vsock("cid=18446744073709551616,uds=/v").error().message() == "--vsock: cid is not a number");
 }
 
+BOOST_AUTO_TEST_CASE(addresses_of_network_devices) {
+  BOOST_TEST((*parse_mac("02:00:0a:Bc:12:ff") == MacAddress{2, 0, 10, 0xbc, 0x12, 0xff}));
+  for (const char* wrong : {"", "02", "02:00:0a:bc:12", "02:00:0a:bc:12:ff:00", "02:00:0a:bc:12:f", "02-00-0a-bc-12-ff",
+                            "02:00:0a:bc:12:fg", " 2:00:0a:bc:12:ff", "-2:00:0a:bc:12:ff", "+2:00:0a:bc:12:ff",
+                            "0x:00:0a:bc:12:ff", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"}) {
+    BOOST_TEST(!parse_mac(wrong), wrong);
+  }
+  BOOST_TEST(parse_net("tap=t0")->tap == "t0");
+  BOOST_TEST(parse_net("tap=t0,mac=02:00:00:00:00:07")->mac == "02:00:00:00:00:07");
+  BOOST_TEST(parse_net("mac=02:00:00:00:00:07").error().message() == "--net: tap is missing");
+  BOOST_TEST(parse_net("tap=t,colour=red").error().message() == "--net: unknown key 'colour' (known: mac, tap)");
+  BOOST_TEST(parse_net("tap=t,mac=03:00:00:00:00:07").error().message() ==
+             "--net: mac: '03:00:00:00:00:07' is the address of a group");
+}
+
 BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   auto with = [](auto change) {
     Config config = full_config();
@@ -148,6 +167,17 @@ BOOST_AUTO_TEST_CASE(check_refuses_what_makes_no_sense) {
   BOOST_TEST(with([](Config& c) { c.fs[0].readonly = true; }) ==
              "fs nacre: a share with an inherited tree cannot be read-only, its mounts can");
   BOOST_TEST(with([](Config& c) { c.vsock->cid = 2; }) == "vsock: cid must be 3 to 4294967294");
+  BOOST_TEST(with([](Config& c) { c.net[0].tap = ""; }) == "net[0]: needs either tap or tap_fd");
+  BOOST_TEST(with([](Config& c) { c.net[1].tap = "tap1"; }) == "net[1]: needs either tap or tap_fd");
+  BOOST_TEST(with([](Config& c) { c.net[1] = {.tap = "tap0"}; }) == "net[1]: tap tap0 is used twice");
+  BOOST_TEST(with([](Config& c) { c.net[1].mac = "02:00:00:00:00:01"; }) ==
+             "net[1]: mac 02:00:00:00:00:01 is used twice");
+  BOOST_TEST(with([](Config& c) { c.net[1].mac = "1"; }) ==
+             "net[1].mac: '1' is not an address such as 02:00:00:12:34:56");
+  for (const char* name : {".", "..", "a/b", "a b", "tap%d", "a:b", "a\n", "sixteen-bytes-xx"}) {
+    BOOST_TEST(with([&](Config& c) { c.net[0].tap = name; }) ==
+               "net[0]: '" + std::string(name) + "' is no name of a tap");
+  }
   for (const char* target : {"", "/a", "a/", "a//b", "..", "a/../b", "./a"}) {
     BOOST_TEST(with([&](Config& c) { c.fs[0].mounts[0].target = target; }) ==
                "fs nacre: mount target '" + std::string(target) + "' is not a plain relative path");

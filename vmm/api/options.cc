@@ -87,6 +87,31 @@ Result<Fs> parse_fs(std::string_view text) {
   return fs;
 }
 
+Result<MacAddress> parse_mac(std::string_view text) {
+  constexpr size_t kBytes = 6, kLength = 3 * kBytes - 1;
+  auto wrong = fail("'" + std::string(text.substr(0, kLength)) + "' is not an address such as 02:00:00:12:34:56");
+  MacAddress mac{};
+  if (text.size() != kLength) return wrong;
+  for (size_t i = 0; i < kBytes; i++) {
+    const char* digits = text.data() + 3 * i;
+    if (i > 0 && digits[-1] != ':') return wrong;
+    auto [end, code] = std::from_chars(digits, digits + 2, mac[i], 16);
+    if (code != std::errc() || end != digits + 2) return wrong;
+  }
+  constexpr uint8_t kGroup = 1;  // the bit that comes first on the wire
+  if (mac[0] & kGroup) return fail("'" + std::string(text) + "' is the address of a group");
+  if (mac == MacAddress{}) return fail("'" + std::string(text) + "' is nobody's address");
+  return mac;
+}
+
+Result<Net> parse_net(std::string_view text) {
+  Net net;
+  TRY(parse_list("--net", text, {{"tap", set_string(net.tap)}, {"mac", set_string(net.mac)}}));
+  if (net.tap.empty()) return fail("--net: tap is missing");
+  if (!net.mac.empty()) TRY_CONTEXT(parse_mac(net.mac), "--net: mac");
+  return net;
+}
+
 Result<Vsock> parse_vsock(std::string_view text) {
   Vsock vsock;
   TRY(parse_list("--vsock", text, {{"cid", set_u64(vsock.cid)}, {"uds", set_string(vsock.uds)}}));

@@ -45,6 +45,10 @@ constexpr auto fields_of(const Vsock*) {
                     Field{"stream", &Vsock::streams});
 }
 
+constexpr auto fields_of(const Net*) {
+  return std::tuple(Field{"tap", &Net::tap}, Field{"tap_fd", &Net::tap_fd}, Field{"mac", &Net::mac});
+}
+
 constexpr auto fields_of(const Control*) {
   return std::tuple(Field{"path", &Control::path}, Field{"listen_fd", &Control::listen_fd});
 }
@@ -66,8 +70,8 @@ constexpr auto fields_of(const Config*) {
                     Field{"memory_backing", &Config::memory_backing}, Field{"cpus", &Config::cpus},
                     Field{"max_memory", &Config::max_memory, true}, Field{"max_cpus", &Config::max_cpus},
                     Field{"console", &Config::console}, Field{"lifeline_fd", &Config::lifeline_fd},
-                    Field{"fs", &Config::fs}, Field{"vsock", &Config::vsock}, Field{"control", &Config::control},
-                    Field{"jail", &Config::jail});
+                    Field{"fs", &Config::fs}, Field{"net", &Config::net}, Field{"vsock", &Config::vsock},
+                    Field{"control", &Config::control}, Field{"jail", &Config::jail});
 }
 
 // Calls `visit` with each field of the structure.

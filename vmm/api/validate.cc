@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks a configuration as a whole, whether it came from options or from TOML.
+#include <algorithm>
+#include <set>
 #include <unordered_set>
 
 #include "vmm/api/command_line.h"
@@ -45,6 +47,32 @@ Result<void> check_fs(const Fs& fs, bool jailed) {
     if (!is_plain_relative(mount.target)) {
       return fail("fs " + fs.tag + ": mount target '" + mount.target + "' is not a plain relative path");
     }
+  }
+  return {};
+}
+
+// What Linux takes as the name of a link. It would replace "%d" by a number.
+bool is_link_name(const std::string& name) {
+  constexpr size_t kMaxName = 15;
+  if (name.empty() || name.size() > kMaxName || name == "." || name == "..") return false;
+  return std::ranges::all_of(name,
+                             [](unsigned char c) { return c > ' ' && c != 0x7f && c != '/' && c != ':' && c != '%'; });
+}
+
+Result<void> check_nets(const std::vector<Net>& nets) {
+  std::unordered_set<std::string> taps;
+  std::set<MacAddress> addresses;
+  for (size_t i = 0; i < nets.size(); i++) {
+    const Net& net = nets[i];
+    std::string where = "net[" + std::to_string(i) + "]";
+    if (net.tap.empty() == (net.tap_fd < 0)) return fail(where + ": needs either tap or tap_fd");
+    if (net.tap_fd < 0) {
+      if (!is_link_name(net.tap)) return fail(where + ": '" + net.tap + "' is no name of a tap");
+      if (!taps.insert(net.tap).second) return fail(where + ": tap " + net.tap + " is used twice");
+    }
+    if (net.mac.empty()) continue;
+    auto mac = TRY_CONTEXT(parse_mac(net.mac), where + ".mac");
+    if (!addresses.insert(mac).second) return fail(where + ": mac " + net.mac + " is used twice");
   }
   return {};
 }
@@ -103,6 +131,7 @@ Result<void> check(const Config& config) {
     TRY(check_fs(fs, config.jail.enabled));
     if (!tags.insert(fs.tag).second) return fail("fs: tag " + fs.tag + " is used twice");
   }
+  TRY(check_nets(config.net));
   if (config.vsock) TRY(check_vsock(*config.vsock));
   if (config.jail.seccomp != kSeccompKill && config.jail.seccomp != kSeccompLog) {
     return fail("jail.seccomp must be \"kill\" or \"log\"");

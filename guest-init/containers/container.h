@@ -23,6 +23,7 @@
 #include "guest-init/containers/statistics.h"
 #include "guest-init/kernel/cgroup.h"
 #include "guest-init/kernel/cgroup_watch.h"
+#include "guest-init/protocol/messages.h"
 #include "guest-init/spec/spec.h"
 
 namespace nacre::guest {
@@ -41,6 +42,7 @@ class Container {
   std::unique_ptr<NotifySocket> notify;  // null if the host has not asked for one
   std::vector<DeviceNode> nodes;
   HostMounts host_mounts;
+  std::optional<protocol::Network> network;                      // until it is configured
   std::map<size_t, std::shared_ptr<SharedMount>> shared_mounts;  // by the index of the mount
 
   bool reported = false;               // the host has heard of the first process's exit

@@ -75,7 +75,7 @@ void Process::take_messages(const SpawnContext& context, const Reply& reply) {
     } else if (message->ready && state == State::setting_up) {
       state = State::created;
       for_each_stream([](Stream& stream) { stream.expect_connection(); });
-      answer(protocol::encode(protocol::Created{.pid = pid, .streams = ports()}));
+      answer(protocol::encode(protocol::Created{.pid = pid, .streams = ports(), .warnings = std::move(warnings)}));
     } else if (message->error && state == State::starting) {
       state = State::running;  // for the short time until it has exited
       answer(protocol::encode(protocol::ErrorReply::from(*message->error)));

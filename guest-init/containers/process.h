@@ -71,7 +71,8 @@ class Process {
   ConnectionId owner = kNoConnection;      // created the process, and hears of its exit
   ConnectionId requester = kNoConnection;  // waits for a reply about it
   std::optional<Error> setup_error;
-  int fatal_signal = 0;  // was asked for before the program ran, and done by SIGKILL
+  std::vector<std::string> warnings;  // for the reply that it is set up
+  int fatal_signal = 0;               // was asked for before the program ran, and done by SIGKILL
   ExitStatus exit;
 
   bool is_first() const { return exec.empty(); }

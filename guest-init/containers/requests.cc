@@ -112,6 +112,7 @@ ContainerTable::Answer ContainerTable::create(ConnectionId connection, protocol:
   std::vector<NamespaceJoin> joins = TRY(find_joins(request.joins, container->spec));
   container->host_mounts = TRY(HostMounts::make(config_.share, request.host_mounts));
   TRY(find_shared_mounts(request.shared_mounts, *container));
+  container->network = std::move(request.network);
   container->first.container = container->id;
   container->first.owner = container->first.requester = connection;
   container->cpus = add_cpus(container->id, container->spec.limits);

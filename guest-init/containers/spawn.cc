@@ -18,6 +18,7 @@
 
 #include "guest-init/child/channel.h"
 #include "guest-init/child/child.h"
+#include "guest-init/network/configure.h"
 
 namespace nacre::guest {
 
@@ -219,11 +220,24 @@ Result<void> prepare_user_namespace(const Process& process, const ContainerSpec&
   return {};
 }
 
+// Configures the network of the machine or, if `of` is the first process of a container with a network namespace of its
+// own, of that.
+Result<void> configure(Container& container, pid_t of) {
+  if (!container.network) return {};
+  Fd netns;
+  if (of > 0) netns = TRY(open_file("/proc/" + std::to_string(of) + "/ns/net", O_RDONLY));
+  container.first.warnings = TRY_CONTEXT(configure_network(*container.network, netns.get()), "network");
+  container.network.reset();
+  return {};
+}
+
 }  // namespace
 
 Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>& joins, const StdioWanted& stdio,
                          SpawnContext context) {
   Process& process = container.first;
+  const bool has_own_network = container.spec.own_namespaces() & CLONE_NEWNET;
+  if (!has_own_network) TRY(configure(container, 0));
   Ends ends = TRY(make_ends(container, process, container.spec.process, stdio, context));
   std::vector<Fd> trees = TRY(make_trees(container));
   ChildPlan plan = plan_of(ends);
@@ -236,12 +250,11 @@ Result<void> spawn_first(Container& container, const std::vector<NamespaceJoin>&
   process.pid = TRY(joins.empty() ? clone_process(flags, cgroup, process.pidfd)
                                   : clone_by_helper(plan, joins, flags, cgroup, process.pidfd));
   if (process.pid == 0) run_first_process(container.spec, plan);
-  if (container.spec.namespaces & CLONE_NEWUSER) {
-    auto prepared = prepare_user_namespace(process, container.spec);
-    if (!prepared) {
-      process.setup_error = prepared.error();
-      ::kill(process.pid, SIGKILL);  // its end gives the reply
-    }
+  auto prepared = has_own_network ? configure(container, process.pid) : Result<void>();
+  if (prepared && container.spec.namespaces & CLONE_NEWUSER) prepared = prepare_user_namespace(process, container.spec);
+  if (!prepared) {
+    process.setup_error = prepared.error();
+    ::kill(process.pid, SIGKILL);  // its end gives the reply
   }
   return {};
 }

@@ -55,6 +55,9 @@ class FieldWriter {
   }
   void document(const char* name, const Json& value) { json_[name] = value; }
   void texts(const char* name, const std::vector<std::string>& value) { json_[name] = value; }
+  void optional_texts(const char* name, const std::vector<std::string>& value) {
+    if (!value.empty()) json_[name] = value;
+  }
   void optional_named_texts(const char* name, const Texts& value) {
     if (!value.empty()) json_[name] = value;
   }
@@ -137,6 +140,7 @@ class FieldReader {
   // JSON that is not looked into here.
   void document(const char* name, Json& value);
   void texts(const char* name, std::vector<std::string>& value);
+  void optional_texts(const char* name, std::vector<std::string>& value) { texts(name, value); }  // both may be absent
   void optional_named_texts(const char* name, Texts& value);
   // What is not a text is left out: the kernel's files are read as far as they are understood.
   void kernel_texts(const char* name, Texts& value);

@@ -77,10 +77,12 @@ struct Created {
 
   int32_t pid = 0;  // in guest-init's pid namespace
   StreamPorts streams = {};
+  std::vector<std::string> warnings = {};  // what the container has to do without, a line each
 
   static void fields(auto& io, auto& created) {
     io.number("pid", created.pid, 1, INT32_MAX);
     io.object("streams", created.streams);
+    io.optional_texts("warnings", created.warnings);
   }
 };
 
@@ -238,6 +240,46 @@ struct HostMount {
   }
 };
 
+inline constexpr size_t kMaxLinkName = 15;  // bytes (IFNAMSIZ)
+
+// A link of the container's network namespace on the host. The machine has a network device with its MAC.
+struct NetworkLink {
+  uint32_t index = 0;  // on the host; messages name the link by it
+  std::string name = {};
+  std::string mac = {};  // "02:42:ac:11:00:02"
+  uint32_t mtu = 0;
+  uint32_t tx_queue_length = 0;  // packets
+  bool ipv6 = true;              // false: it has no IPv6
+
+  static void fields(auto& io, auto& link) {
+    io.number("index", link.index, 1, INT32_MAX);
+    io.text("name", link.name);
+    io.text("mac", link.mac);
+    io.number("mtu", link.mtu, 0, UINT16_MAX);
+    io.number("txQueueLength", link.tx_queue_length, 0, INT32_MAX);
+    io.optional_flag("ipv6", link.ipv6, true);
+  }
+};
+
+// A message of rtnetlink(7), RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWRULE or RTM_NEWNEIGH, as the host's kernel describes an
+// object: each four bytes as one little-endian number.
+struct NetlinkMessage {
+  std::vector<uint64_t> words = {};
+
+  static void fields(auto& io, auto& message) { io.numbers("words", message.words); }
+};
+
+// What a network namespace consists of beside its loopback interface.
+struct Network {
+  std::vector<NetworkLink> links = {};
+  std::vector<NetlinkMessage> messages = {};
+
+  static void fields(auto& io, auto& network) {
+    io.objects("links", network.links);
+    io.objects("messages", network.messages);
+  }
+};
+
 // --- Requests ---
 // `container` is a container's id, and `exec` the name of an exec'ed process in it.
 
@@ -262,6 +304,7 @@ struct Create {
   // mount namespace among them the container has the other's root filesystem and mounts. If "network" is none of them,
   // a network namespace of the configuration is a new one.
   Texts joins = {};
+  std::optional<Network> network = {};  // of the machine, or of the container's own network namespace
   // Keys by index: config.mounts[INDEX] is a tmpfs, and the same one for all containers that name the key.
   Texts shared_mounts = {};
 
@@ -274,6 +317,7 @@ struct Create {
     io.optional_objects("hostMounts", create.host_mounts);
     io.optional_flag("notify", create.notify, false);
     io.optional_named_texts("joins", create.joins);
+    io.optional_object("network", create.network);
     io.optional_named_texts("sharedMounts", create.shared_mounts);
   }
 };

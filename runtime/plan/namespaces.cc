@@ -32,11 +32,20 @@ void copy_names(ResolvedNamespaces& resolved, const FoundNamespace& found) {
   if (resolved.domainname.empty()) resolved.domainname = found.domainname;
 }
 
+// Returns true for a namespace of a process, which may be using its links: engines name another container's like this,
+// and those that they make for a container by a file of their own.
+bool is_of_process(const std::string& path) {
+  return path.starts_with("/proc/");
+}
+
 // Takes over what a namespace outside of the container's VM consists of, or says that it cannot be had.
-Result<void> copy_or_refuse(ResolvedNamespaces& resolved, const oci::Namespace& wanted, const FoundNamespaces& found) {
+Result<void> copy_or_refuse(ResolvedNamespaces& resolved, const oci::Namespace& wanted, const FoundNamespaces& found,
+                            const std::string& joined) {
   if (wanted.type == "network") {  // the stand-in joins it
-    resolved.warnings.push_back("linux.namespaces: the host's network namespace " + wanted.path +
-                                " is not connected to the VM by this version");
+    if (!joined.empty() || is_of_process(wanted.path)) {
+      resolved.warnings.push_back("linux.namespaces: the host's network namespace " + wanted.path +
+                                  " is not connected to the VM by this version");
+    }
   } else if (wanted.type == "user") {
     resolved.mappings = found.at(wanted.type).mappings;
   } else if (wanted.type == "uts") {
@@ -89,6 +98,7 @@ Result<ResolvedNamespaces> resolve_namespaces(const oci::Config& config, const F
   ResolvedNamespaces resolved{.host = config.namespaces,
                               .vm_of = "",
                               .joins = {},
+                              .serves_network = false,
                               .mappings = own_mappings(config),
                               .hostname = config.json.value("hostname", ""),
                               .domainname = config.json.value("domainname", ""),
@@ -100,11 +110,14 @@ Result<ResolvedNamespaces> resolve_namespaces(const oci::Config& config, const F
     bool joins = is_in_vm(wanted, found, joined);
     if (joins) resolved.joins[wanted.type] = owner_of(found, wanted.type)->id;
     std::string place = "linux.namespaces[" + std::to_string(i) + "].path";
-    if (!joins || wanted.type == "user") TRY_CONTEXT(copy_or_refuse(resolved, wanted, found), place);
+    if (!joins || wanted.type == "user") TRY_CONTEXT(copy_or_refuse(resolved, wanted, found, joined), place);
     // The other's stand-in sees the other's files there; ours needs the host's.
     if (wanted.type == "mount") resolved.host[i].path.clear();
   }
   if (!resolved.joins.empty()) resolved.vm_of = resolved.joins.begin()->second;
+  resolved.serves_network = resolved.vm_of.empty() && std::ranges::any_of(resolved.host, [](const auto& wanted) {
+                              return wanted.type == "network" && !is_of_process(wanted.path);
+                            });
   return resolved;
 }
 

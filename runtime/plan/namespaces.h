@@ -27,6 +27,9 @@ struct ResolvedNamespaces {
   std::vector<oci::Namespace> host;  // of the stand-in; an empty path means a new namespace
   std::string vm_of;                 // the container whose VM is joined; empty: the container has a VM of its own
   std::map<std::string, std::string> joins;  // type of namespace -> container that has it, in the same VM
+  // The guest gets the links of the container's network namespace. It is in a VM of its own, and the namespace is a new
+  // one or was made for it: not one of a process that lives.
+  bool serves_network = false;
   // The container's user namespace: {uidMappings, gidMappings}; null: it has none.
   nlohmann::json mappings;
   std::string hostname, domainname;

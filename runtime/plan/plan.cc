@@ -93,6 +93,7 @@ Result<ContainerPlan> make_plan(const oci::Config& config, const HostFacts& fact
   plan.vm.vm_of = std::move(namespaces.vm_of);
   plan.guest.joins = std::move(namespaces.joins);
   plan.host.namespaces = std::move(namespaces.host);
+  plan.host.serves_network = namespaces.serves_network;
   plan.host.hostname = std::move(namespaces.hostname);
   plan.host.domainname = std::move(namespaces.domainname);
   plan.host.mappings = std::move(namespaces.mappings);

@@ -58,6 +58,7 @@ struct GuestPlan {
 // What the host does: namespaces and mounts of the stand-in, cgroup, resctrl group, hooks.
 struct HostPlan {
   std::vector<oci::Namespace> namespaces;  // an empty path means a new one
+  bool serves_network = false;             // the VM gets the links of the container's network namespace
   std::string hostname, domainname;
   std::string rootfs;
   std::string rootfs_target;  // its name in the share

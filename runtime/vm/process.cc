@@ -23,7 +23,7 @@ constexpr int kControlFd = 3;
 constexpr int kListenFd = 4;
 constexpr int kLifelineFd = 5;
 constexpr int kMachineControlFd = 6;
-constexpr int kFirstTreeFd = 7;  // one for each mount of the share
+constexpr int kFirstTreeFd = 7;  // one for each mount of the share, and after these one for each network device
 
 constexpr size_t kMaxRead = 1 << 20;  // of a log
 constexpr int kCheckMs = 10'000;      // `vmm check` may take this long
@@ -90,7 +90,8 @@ Result<Listeners> listen_for_vmm(const ContainerDir& dir, const std::string& sel
 
 }  // namespace
 
-Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sources& sources, const ContainerDir& dir) {
+Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sources& sources, std::span<const Fd> taps,
+                     const ContainerDir& dir) {
   auto [control, guest_end] = TRY(make_socketpair(SOCK_STREAM));
   Listeners listeners = TRY(listen_for_vmm(dir, config.jail.selinux_label));
   Pipe lifeline = TRY(make_pipe());
@@ -110,6 +111,8 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
     mount.tree_fd = kFirstTreeFd + static_cast<int>(trees.size());
     trees.push_back(TRY(vmm::copy_mount(mount, sources.at(mount.target))));
   }
+  const int first_tap_fd = kFirstTreeFd + static_cast<int>(trees.size());
+  for (size_t i = 0; i < taps.size(); i++) config.net.at(i).tap_fd = first_tap_fd + static_cast<int>(i);
   TRY(vmm::check(config));
   std::string config_path = dir.file(kVmmConfigName);
   {
@@ -131,6 +134,7 @@ Result<Vm> Vm::start(const std::string& program, vmm::Config config, const Sourc
                        .new_session = true,
                        .new_pid_namespace = true};
   for (const Fd& tree : trees) options.fds.emplace_back(tree.get(), kFirstTreeFd + static_cast<int>(&tree - &trees[0]));
+  for (const Fd& tap : taps) options.fds.emplace_back(tap.get(), first_tap_fd + static_cast<int>(&tap - taps.data()));
   Child child = TRY(spawn(options));
   Vm vm(dir);
   vm.program_ = program;

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/fd.h"
@@ -22,10 +23,10 @@ namespace nacre::runtime {
 class Vm {
  public:
   // Writes the configuration to the container's directory and starts vmm there. `config` is completed with the
-  // descriptors: the control connection, the listening sockets, the lifeline, and copies of the sources of the share.
-  // `dir` outlives this.
+  // descriptors: the control connection, the listening sockets, the lifeline, copies of the sources of the share, and
+  // `taps`, one for each of config.net. `dir` outlives this.
   static Result<Vm> start(const std::string& program, vmm::Config config, const Sources& sources,
-                          const ContainerDir& dir);
+                          std::span<const Fd> taps, const ContainerDir& dir);
   // Joins the VM of another container: links its files into `dir`, and makes vmm serve `share` too.
   static Result<Vm> join(const ContainerDir& other, const vmm::Fs& share, const Sources& sources,
                          const ContainerDir& dir);

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/log.h"
 #include "base/mount.h"
@@ -98,10 +100,20 @@ Result<void> enter_own_namespaces() {
   return follow_the_hosts_mounts();
 }
 
+using NamespaceId = std::pair<dev_t, ino_t>;
+
+std::optional<NamespaceId> network_of(const char* process) {
+  struct stat info;
+  if (::stat((std::string("/proc/") + process + "/ns/net").c_str(), &info) < 0) return std::nullopt;
+  return NamespaceId(info.st_dev, info.st_ino);
+}
+
 }  // namespace
 
 Result<HostNamespaces> HostNamespaces::enter(const HostPlan& plan) {
   HostNamespaces host;
+  // An unprivileged caller may not look at process 1, and has no right over its namespace.
+  const auto callers = network_of("self"), machines = network_of("1");
   int fresh = 0;
   for (const oci::Namespace& wanted : plan.namespaces) {
     for (const auto& [type, flag] : kHostSide) {
@@ -117,6 +129,8 @@ Result<HostNamespaces> HostNamespaces::enter(const HostPlan& plan) {
   if (fresh & CLONE_NEWNS) host.host_mounts_ = TRY(open_file("/proc/self/ns/mnt", O_RDONLY));
   if (::unshare(fresh) < 0) return fail_errno("make namespaces for the container");
   if (fresh & CLONE_NEWNS) TRY(follow_the_hosts_mounts());
+  const auto own = network_of("self");
+  host.has_network_ = own && callers && own != callers && own != machines;
   if (fresh & CLONE_NEWUTS) {
     if (!plan.hostname.empty()) (void)::sethostname(plan.hostname.data(), plan.hostname.size());
     if (!plan.domainname.empty()) (void)::setdomainname(plan.domainname.data(), plan.domainname.size());

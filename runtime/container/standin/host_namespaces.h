@@ -24,6 +24,10 @@ class HostNamespaces {
   // user without privilege is then in a user namespace of his own (base/user_namespace.h).
   static Result<HostNamespaces> enter(const HostPlan& plan);
 
+  // Returns true if the network namespace of this process is neither the caller's nor the host's, whose links are not
+  // the container's to take.
+  bool has_network() const { return has_network_; }
+
   // Mounts the file systems of the plan. An error if the container has no mount namespace of its own.
   Result<void> mount_filesystems(const std::vector<HostFilesystem>& filesystems) const;
 
@@ -40,6 +44,7 @@ class HostNamespaces {
   Result<void> leave_mounts() const;
 
  private:
+  bool has_network_ = false;
   Fd host_mounts_;  // invalid: the container has no mount namespace of its own
 };
 

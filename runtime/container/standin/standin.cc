@@ -33,6 +33,7 @@
 #include "runtime/container/standin/title.h"
 #include "runtime/host/cgroup/cgroup.h"
 #include "runtime/host/cgroup/oom.h"
+#include "runtime/network/container_network.h"
 #include "runtime/plan/file_ids.h"
 #include "runtime/plan/host_mounts.h"
 #include "runtime/plan/memory_policy.h"
@@ -81,8 +82,21 @@ Result<void> check_ids(const ContainerDir& vm, const vmm::Jail& wanted) {
   return fail("serves the ids of its own user namespace alone, and this container's files have others", EPERM);
 }
 
-Result<Vm> make_vm(StandinTask& task, const Sources& sources, const ContainerDir& dir) {
-  if (task.plan.vm.vm_of.empty()) return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), sources, dir);
+// Joins the container's links to taps, if the VM is to have them.
+Result<std::optional<ContainerNetwork>> join_network(const StandinTask& task, const HostNamespaces& host) {
+  if (!task.plan.host.serves_network || !host.has_network()) return std::nullopt;
+  ContainerNetwork network = TRY_CONTEXT(ContainerNetwork::join(task.id), "network");
+  if (!network.owner().empty()) {
+    log_warn("the VM of container " + network.owner() + " has this network, and shares it with containers in it alone");
+    return std::nullopt;
+  }
+  return network;
+}
+
+Result<Vm> make_vm(StandinTask& task, const Sources& sources, std::span<const Fd> taps, const ContainerDir& dir) {
+  if (task.plan.vm.vm_of.empty()) {
+    return Vm::start(task.plan.vm.program, std::move(task.plan.vm.config), sources, taps, dir);
+  }
   std::string root = dir.path().substr(0, dir.path().rfind('/'));
   ContainerDir other = TRY(ContainerDir::open(root, task.plan.vm.vm_of));
   const std::string name = "the VM of container " + task.plan.vm.vm_of;
@@ -121,6 +135,7 @@ std::optional<protocol::SeccompProgram> seccomp_of(const Json& filter) {
 
 struct Container {
   HostNamespaces host;
+  std::optional<ContainerNetwork> network;  // nothing: the VM has none
   Vm vm;
   std::unique_ptr<FollowedMounts> followed;  // null: no mount follows the host
   Sources sources;
@@ -147,7 +162,14 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   const vmm::Fs& share = task.plan.vm.config.fs.at(0);
   Sources sources = TRY(Sources::open(share));  // after the hooks, which may have made mounts
   std::vector<protocol::HostMount> host_mounts = TRY(to_host_mounts(share, sources));
-  Vm vm = TRY(make_vm(task, sources, dir));
+  auto network = TRY(join_network(task, host));
+  std::vector<Fd> taps;
+  if (network) {
+    taps = network->take_taps();
+    for (const auto& link : network->description().links) task.plan.vm.config.net.push_back({.mac = link.mac});
+  }
+  Vm vm = TRY(make_vm(task, sources, taps, dir));
+  taps.clear();  // they vanish with the VM
   // The VM boots while this process goes on.
   processes.vmm = vm.process();
   TRY(dir.write_processes(processes));
@@ -175,14 +197,16 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
                           .host_mounts = std::move(host_mounts),
                           .notify = guest.notify,
                           .joins = texts_of(guest.joins),
+                          .network = network ? std::optional(network->description()) : std::nullopt,
                           .shared_mounts = texts_of(guest.shared_mounts)};
   if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
+  for (const std::string& warning : created->warnings) log_warn(warning);
   auto attached = session.attach_stdio(dir.fd(), created->streams, std::move(stdio));
   if (!attached) return std::unexpected(explain(attached.error(), vm));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
-  return Container{std::move(host),    std::move(vm),        std::move(followed),
+  return Container{std::move(host),    std::move(network),   std::move(vm),     std::move(followed),
                    std::move(sources), std::move(directory), std::move(session)};
 }
 

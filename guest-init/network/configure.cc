@@ -165,6 +165,18 @@ Result<void> leave_to_the_guest(netlink::Socket& socket, const Configured& each)
   return set_ipv6(each.link->name, "accept_dad", "1");
 }
 
+// Returns the flags with which the kernel adds the object beside those that are like it.
+uint16_t flags_for(uint16_t type) {
+  switch (type) {
+    case RTM_NEWROUTE:
+      return NLM_F_CREATE | NLM_F_APPEND;
+    case RTM_NEWRULE:
+      return NLM_F_CREATE | NLM_F_EXCL;
+    default:
+      return NLM_F_CREATE | NLM_F_REPLACE;
+  }
+}
+
 // Exchanges the host's indexes in messages for the guest's.
 class Translation {
  public:
@@ -203,8 +215,7 @@ class Translation {
     }
     nlmsghdr head;
     std::memcpy(&head, bytes.data(), sizeof(head));
-    head.nlmsg_flags =
-        static_cast<uint16_t>(NLM_F_CREATE | (message->type() == RTM_NEWRULE ? NLM_F_EXCL : NLM_F_REPLACE));
+    head.nlmsg_flags = flags_for(message->type());
     std::memcpy(bytes.data(), &head, sizeof(head));
     return bytes;
   }

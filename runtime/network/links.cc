@@ -68,6 +68,7 @@ class Known {
 bool wants_address(const MessageView& message, const Known& known) {
   auto head = message.header<ifaddrmsg>();
   if (!head || !known.has(head->ifa_index)) return false;
+  if (head->ifa_family == AF_INET) return true;
   auto flags = netlink::find(message.attributes<ifaddrmsg>(), IFA_FLAGS);
   // The kernel makes temporary addresses of IPv6 (RFC 8981) by itself.
   return !(flags && flags->as<uint32_t>().value_or(0) & IFA_F_TEMPORARY);
@@ -111,9 +112,11 @@ bool wants_neighbour(const MessageView& message, const Known& known) {
          (head->ndm_family == AF_INET || head->ndm_family == AF_INET6);
 }
 
+// The rule that comes first, without a priority, is the kernel's own: look in the local table.
 bool wants_rule(const MessageView& message) {
   auto head = message.header<fib_rule_hdr>();
-  return head && (head->family == AF_INET || head->family == AF_INET6);
+  return head && netlink::find(message.attributes<fib_rule_hdr>(), FRA_PRIORITY) &&
+         (head->family == AF_INET || head->family == AF_INET6);
 }
 
 void add(const Bytes& message, protocol::Network& network) {

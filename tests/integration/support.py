@@ -261,7 +261,7 @@ def children(pid):
 
 
 class Surroundings:
-    """What containers could leave behind: processes, mounts, sockets, files and cgroups."""
+    """What containers could leave behind: processes, mounts, sockets, files, cgroups and links of the network."""
 
     WATCHED = ["/run", "/tmp", "/dev/shm"]  # not /var/tmp: it is the host's, and others write there
 
@@ -288,6 +288,7 @@ class Surroundings:
             "sockets": sockets,
             "files": files,
             "cgroups": groups,
+            "links": set(os.listdir("/sys/class/net")),
         }
 
     def left_behind(self):

@@ -33,7 +33,7 @@ struct Options {
   std::string config_file;
   std::string kernel, initrd, cmdline, memory, memory_backing, max_memory, vsock, control;
   std::optional<unsigned> cpus, max_cpus;
-  std::vector<std::string> fs;
+  std::vector<std::string> fs, net;
   bool no_console = false;
 };
 
@@ -49,6 +49,7 @@ void define(CLI::App& app, Options& options) {
   app.add_option("--max-cpus", options.max_cpus, "and the number of CPUs");
   app.add_option("--control", options.control, "unix socket (seqpacket) that takes \"resize memory=BYTES cpus=N\"");
   app.add_option("--fs", options.fs, "virtio-fs share: tag=T,path=P[,readonly]");
+  app.add_option("--net", options.net, "virtio-net on a tap that exists: tap=NAME[,mac=XX:XX:XX:XX:XX:XX]");
   app.add_option("--vsock", options.vsock, "virtio-vsock: cid=N,uds=PATH");
   app.add_flag("--no-console", options.no_console, "no serial console on stdin and stdout");
 }
@@ -70,6 +71,7 @@ Result<Config> build_config(const Options& options) {
   if (!options.control.empty()) config.control = Control{.path = options.control};
   if (options.no_console) config.console = false;
   for (const std::string& text : options.fs) config.fs.push_back(TRY(parse_fs(text)));
+  for (const std::string& text : options.net) config.net.push_back(TRY(parse_net(text)));
   if (!options.vsock.empty()) config.vsock = TRY(parse_vsock(options.vsock));
   TRY(check(config));
   return config;
@@ -79,7 +81,8 @@ Result<End> run_machine(const Config& config, HostFiles files, const ThreadLock&
   if (config.jail.enabled) TRY(enter_jail(config, files, lock));
   ThreadStarts starts{.main = [&lock] { return lock(ThreadKind::main); },
                       .vcpu = [&lock] { return lock(ThreadKind::vcpu); },
-                      .file_server = [&lock] { return lock(ThreadKind::file_server); }};
+                      .file_server = [&lock] { return lock(ThreadKind::file_server); },
+                      .net = [&lock] { return lock(ThreadKind::net); }};
   std::unique_ptr<Machine> machine = TRY(Machine::create(config, files, std::move(starts)));
   End end = TRY(machine->run());
   if (end.status == ExitStatus::kvm_failure && !config.jail.enabled) {

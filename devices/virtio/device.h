@@ -8,7 +8,7 @@
 //   queue.h        a split virtqueue: the descriptors that the driver offers, checked
 //   chain.h        one request of a queue, as bytes to read and bytes to write
 //   worker.h       the thread's side of a device: kicks, budget, turns, a driver that breaks the rules, pause
-//   fs/ mem/ vsock/   the devices; testing/ a driver for tests
+//   fs/ mem/ net/ vsock/   the devices; testing/ a driver for tests
 #pragma once
 
 #include <cstddef>

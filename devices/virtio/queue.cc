@@ -140,12 +140,19 @@ Result<Chain> Queue::follow(uint16_t head) {
 }
 
 Result<void> Queue::push(const Chain& chain, uint32_t written) {
+  const UsedChain used{.head = chain.head, .written = written};
+  return push(std::span(&used, 1));
+}
+
+Result<void> Queue::push(std::span<const UsedChain> chains) {
   if (memory_ == nullptr) return fail("virtqueue: a chain for a queue that is not there", EINVAL);
-  uint64_t slot = next_used_ % config_.size;
-  TRY(memory_->store(at(config_.device_ring, kRingEntries + sizeof(UsedElement) * slot),
-                     UsedElement{chain.head, written}));
-  next_used_++;
-  unsignalled_++;
+  for (const UsedChain& chain : chains) {
+    uint64_t slot = next_used_ % config_.size;
+    TRY(memory_->store(at(config_.device_ring, kRingEntries + sizeof(UsedElement) * slot),
+                       UsedElement{chain.head, chain.written}));
+    next_used_++;
+    unsignalled_++;
+  }
   return memory_->store_release_u16(at(config_.device_ring, kRingIndex), next_used_);
 }
 

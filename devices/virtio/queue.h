@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/result.h"
 #include "devices/guest_memory.h"
@@ -41,6 +42,12 @@ struct QueueState {
   static Result<QueueState> restore(StateReader& state);
 };
 
+// A chain that goes back to the driver with `written` bytes in its writable part.
+struct UsedChain {
+  uint16_t head = 0;
+  uint32_t written = 0;
+};
+
 class Queue {
  public:
   static constexpr uint16_t kMaxSize = 32768;  // virtio 1.3, 2.7
@@ -58,6 +65,8 @@ class Queue {
 
   // Gives a chain back with `written` bytes in its writable part. Chains may be returned in any order.
   Result<void> push(const Chain& chain, uint32_t written);
+  // Gives several chains back, which the driver sees all at once (5.1.6.4).
+  Result<void> push(std::span<const UsedChain> chains);
 
   // After a batch of push(): returns whether the driver wants an interrupt for them (2.7.7, 2.7.10).
   bool needs_interrupt();

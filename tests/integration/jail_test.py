@@ -192,8 +192,18 @@ SURVIVED = {
     "vcpu": {},
     "file-server": {"open-to-write": "ENOENT", "leave-the-jail": "ENOENT", "memory-of-others": "ENOENT",
                     "device-node": "EROFS"},
+    "net": {},
     "node-maker": {"device-node": "EROFS"},
 }
+
+
+TAP = "nacre-jail"
+
+
+def add_tap(test):
+    subprocess.run(["ip", "tuntap", "add", "dev", TAP, "mode", "tap"], check=True)
+    test.addCleanup(subprocess.run, ["ip", "link", "delete", TAP], check=True)
+    subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
 
 
 def has_filter(pid):
@@ -208,7 +218,7 @@ def parts(name):
 
 class HostileGuest(unittest.TestCase):
     """A guest without a kernel misuses the real devices (tests/support/hostile_guest.cc)."""
-    STEPS = ["registers", "rings", "requests", "no more files", "packets", "memory", "done"]
+    STEPS = ["registers", "rings", "requests", "no more files", "packets", "frames", "memory", "done"]
     ROUNDS = 300
     MAX_FILES = 1024
     MAX_LINES = 300  # of vmm's log
@@ -227,13 +237,14 @@ class HostileGuest(unittest.TestCase):
         for path in (f"{self.share}/file", f"{self.folder}/outside"):
             with open(path, "w", encoding="ascii") as file:
                 file.write("content")
+        add_tap(self)
 
     def attack(self, seed):
         with open(f"{self.folder}/vmm.toml", "w", encoding="ascii") as file:
             file.write(f"kernel = '{parts('hostile-guest')}'\ncmdline = '{seed} {self.ROUNDS}'\n"
                        f"memory = '32M'\nmax_memory = '256M'\n[jail]\nenabled = true\n"
                        f"[vsock]\ncid = 3\nuds = '{self.folder}/vsock-{seed}'\n"
-                       f"[[fs]]\ntag = 'share'\npath = '{self.share}'\n")
+                       f"[[fs]]\ntag = 'share'\npath = '{self.share}'\n[[net]]\ntap = '{TAP}'\n")
         before = set(os.listdir(self.folder))
         # With CAP_SYS_RESOURCE, vmm would raise the limit.
         limited = ["setpriv", "--bounding-set", "-sys_resource", "prlimit", f"--nofile={self.MAX_FILES}"]
@@ -267,13 +278,14 @@ class Filters(unittest.TestCase):
         os.mkdir(f"{self.folder}/share")
         with open(f"{self.folder}/kernel", "wb") as file:
             file.write(elf(SPIN))
+        add_tap(self)
 
     def attempt(self, kind, name, seccomp="kill"):
         """Returns what came of one attempt: "done", the name of an error, or KILLED."""
         with open(f"{self.folder}/vmm.toml", "w", encoding="ascii") as file:
             file.write(f"kernel = '{self.folder}/kernel'\nmemory = '32M'\nconsole = false\n"
                        f"[jail]\nenabled = true\ndevice_nodes = true\nseccomp = '{seccomp}'\n"
-                       f"[[fs]]\ntag = 'share'\npath = '{self.folder}/share'\n")
+                       f"[[fs]]\ntag = 'share'\npath = '{self.folder}/share'\n[[net]]\ntap = '{TAP}'\n")
         vmm = subprocess.Popen([self.PROGRAM, kind, name, "--config", f"{self.folder}/vmm.toml"], text=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(vmm.wait)

@@ -51,8 +51,9 @@ def resident(pid):
 class Console:
     """A vmm with its serial console on pipes."""
 
-    def __init__(self, *argv):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def __init__(self, *argv, pass_fds=()):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        pass_fds=pass_fds)
         self.output = b""
 
     def expect(self, text, seconds=PATIENCE):

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/keyctl.h>
 #include <linux/kvm.h>
@@ -80,6 +81,8 @@ inline constexpr Attempt kAttempts[] = {
     {"set-uid", [] { return ::syscall(SYS_setresuid, 0, 0, 0); }},
     {"type-into-terminal", [] { return ::syscall(SYS_ioctl, 0, TIOCSTI, "x"); }},
     {"new-vm", [] { return ::syscall(SYS_ioctl, 0, KVM_CREATE_VM, 0); }},
+    {"other-offloads", [] { return ::syscall(SYS_ioctl, 0, TUNSETOFFLOAD, 0x10); }},
+    {"another-tap", [] { return ::syscall(SYS_ioctl, 0, TUNSETIFF, nullptr); }},
     {"device-node", [] { return ::syscall(SYS_mknodat, AT_FDCWD, "/disk", S_IFBLK | 0600, makedev(8, 0)); }},
     {"other-architecture",
      [] {

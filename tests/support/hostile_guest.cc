@@ -38,7 +38,7 @@ enum Register : uint32_t {
   kDeviceLow = 0x0a0,
   kConfig = 0x100,
 };
-enum DeviceId : uint32_t { kVsockDevice = 19, kMemDevice = 24, kFsDevice = 26 };
+enum DeviceId : uint32_t { kNetDevice = 1, kVsockDevice = 19, kMemDevice = 24, kFsDevice = 26 };
 
 struct Descriptor {
   uint64_t address;
@@ -323,6 +323,18 @@ void confuse_sockets(size_t device, uint64_t rounds) {
   }
 }
 
+// Sends frames of any size with any header (virtio 1.3, 5.1.6). Each chain has to come back.
+void confuse_frames(size_t device, uint64_t rounds) {
+  constexpr size_t kTransmit = 1;
+  bring_up(device);
+  for (uint64_t i = 0; i < rounds; i++) {
+    auto* words = reinterpret_cast<uint32_t*>(sent);
+    for (size_t k = 0; k < 3; k++) words[k] = static_cast<uint32_t>(random(2) == 0 ? random(8) : awkward());
+    size_t size = random(random(4) == 0 ? kBufferSize : 200);
+    if (!exchange(device, kTransmit, size, 0)) return say("hostile: a frame does not come back\n");
+  }
+}
+
 // Asks for memory of any address and size.
 void confuse_memory(size_t device, uint64_t rounds) {
   bring_up(device);
@@ -365,7 +377,7 @@ extern "C" [[noreturn]] void guest_main(const unsigned char* zero_page) {
       reinterpret_cast<const char*>(uintptr_t{*reinterpret_cast<const uint32_t*>(zero_page + kCommandLinePointer)});
   seed = number(words) | 1;
   uint64_t rounds = number(words);
-  size_t files = find(kFsDevice), sockets = find(kVsockDevice), memory = find(kMemDevice);
+  size_t files = find(kFsDevice), sockets = find(kVsockDevice), memory = find(kMemDevice), network = find(kNetDevice);
   confuse_registers(rounds * 4);
   say("hostile: registers\n");
   confuse_rings(rounds / 8);
@@ -375,6 +387,8 @@ extern "C" [[noreturn]] void guest_main(const unsigned char* zero_page) {
   open_without_end(files);
   confuse_sockets(sockets, rounds);
   say("hostile: packets\n");
+  confuse_frames(network, rounds);
+  say("hostile: frames\n");
   confuse_memory(memory, rounds);
   say("hostile: memory\n");
   // After all that, an honest guest is served.

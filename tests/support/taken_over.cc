@@ -32,6 +32,8 @@ const char* name_of(ThreadKind kind) {
       return "vcpu";
     case ThreadKind::file_server:
       return "file-server";
+    case ThreadKind::net:
+      return "net";
     case ThreadKind::node_maker:
       return "node-maker";
   }

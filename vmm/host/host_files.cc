@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -40,6 +41,26 @@ Result<Fd> open_share(const Fs& fs) {
   return TRY_CONTEXT(open_file(fs.path, O_PATH | O_DIRECTORY), "fs " + fs.tag);
 }
 
+// Makes up an address that no manufacturer gives out: locally administered, and of one station (IEEE 802, 8.4).
+Result<MacAddress> random_mac() {
+  constexpr uint8_t kLocal = 2, kGroup = 1;
+  MacAddress mac;
+  if (::getrandom(mac.data(), mac.size(), 0) != static_cast<ssize_t>(mac.size())) return fail_errno("getrandom");
+  mac[0] = static_cast<uint8_t>((mac[0] | kLocal) & ~kGroup);
+  return mac;
+}
+
+Result<HostNet> open_net(const Net& net) {
+  HostNet opened{.tap = nullptr, .mac = net.mac.empty() ? TRY(random_mac()) : TRY(parse_mac(net.mac))};
+  if (net.tap_fd < 0) {
+    opened.tap = TRY_CONTEXT(virtio::net::Tap::open(net.tap), "net");
+  } else {
+    Fd tap = TRY(inherit(net.tap_fd, "net: tap_fd"));
+    opened.tap = TRY_CONTEXT(virtio::net::Tap::adopt(std::move(tap)), "net: tap_fd " + std::to_string(net.tap_fd));
+  }
+  return opened;
+}
+
 Result<void> open_vsock(const Vsock& vsock, HostFiles& files) {
   if (vsock.listen_fd >= 0) {
     files.vsock_listener = TRY(inherit(vsock.listen_fd, "vsock: listen_fd"));
@@ -73,8 +94,9 @@ Result<HostFiles> open_host_files(const Config& config) {
   Fd kernel = TRY_CONTEXT(open_file(config.kernel, O_RDONLY), "kernel");
   Fd initrd;
   if (!config.initrd.empty()) initrd = TRY_CONTEXT(open_file(config.initrd, O_RDONLY), "initrd");
-  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}, {}, {}};
+  HostFiles files{TRY(Kvm::open()), std::move(kernel), std::move(initrd), {}, {}, {}, {}, {}, {}, {}, {}, {}};
   files.memory = TRY(open_memory(config.memory_backing));
+  for (const Net& net : config.net) files.nets.push_back(TRY(open_net(net)));
   if (config.vsock) TRY(open_vsock(*config.vsock, files));
   if (config.lifeline_fd >= 0) files.lifeline = TRY(inherit(config.lifeline_fd, "lifeline_fd"));
   if (config.control) files.control = TRY(open_control(*config.control));

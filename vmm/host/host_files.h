@@ -8,16 +8,24 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "devices/virtio/fs/node_maker.h"
+#include "devices/virtio/net/tap.h"
 #include "vmm/api/config.h"
 #include "vmm/kvm/kvm.h"
 
 namespace nacre::vmm {
+
+// What a network device is made of.
+struct HostNet {
+  std::unique_ptr<virtio::net::Tap> tap;
+  MacAddress mac;
+};
 
 struct HostFiles {
   Kvm kvm;
   Fd kernel;
   Fd initrd;                      // invalid: none
   Fd memory;                      // what lies behind the guest's memory; invalid: anonymous memory
+  std::vector<HostNet> nets;      // in the order of config.net
   Fd vsock_listener;              // invalid: none
   std::vector<Fd> vsock_streams;  // in the order of config.vsock->streams
   Fd lifeline;                    // invalid: none

@@ -17,6 +17,8 @@ std::span<const sock_filter> filter_of(ThreadKind kind) {
       return kVcpuFilter;
     case ThreadKind::file_server:
       return kFileServerFilter;
+    case ThreadKind::net:
+      return kNetFilter;
     case ThreadKind::node_maker:
       return kNodeMakerFilter;
   }
@@ -26,8 +28,9 @@ std::span<const sock_filter> filter_of(ThreadKind kind) {
 }  // namespace
 
 Result<void> lock_thread(ThreadKind kind, const Jail& jail) {
-  if (kind == ThreadKind::vcpu) TRY(drop_thread_capabilities());
-  if (kind == ThreadKind::file_server) TRY(block_signals());
+  bool is_net = kind == ThreadKind::net;
+  if (kind == ThreadKind::vcpu || is_net) TRY(drop_thread_capabilities());
+  if (kind == ThreadKind::file_server || is_net) TRY(block_signals());
   if (!jail.enabled) return {};
   return install_filter(filter_of(kind), jail.seccomp == kSeccompLog ? Forbidden::log : Forbidden::kill);
 }

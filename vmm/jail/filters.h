@@ -16,14 +16,15 @@ enum class ThreadKind {
   main,         // devices, vsock, control socket; starts the vCPU threads, which inherit its filter
   vcpu,         // runs the guest
   file_server,  // one for each virtio-fs
+  net,          // one for each virtio-net
   node_maker,   // the process beside vmm (vmm/jail/node_maker.h)
 };
 
 // Locks the calling thread in for good. Each thread calls it as its last act before it serves the guest.
 using ThreadLock = std::function<Result<void>(ThreadKind)>;
 
-// Takes the capabilities from a vCPU thread and the signals from a file server's thread, and, with the jail, installs
-// the filter of system calls.
+// Takes the capabilities from the threads of vCPUs and network devices, and the signals from those of file servers and
+// network devices, and, with the jail, installs the filter of system calls.
 Result<void> lock_thread(ThreadKind kind, const Jail& jail);
 
 }  // namespace nacre::vmm

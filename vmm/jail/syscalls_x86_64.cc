@@ -3,6 +3,7 @@
 // tries what is not listed. To find out what a change needs, run the guest with `seccomp = "log"` (docs/security.md).
 #include <asm/ioctls.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
@@ -13,6 +14,7 @@
 #include <csignal>
 
 #include "base/syscall_rules.h"
+#include "devices/virtio/net/tap.h"
 #include "vmm/arch/x86_64/kvm_lists.h"
 
 namespace nacre {
@@ -115,6 +117,14 @@ const SyscallRule kFiles[] = {
     {"sendmsg"},
 };
 
+// Frames go through readv and writev, and the tap is told what the driver has accepted. "read" empties eventfds.
+const SyscallRule kNet[] = {
+    {"close"},      {"epoll_ctl"},
+    {"epoll_wait"}, {"exit"},
+    {"read"},       {"readv"},
+    {"writev"},     {"ioctl", {is(kIoctl, TUNSETOFFLOAD), has_none_of(2, ~uint64_t{virtio::net::Tap::kOffloadBits})}},
+};
+
 const SyscallRule kNodeMaker[] = {
     {"capset"}, {"close"},   {"exit_group"}, {"fstatfs"},  {"mknodat"},
     {"read"},   {"recvmsg"}, {"setfsgid"},   {"setfsuid"}, {"umask"},
@@ -127,6 +137,7 @@ std::vector<ThreadRules> thread_rules() {
       {"main", "kMainFilter", {kCLibraryRules, kThreadRules, kEventLoop, kDevices}},
       {"vcpu", "kVcpuFilter", {kCLibraryRules, kVcpu}},
       {"virtio-fs", "kFileServerFilter", {kCLibraryRules, kEventLoop, kFiles}},
+      {"virtio-net", "kNetFilter", {kCLibraryRules, kNet}},
       {"vmm-nodes", "kNodeMakerFilter", {kCLibraryRules, kNodeMaker}},
   };
 }

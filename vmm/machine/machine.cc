@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include "devices/virtio/fs/fs_device.h"
+#include "devices/virtio/net/device.h"
 #include "devices/virtio/vsock/device.h"
 #include "vmm/arch/arch.h"
 #include "vmm/machine/resize.h"
@@ -23,6 +24,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, HostFiles
   TRY(arch::set_up_vm(machine->vm_));
   TRY(machine->create_board(config));
   TRY(machine->create_fs(config, files, thread_starts.file_server));
+  TRY(machine->create_nets(files, thread_starts.net));
   TRY(machine->create_vsock(config, files));
   TRY(machine->create_hotplug_memory());
   GuestAddress entry = TRY(machine->load_guest(config, files));
@@ -61,6 +63,25 @@ Result<void> Machine::create_fs(const Config& config, HostFiles& files, const Th
     options.thread_start = thread_start;
     auto device = TRY_CONTEXT(virtio::FsDevice::create(std::move(options)), "fs " + config.fs[i].tag);
     sharers_.add_device(config.fs[i].tag, *device);
+    TRY(board_->plug(std::move(device)));
+  }
+  return {};
+}
+
+// Each network device has a thread of its own: what one guest sends does not delay the console and the control socket.
+Result<void> Machine::create_nets(HostFiles& files, const ThreadStart& thread_start) {
+  for (HostNet& net : files.nets) {
+    std::unique_ptr<virtio::NetDevice> device;
+    auto make = [&](EventLoop& loop) -> Result<void> {
+      device = TRY(virtio::NetDevice::create(loop, {.backend = std::move(net.tap), .mac = net.mac}));
+      return {};
+    };
+    auto start = [&]() -> Result<void> {
+      Result<void> started = thread_start();
+      if (!started) device.reset();  // before its loop
+      return started;
+    };
+    net_threads_.push_back(TRY(LoopThread::create("virtio-net", start, make)));
     TRY(board_->plug(std::move(device)));
   }
   return {};

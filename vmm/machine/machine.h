@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/fd.h"
@@ -28,6 +29,7 @@ struct ThreadStarts {
   ThreadStart main;  // of the thread that calls Machine::run()
   ThreadStart vcpu;
   ThreadStart file_server;
+  ThreadStart net;
 };
 
 class Machine : private ControlHandler {
@@ -46,6 +48,7 @@ class Machine : private ControlHandler {
   Result<void> create_memory(const Config& config, HostFiles& files);
   Result<void> create_board(const Config& config);
   Result<void> create_fs(const Config& config, HostFiles& files, const ThreadStart& thread_start);
+  Result<void> create_nets(HostFiles& files, const ThreadStart& thread_start);
   Result<void> create_vsock(const Config& config, HostFiles& files);
   Result<void> create_hotplug_memory();
   Result<GuestAddress> load_guest(const Config& config, HostFiles& files);
@@ -68,6 +71,7 @@ class Machine : private ControlHandler {
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<EndSignal> end_;
   std::unique_ptr<MachineMemory> memory_;
+  std::vector<std::unique_ptr<LoopThread>> net_threads_;  // must outlive the devices on the board
   std::unique_ptr<DeviceBoard> board_;
   virtio::MemDevice* mem_ = nullptr;  // on the board; null: the memory does not grow
   Sharers sharers_;

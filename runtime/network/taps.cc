@@ -16,6 +16,8 @@
 
 #include <cstring>
 
+#include "base/log.h"
+
 namespace nacre::runtime {
 
 namespace {
@@ -28,10 +30,12 @@ constexpr uint32_t kPreference = 0xffff;
 struct Tap {
   Fd fd;
   int index = 0;
+  std::string name;
 };
 
 Result<Tap> make_tap() {
-  Tap tap{.fd = TRY(open_file("/dev/net/tun", O_RDWR | O_NONBLOCK))};
+  Tap tap;
+  tap.fd = TRY(open_file("/dev/net/tun", O_RDWR | O_NONBLOCK));
   ifreq request{};
   std::strcpy(request.ifr_name, "nacre%d");
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
@@ -39,30 +43,30 @@ Result<Tap> make_tap() {
   Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket || ::ioctl(socket.get(), SIOCGIFINDEX, &request) < 0) return fail_errno("find the tap");
   tap.index = request.ifr_ifindex;
+  tap.name = request.ifr_name;
   return tap;
 }
 
+// Keeps IPv6 off the tap. A host without IPv6 has no such file.
+void keep_ipv6_off(const std::string& tap) {
+  auto file = open_file("/proc/sys/net/ipv6/conf/" + tap + "/disable_ipv6", O_WRONLY);
+  if (!file) return;
+  if (auto done = write_all(file->get(), "1"); !done) log_debug(tap + " has IPv6: " + done.error().message());
+}
+
 // Switches the tap on. The namespace itself must not say or answer anything there.
-Result<void> set_up_tap(netlink::Socket& socket, int tap, const Link& link, const std::string& owner) {
+Result<void> set_up_tap(netlink::Socket& socket, const Tap& tap, const Link& link, const std::string& owner) {
+  keep_ipv6_off(tap.name);
   ifinfomsg head{};
-  head.ifi_index = tap;
+  head.ifi_index = tap.index;
   head.ifi_flags = IFF_NOARP | IFF_UP;
   head.ifi_change = IFF_NOARP | IFF_UP;
-  auto no_own_addresses = [](MessageBuilder& families) {
-    families.nest(AF_INET6, [](MessageBuilder& ipv6) {
-      ipv6.put(IFLA_INET6_ADDR_GEN_MODE, static_cast<uint8_t>(IN6_ADDR_GEN_MODE_NONE));
-    });
-  };
-  // First, and by itself: a host without IPv6 refuses it, and does not need it.
-  ifinfomsg as_it_is{};
-  as_it_is.ifi_index = tap;
-  (void)socket.ask(MessageBuilder(RTM_NEWLINK, 0, as_it_is).nest(IFLA_AF_SPEC, no_own_addresses));
   MessageBuilder message(RTM_NEWLINK, 0, head);
   message.put(IFLA_MTU, link.mtu).put(IFLA_IFALIAS, std::string(kTapAlias) + owner);
   TRY(socket.ask(message));
   // No queue: the host's default one may drop or hold what the link's own has let through.
   tcmsg qdisc{};
-  qdisc.tcm_ifindex = tap;
+  qdisc.tcm_ifindex = tap.index;
   qdisc.tcm_parent = TC_H_ROOT;
   return socket.ask(MessageBuilder(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, qdisc).put(TCA_KIND, "noqueue"));
 }
@@ -92,11 +96,15 @@ Result<void> redirect(netlink::Socket& socket, int from, int to) {
     message.put(TCA_ACT_KIND, "mirred");
     message.nest(TCA_ACT_OPTIONS, [&](MessageBuilder& options) { options.put(TCA_MIRRED_PARMS, mirred); });
   };
-  MessageBuilder filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, filter_of(from));
+  MessageBuilder filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, filter_of(from));
   filter.put(TCA_KIND, "matchall");
   filter.nest(TCA_OPTIONS, [&](MessageBuilder& options) {
     options.nest(TCA_MATCHALL_ACT, [&](MessageBuilder& actions) { actions.nest(1, action); });
   });
+  auto added = socket.ask(filter);
+  if (added || added.error().code() != EEXIST) return added;
+  // That of a container which had the namespace before: its tap is gone.
+  TRY(part_from_tap(socket, from));
   return socket.ask(filter);
 }
 
@@ -104,7 +112,7 @@ Result<void> redirect(netlink::Socket& socket, int from, int to) {
 
 Result<Fd> join_to_tap(netlink::Socket& socket, const Link& link, const std::string& owner) {
   Tap tap = TRY(make_tap());
-  TRY_CONTEXT(set_up_tap(socket, tap.index, link, owner), "set up the tap of " + link.name);
+  TRY_CONTEXT(set_up_tap(socket, tap, link, owner), "set up the tap of " + link.name);
   TRY_CONTEXT(redirect(socket, tap.index, link.index), "redirect the guest's frames to " + link.name);
   TRY_CONTEXT(redirect(socket, link.index, tap.index), "redirect the frames of " + link.name + " to the guest");
   return std::move(tap.fd);

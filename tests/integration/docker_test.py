@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """docker with nacre as its default runtime."""
 
+import http.client
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 from support import BUSYBOX, Client, install, machines, main, processes, run, wait_until
 
@@ -23,11 +25,6 @@ class Daemon:
         settings = {
             "runtimes": {"nacre": {"path": install()}},
             "default-runtime": "nacre",
-            "bridge": "none",
-            "iptables": False,
-            "ip6tables": False,
-            "ip-forward": False,
-            "ip-masq": False,
         }
         with open(f"{self.directory.name}/daemon.json", "w", encoding="utf-8") as file:
             json.dump(settings, file)
@@ -54,6 +51,52 @@ def tearDownModule():
     if left:
         raise AssertionError(f"containers that a test has left: {left}")
     wait_until(lambda: not processes("vmm"), "no vmm is left")
+
+
+class Networks(unittest.TestCase):
+    """Docker's own bridge, with its NAT and its proxies, and networks that a user makes."""
+
+    def serve(self, *options, text):
+        name = docker.text("run --detach", *options, IMAGE, "sh", "-c",
+                           f"mkdir /w; echo {text} > /w/index.html; exec httpd -f -p 80 -h /w").strip()
+        self.addCleanup(docker, "rm --force", name)
+        return name
+
+    def address(self, name, network="bridge"):
+        return docker.text("inspect --format", "{{(index .NetworkSettings.Networks \"%s\").IPAddress}}" % network,
+                           name).strip()
+
+    def fetch(self, address, port=80):
+        def answer():
+            try:
+                with urllib.request.urlopen(f"http://{address}:{port}/", timeout=20) as reply:
+                    answer.text = reply.read().decode()
+                    return True
+            except (OSError, http.client.HTTPException):
+                return False
+        wait_until(answer, "an answer", 60)
+        return answer.text
+
+    def test_the_bridge(self):
+        server = self.serve("--publish", "127.0.0.1:8080:80", text="published")
+        address = self.address(server)
+        self.assertEqual(self.fetch(address), "published\n")
+        self.assertEqual(self.fetch("127.0.0.1", 8080), "published\n")  # by docker-proxy
+        # Another container reaches it, by its address and by a published port of the host's.
+        out = docker.text("run --rm busybox sh -c", f"ping -c 1 -W 20 {address} >/dev/null; wget -q -O - http://{address}/")
+        self.assertEqual(out, "published\n")
+
+    def test_the_same_addresses_as_under_runc(self):
+        script = "ip -4 addr show eth0 | grep inet; ip route; cat /sys/class/net/eth0/address /etc/hosts /etc/resolv.conf; hostname -i"
+        options = "--rm --hostname box --mac-address 02:42:ac:11:00:99 --add-host other:10.1.2.3 --dns 10.4.5.6 busybox sh -c"
+        self.assertEqual(docker.text(f"run {options}", script), docker.text(f"run --runtime runc {options}", script))
+
+    def test_a_user_defined_network(self):
+        docker("network create --subnet 172.31.5.0/24 own")
+        self.addCleanup(docker, "network rm own")
+        server = self.serve("--network", "own", "--ip", "172.31.5.77", text="own")
+        self.assertEqual(self.address(server, "own"), "172.31.5.77")
+        self.assertEqual(docker.text("run --rm --network own busybox wget -q -O - http://172.31.5.77/"), "own\n")
 
 
 class Run(unittest.TestCase):

@@ -30,6 +30,13 @@ Create full_create() {
                           {.path = "mount-0/a", .source = "mount-0+0", .options = {"rw"}}},
           .notify = true,
           .joins = {{"ipc", "other"}},
+          .network = Network{.links = {{.index = 5,
+                                        .name = "eth0",
+                                        .mac = "02:42:ac:11:00:02",
+                                        .mtu = 1500,
+                                        .tx_queue_length = 1000,
+                                        .ipv6 = false}},
+                             .messages = {{.words = {16, 24}}}},
           .shared_mounts = {{"3", "key"}}};
 }
 
@@ -70,7 +77,7 @@ void for_each_sample(auto visit) {
   visit("reply ok", Ok{});
   visit("reply error", ErrorReply{.message = "container not running", .code = 3});
   visit("reply created",
-        Created{.pid = 7, .streams = {.in = 49152, .out = 49153, .err = 49154, .passed = {{.in = 49155, .out = 0}}}});
+        Created{.pid = 7, .streams = {.in = 49152, .out = 49153, .err = 49154, .passed = {{.in = 49155, .out = 0}}}, .warnings = {"a route"}});
   visit("reply created, least", Created{.pid = 7});
   visit("reply state", StateReply{.status = "stopped", .pid = 0, .exit = ExitStatus{.status = 1, .signal = 0}});
   visit("reply state, least", StateReply{.status = "running", .pid = 7});

@@ -124,6 +124,7 @@ Json describe(const runtime::HostPlan& host) {
   }
   if (host.memory_policy) policy = {{"mode", host.memory_policy->mode}, {"nodes", host.memory_policy->nodes.at(0)}};
   return {{"namespaces", namespaces},
+          {"servesNetwork", host.serves_network},
           {"hostname", host.hostname},
           {"domainname", host.domainname},
           {"rootfs", host.rootfs},

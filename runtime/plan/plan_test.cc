@@ -267,6 +267,22 @@ BOOST_AUTO_TEST_CASE(namespaces_by_a_path_are_joined_copied_or_refused) {
   BOOST_TEST(planned->host.namespaces[1].path == "");    // where the other's files are
   for (const Json& entry : planned->guest.config["linux"]["namespaces"]) BOOST_TEST(!entry.contains("path"));
 
+  BOOST_TEST(!planned->host.serves_network);
+
+  set({{.type = "network", .path = "/run/netns/a"}});
+  facts.namespaces.clear();
+  BOOST_TEST(plan(config, false, facts)->host.serves_network);
+  BOOST_TEST(plan(config, false, facts)->warnings.empty());
+  set({{.type = "network", .path = "/proc/5/ns/net"}});  // of a process, which may use its links
+  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
+  BOOST_TEST(plan(config, false, facts)->warnings.size() == 1u);
+  set({{.type = "network", .path = ""}});
+  BOOST_TEST(plan(config, false, facts)->host.serves_network);
+  set({{.type = "uts", .path = ""}});
+  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
+  set({{.type = "ipc", .path = "/i"}, {.type = "mount", .path = "/m"}, {.type = "network", .path = "/n"}});
+  facts.namespaces = {{"ipc", {.owner = pod}}, {"mount", {.owner = pod}}, {"network", {.owner = other}}};
+
   facts.namespaces["mount"].owner = other;
   BOOST_TEST(error_of(config, facts) ==
              "config.json: linux.namespaces: those of pod and of other are in two different VMs");

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import unittest
+import urllib.request
 
 from support import BUSYBOX, Client, Surroundings, install, machines, main, wait_until
 
@@ -28,6 +29,8 @@ def tearDownModule():
     kinds = setUpModule.surroundings.left_behind()
     kinds.pop("files", None)  # podman's own
     kinds.pop("sockets", None)
+    kinds["mounts"] = [path for path in kinds.get("mounts", []) if path != "/run/netns"]
+    kinds["links"] = [link for link in kinds.get("links", []) if link != "cni-podman0"]
     own = ("/libpod_parent", "/conmon", "/podman_probe")
     kinds["cgroups"] = [path for path in kinds.get("cgroups", []) if not path.endswith(own)]
     if any(kinds.values()):
@@ -134,6 +137,30 @@ class Run(unittest.TestCase):
     def test_twenty_after_another(self):
         for number in range(20):
             self.assertEqual(podman.run_once("busybox echo", str(number)), f"{number}\n")
+
+
+class Networks(unittest.TestCase):
+    """podman's default network, by the CNI plugins bridge, portmap and firewall."""
+
+    def test_a_published_port(self):
+        podman("run --detach --name server --publish 127.0.0.1:8080:80 busybox sh -c",
+               "mkdir /w; echo published > /w/index.html; exec httpd -f -p 80 -h /w")
+        self.addCleanup(podman, "rm --force --time 0 server")
+        address = podman.text("inspect --format {{.NetworkSettings.IPAddress}} server").strip()
+        script = f"until wget -q -O - http://{address}/; do sleep 0.1; done; ip -4 addr show eth0 | grep -c 'inet 10.88'"
+        self.assertEqual(podman.text("run --rm busybox sh -c", script, timeout=60), "published\n1\n")
+        with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=20) as reply:  # by the host's NAT
+            self.assertEqual(reply.read(), b"published\n")
+
+    def test_containers_of_a_pod_meet_on_localhost(self):
+        podman("pod create --name net --share-parent=false --infra-image busybox --infra-command", "sleep 1000")
+        self.addCleanup(podman, "pod rm --force --time 0 net")
+        podman("run --detach --pod net busybox sh -c", "mkdir /w; echo local > /w/index.html; exec httpd -f -p 80 -h /w")
+        script = "until wget -q -O - http://127.0.0.1/; do sleep 0.1; done; hostname -i"
+        local, address = podman.text("run --rm --pod net busybox sh -c", script, timeout=60).splitlines()
+        self.assertEqual(local, "local")
+        self.assertEqual(podman.text("run --rm busybox wget -q -O -", f"http://{address}/"), "local\n")
+        self.assertEqual(len(machines()), 1)
 
 
 class Life(unittest.TestCase):

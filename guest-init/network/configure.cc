@@ -156,7 +156,11 @@ Result<void> switch_on(netlink::Socket& socket, const Configured& each) {
   MessageBuilder change(RTM_NEWLINK, 0, head);
   if (each.link->mtu != 0) change.put(IFLA_MTU, each.link->mtu);
   change.put(IFLA_TXQLEN, each.link->tx_queue_length);
-  return socket.ask(change);
+  TRY(socket.ask(change));
+  // The kernel notices within a second that a link is up, or when somebody asks (rtnl_getlink() of rtnetlink.c). Before
+  // that, addresses of IPv6 do not work.
+  head.ifi_flags = head.ifi_change = 0;
+  return socket.ask(MessageBuilder(RTM_GETLINK, 0, head));
 }
 
 Result<void> leave_to_the_guest(netlink::Socket& socket, const Configured& each) {

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/netlink/message.h"
 #include "base/netlink/socket.h"
+#include "guest-init/kernel/loopback.h"
 
 namespace nacre::guest {
 
@@ -320,6 +321,7 @@ Result<std::vector<std::string>> configure_network(const protocol::Network& netw
   TRY(place(machine, configured, netns));
   InNamespace inside = TRY(InNamespace::enter(netns));
   netlink::Socket socket = TRY(netlink::Socket::open());
+  TRY(raise_loopback());  // before its routes are looked at
   for (const Configured& each : configured) TRY_CONTEXT(switch_on(socket, each), each.link->name);
 
   const Translation translation(configured);

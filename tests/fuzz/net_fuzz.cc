@@ -243,6 +243,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try {
       step(world, input);
       world.turn();
+      // Nothing is to do before the driver or the network does something.
+      if (world.honest) check(testing::is_loop_asleep());
       world.take_from_device();
     } catch (const std::logic_error&) {
       // The driver has nothing left to send with, or meets its own bad descriptors.

@@ -2,6 +2,7 @@
 #define BOOST_TEST_MODULE net
 #include <boost/test/unit_test.hpp>
 
+#include "base/loop_thread.h"
 #include "devices/virtio/net/testing/net_machine.h"
 
 namespace nacre::virtio::net::net_test {
@@ -353,6 +354,43 @@ BOOST_AUTO_TEST_CASE(a_paused_device_sleeps_and_loses_nothing) {
   BOOST_TEST(machine.driver.interrupt().config_count() == 0u);
   machine.device->resume();
   BOOST_TEST(machine.driver.interrupt().config_count() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_device_on_a_thread_of_its_own) {
+  FakeNetwork network;
+  FakeDriver driver({.memory_mib = 4, .features = kNetAll, .queue_sizes = {256, 256}});
+  std::unique_ptr<NetDevice> device;
+  auto thread = LoopThread::create("virtio-net", {}, [&](EventLoop& loop) -> Result<void> {
+                  device = TRY(NetDevice::create(loop, {.backend = network.backend(), .mac = kNetMac}));
+                  return {};
+                }).value();
+  Bytes frame = make_frame(1000);
+  for (int round = 0; round < 10; round++) {
+    driver.activate(*device);
+    for (int i = 0; i < 20; i++) {
+      BOOST_REQUIRE(driver.queue(1).request({join({}, frame)}, {}).has_value());
+      auto sent = network.receive();
+      BOOST_REQUIRE(sent.has_value());
+      BOOST_TEST((sent->frame == frame));
+      driver.queue(0).send({}, {2048});
+      BOOST_REQUIRE(network.send({}, frame));
+      auto used = driver.queue(0).wait_used();
+      BOOST_REQUIRE(used.has_value());
+      BOOST_TEST(used->length == kNetHeader + frame.size());
+    }
+    // Is reset with work in its hands, and sometimes paused.
+    for (int i = 0; i < 30; i++) driver.queue(1).send({join({}, make_frame(32 << 10))}, {});
+    for (int i = 0; i < 3; i++) driver.queue(0).send({}, {100});
+    BOOST_REQUIRE(network.send({}, frame));
+    if (round % 2 == 1) device->pause();
+    device->reset();
+    driver.restart();
+    device->resume();
+    while (network.receive()) {
+    }
+  }
+  BOOST_TEST(device->transmitted().frames >= 200u);
+  device.reset();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -62,6 +62,7 @@ class NetworkTest(ContainerTest):
     @classmethod
     def setUpClass(cls):
         ip("link", "add", BRIDGE, "type", "bridge")
+        ip("link", "set", BRIDGE, "addrgenmode", "none")
         ip("addr", "add", f"{HOST}/24", "dev", BRIDGE)
         ip("addr", "add", f"{HOST6}/64", "dev", BRIDGE, "nodad")
         ip("link", "set", BRIDGE, "up")

@@ -210,12 +210,10 @@ Result<FoundNamespaces> find_namespaces(const oci::Config& config, const std::st
   for (const oci::Namespace& wanted : config.namespaces) {
     if (!wanted.path.empty() && is_guest_type(wanted.type)) find_owner(wanted);
   }
-  std::string joined = TRY(type_that_joins(config, found));
   for (const oci::Namespace& wanted : config.namespaces) {
-    if (wanted.path.empty() || is_guest_type(wanted.type)) continue;
-    // The network of a container in a VM of its own is the host's business.
-    if (!joined.empty() || wanted.type != "network") find_owner(wanted);
+    if (!wanted.path.empty() && !is_guest_type(wanted.type)) find_owner(wanted);
   }
+  const std::string joined = TRY(type_that_joins(config, found));
   for (size_t i = 0; i < config.namespaces.size(); i++) {
     const oci::Namespace& wanted = config.namespaces[i];
     if (!is_copied(wanted, found, joined)) continue;

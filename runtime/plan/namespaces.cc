@@ -86,7 +86,8 @@ Result<std::string> type_that_joins(const oci::Config& config, const FoundNamesp
     }
     joined = wanted.type;
   }
-  return joined;
+  // Two containers that share a network are in one VM, unless another namespace has decided.
+  return joined.empty() && owner_of(found, "network") != nullptr ? "network" : joined;
 }
 
 bool is_copied(const oci::Namespace& wanted, const FoundNamespaces& found, const std::string& joined) {

@@ -273,6 +273,10 @@ BOOST_AUTO_TEST_CASE(namespaces_by_a_path_are_joined_copied_or_refused) {
   facts.namespaces.clear();
   BOOST_TEST(plan(config, false, facts)->host.serves_network);
   BOOST_TEST(plan(config, false, facts)->warnings.empty());
+  facts.namespaces = {{"network", {.owner = other}}};
+  BOOST_TEST(plan(config, false, facts)->vm.vm_of == "other");
+  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
+  facts.namespaces.clear();
   set({{.type = "network", .path = "/proc/5/ns/net"}});  // of a process, which may use its links
   BOOST_TEST(!plan(config, false, facts)->host.serves_network);
   BOOST_TEST(plan(config, false, facts)->warnings.size() == 1u);

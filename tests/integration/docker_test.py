@@ -91,6 +91,15 @@ class Networks(unittest.TestCase):
         options = "--rm --hostname box --mac-address 02:42:ac:11:00:99 --add-host other:10.1.2.3 --dns 10.4.5.6 busybox sh -c"
         self.assertEqual(docker.text(f"run {options}", script), docker.text(f"run --runtime runc {options}", script))
 
+    def test_the_network_of_another_container(self):
+        server = self.serve(text="shared")
+        self.fetch(self.address(server))
+        vms = len(machines())
+        script = "wget -q -O - http://127.0.0.1/; hostname -i"
+        out = docker.text(f"run --rm --network container:{server} busybox sh -c", f"{script}; sleep 1")
+        self.assertEqual(out, f"shared\n{self.address(server)}\n")
+        self.assertEqual(len(machines()), vms)
+
     def test_a_user_defined_network(self):
         docker("network create --subnet 172.31.5.0/24 own")
         self.addCleanup(docker, "network rm own")

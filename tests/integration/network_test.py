@@ -12,9 +12,10 @@ import os
 import re
 import socket
 import socketserver
+import tempfile
 import threading
 
-from support import NACRE, ContainerTest, detach, main, nacre, read, run, state, wait_until
+from support import NACRE, ContainerTest, detach, machines, main, nacre, run, state, wait_until
 
 BRIDGE = "br-test"
 HOST = "172.30.0.1"
@@ -217,10 +218,20 @@ class NetworkTest(ContainerTest):
             self.assertEqual((done.returncode, done.stdout), (0, b"lo\n"), done.stderr)
             self.assertEqual(look(), before)
 
-    def test_links_of_another_containers_are_not_taken(self):
+    def test_containers_that_share_a_network_are_in_one_vm(self):
         path = self.netns(7)
+        first = self.start_in(path, "echo hello > index.html; exec httpd -f -p 80", copy=True)
+        for same in (path, f"/proc/{state(first)['pid']}/ns/net"):
+            script = f"until wget -q -O - http://127.0.0.1/index.html; do sleep 0.1; done; ping -c 1 -W 20 {HOST} >/dev/null; ip addr show eth0 | grep -o 'inet [0-9.]*'"
+            self.assertEqual(self.run_in(same, script), "hello\ninet 172.30.0.7\n")
+        self.assertEqual(len(machines()), 1)
+
+    def test_links_of_another_containers_are_not_taken(self):
+        path = self.netns(10)
         first = self.start_in(path, "exec sleep 1000")
-        done = run(NACRE, "run", "--bundle", self.in_netns(path, "ls", "/sys/class/net").path, self.container())
+        with tempfile.TemporaryDirectory() as root:  # whose containers are not looked for
+            bundle = self.in_netns(path, "ls", "/sys/class/net")
+            done = run(NACRE, "--root", root, "run", "--bundle", bundle.path, "other")
         self.assertEqual((done.returncode, done.stdout), (0, b"lo\n"))
         self.assertIn(f"the VM of container {first} has this network".encode(), done.stderr)
         self.assertEqual(nacre("exec", first, "ping", "-c", "1", "-W", "20", HOST).returncode, 0)

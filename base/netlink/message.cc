@@ -2,6 +2,7 @@
 #include "base/netlink/message.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace nacre::netlink {
 
@@ -68,6 +69,17 @@ std::optional<Attribute> find(const std::vector<Attribute>& attributes, uint16_t
   auto found = std::find_if(attributes.rbegin(), attributes.rend(), [type](const auto& a) { return a.type == type; });
   if (found == attributes.rend()) return std::nullopt;
   return *found;
+}
+
+std::string mac_text(std::span<const std::byte> mac) {
+  std::string text;
+  for (std::byte byte : mac) {
+    char digits[4];
+    std::snprintf(digits, sizeof(digits), "%02x:", static_cast<unsigned>(byte));
+    text += digits;
+  }
+  if (!text.empty()) text.pop_back();
+  return text;
 }
 
 std::optional<MessageView> MessageView::first_of(std::span<const std::byte> bytes) {

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -84,6 +85,9 @@ struct Attribute {
 std::vector<Attribute> parse_attributes(std::span<const std::byte> bytes);
 // Returns the last attribute of the type.
 std::optional<Attribute> find(const std::vector<Attribute>& attributes, uint16_t type);
+
+// Returns the address of a link as ip(8) writes it: "02:42:ac:11:00:02".
+std::string mac_text(std::span<const std::byte> mac);
 
 // One received message, whose bytes are `bytes`.
 class MessageView {

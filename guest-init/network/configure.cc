@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -61,17 +60,6 @@ struct Device {
   std::string mac;
 };
 
-std::string mac_text(std::span<const std::byte> mac) {
-  std::string text;
-  for (std::byte byte : mac) {
-    char digits[4];
-    std::snprintf(digits, sizeof(digits), "%02x:", static_cast<unsigned>(byte));
-    text += digits;
-  }
-  if (!text.empty()) text.pop_back();
-  return text;
-}
-
 Result<std::vector<Device>> list_devices(netlink::Socket& socket) {
   std::vector<Device> devices;
   for (const Bytes& bytes : TRY(socket.dump(MessageBuilder(RTM_GETLINK, 0, ifinfomsg{})))) {
@@ -79,7 +67,7 @@ Result<std::vector<Device>> list_devices(netlink::Socket& socket) {
     auto head = message ? message->header<ifinfomsg>() : std::nullopt;
     if (!head || head->ifi_type != ARPHRD_ETHER) continue;
     auto mac = netlink::find(message->attributes<ifinfomsg>(), IFLA_ADDRESS);
-    if (mac) devices.push_back({.index = static_cast<uint32_t>(head->ifi_index), .mac = mac_text(mac->value)});
+    if (mac) devices.push_back({.index = static_cast<uint32_t>(head->ifi_index), .mac = netlink::mac_text(mac->value)});
   }
   return devices;
 }

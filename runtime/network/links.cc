@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/ipv6.h>
 #include <linux/neighbour.h>
@@ -12,7 +13,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstdio>
 
 namespace nacre::runtime {
 
@@ -36,17 +36,6 @@ int32_t ipv6_setting(const std::vector<Attribute>& link, size_t which) {
   int32_t value;
   std::memcpy(&value, settings->value.data() + which * sizeof(value), sizeof(value));
   return value;
-}
-
-std::string mac_text(const std::array<uint8_t, 6>& mac) {
-  std::string text;
-  for (uint8_t byte : mac) {
-    char digits[4];
-    std::snprintf(digits, sizeof(digits), "%02x:", byte);
-    text += digits;
-  }
-  text.pop_back();
-  return text;
 }
 
 // The indexes of links that the guest has, too.
@@ -157,9 +146,11 @@ Result<Links> list_links(netlink::Socket& socket) {
     auto mac = netlink::find(attributes, IFLA_ADDRESS);
     auto mtu = netlink::find(attributes, IFLA_MTU), length = netlink::find(attributes, IFLA_TXQLEN);
     if (head->ifi_type != ARPHRD_ETHER || !(head->ifi_flags & IFF_UP) || !name || !mac || !mtu) continue;
-    Link link{.index = head->ifi_index, .name = std::string(name->text())};
-    if (mac->value.size() != link.mac.size()) continue;
-    std::memcpy(link.mac.data(), mac->value.data(), link.mac.size());
+    if (mac->value.size() != ETH_ALEN) continue;
+    Link link;
+    link.index = head->ifi_index;
+    link.name = name->text();
+    link.mac = netlink::mac_text(mac->value);
     link.mtu = mtu->as<uint32_t>().value_or(0);
     if (length) link.tx_queue_length = length->as<uint32_t>().value_or(0);
     link.is_ipv6_disabled = ipv6_setting(attributes, DEVCONF_DISABLE_IPV6) != 0;
@@ -174,7 +165,7 @@ Result<protocol::Network> describe_network(netlink::Socket& socket, const std::v
   for (const Link& link : links) {
     network.links.push_back({.index = static_cast<uint32_t>(link.index),
                              .name = link.name,
-                             .mac = mac_text(link.mac),
+                             .mac = link.mac,
                              .mtu = link.mtu,
                              .tx_queue_length = link.tx_queue_length,
                              .ipv6 = !link.is_ipv6_disabled});

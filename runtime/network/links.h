@@ -3,7 +3,6 @@
 // CNI plugins, pasta) put there.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,7 +17,7 @@ namespace nacre::runtime {
 struct Link {
   int index = 0;
   std::string name;
-  std::array<uint8_t, 6> mac{};
+  std::string mac;  // "02:42:ac:11:00:02"
   uint32_t mtu = 0;
   uint32_t tx_queue_length = 0;  // packets
   bool is_ipv6_disabled = false;

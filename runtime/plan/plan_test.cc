@@ -245,6 +245,33 @@ BOOST_AUTO_TEST_CASE(a_process_inherits_what_the_configuration_leaves_open) {
   BOOST_TEST(guest["linux"]["namespaces"] == Json::parse(R"([{"type": "uts"}])"));
 }
 
+BOOST_AUTO_TEST_CASE(the_vm_gets_a_network_that_nobody_uses) {
+  runtime::HostFacts facts = invented_host();
+  const runtime::NamespaceOwner other{.id = "other", .vmm = {.pid = 7, .start_time = 8}};
+  auto planned_with = [&](const oci::Namespace& wanted) {
+    oci::Config config = config_with("{}");
+    config.namespaces = {wanted};
+    config.json["linux"]["namespaces"] = Json::array({{{"type", wanted.type}, {"path", wanted.path}}});
+    auto planned = plan(config, false, facts);
+    BOOST_REQUIRE(planned);
+    return std::move(*planned);
+  };
+  BOOST_TEST(planned_with({.type = "network", .path = ""}).host.serves_network);
+  BOOST_TEST(!planned_with({.type = "uts", .path = ""}).host.serves_network);
+  const auto given = planned_with({.type = "network", .path = "/run/netns/a"});
+  BOOST_TEST(given.host.serves_network);
+  BOOST_TEST(given.warnings.empty());
+  const auto of_process = planned_with({.type = "network", .path = "/proc/5/ns/net"});
+  BOOST_TEST(!of_process.host.serves_network);
+  BOOST_TEST(of_process.warnings.size() == 1u);
+
+  facts.namespaces = {{"network", {.owner = other}}};
+  const auto shared = planned_with({.type = "network", .path = "/proc/5/ns/net"});
+  BOOST_TEST(shared.vm.vm_of == "other");
+  BOOST_TEST(!shared.host.serves_network);
+  BOOST_TEST(shared.warnings.empty());
+}
+
 BOOST_AUTO_TEST_CASE(namespaces_by_a_path_are_joined_copied_or_refused) {
   oci::Config config = config_with("{}");
   auto set = [&](std::vector<oci::Namespace> namespaces) {
@@ -266,26 +293,6 @@ BOOST_AUTO_TEST_CASE(namespaces_by_a_path_are_joined_copied_or_refused) {
   BOOST_TEST(planned->host.namespaces[0].path == "/i");  // the host's side of it
   BOOST_TEST(planned->host.namespaces[1].path == "");    // where the other's files are
   for (const Json& entry : planned->guest.config["linux"]["namespaces"]) BOOST_TEST(!entry.contains("path"));
-
-  BOOST_TEST(!planned->host.serves_network);
-
-  set({{.type = "network", .path = "/run/netns/a"}});
-  facts.namespaces.clear();
-  BOOST_TEST(plan(config, false, facts)->host.serves_network);
-  BOOST_TEST(plan(config, false, facts)->warnings.empty());
-  facts.namespaces = {{"network", {.owner = other}}};
-  BOOST_TEST(plan(config, false, facts)->vm.vm_of == "other");
-  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
-  facts.namespaces.clear();
-  set({{.type = "network", .path = "/proc/5/ns/net"}});  // of a process, which may use its links
-  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
-  BOOST_TEST(plan(config, false, facts)->warnings.size() == 1u);
-  set({{.type = "network", .path = ""}});
-  BOOST_TEST(plan(config, false, facts)->host.serves_network);
-  set({{.type = "uts", .path = ""}});
-  BOOST_TEST(!plan(config, false, facts)->host.serves_network);
-  set({{.type = "ipc", .path = "/i"}, {.type = "mount", .path = "/m"}, {.type = "network", .path = "/n"}});
-  facts.namespaces = {{"ipc", {.owner = pod}}, {"mount", {.owner = pod}}, {"network", {.owner = other}}};
 
   facts.namespaces["mount"].owner = other;
   BOOST_TEST(error_of(config, facts) ==

@@ -32,7 +32,7 @@ VMM_ROOMS = {
 }
 # Headers that the build makes, in a directory of its own.
 GENERATED = ["standin_filters.h", "version.h", "vmm_filters.h"]
-GUEST_ROOMS = ["kernel", "spec", "child", "link", "containers"]
+GUEST_ROOMS = ["kernel", "spec", "child", "link", "network", "containers"]
 
 # Each part, and the parts whose headers it may include beside its own. The same arrows are in ARCHITECTURE.md.
 RULES = {
@@ -44,7 +44,7 @@ RULES = {
     "vmm": ["base", "devices", "vmm/api", *(f"vmm/{room}" for room in VMM_ROOMS)],
     "oci": ["base"],
     "guest-init/protocol": ["base", "oci"],
-    **rooms("runtime", ["state", "host", "config", "guest", "vm", "plan", "container", "cmd"],
+    **rooms("runtime", ["state", "host", "config", "guest", "vm", "plan", "network", "container", "cmd"],
             ["base", "oci", "guest-init/protocol", "vmm/api"]),
     **rooms("guest-init", GUEST_ROOMS, ["base", "oci", "guest-init/protocol"]),
     "guest-init": ["base", "oci", "guest-init/protocol", *(f"guest-init/{room}" for room in GUEST_ROOMS)],

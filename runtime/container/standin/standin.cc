@@ -133,6 +133,24 @@ std::optional<protocol::SeccompProgram> seccomp_of(const Json& filter) {
                                   .flags = filter["flags"].get<uint32_t>()};
 }
 
+// Completes the request that makes the container, of which `task` is the plan.
+protocol::Create create_request(StandinTask& task, const Stdio& stdio, std::vector<protocol::HostMount> host_mounts,
+                                const std::optional<ContainerNetwork>& network) {
+  GuestPlan& guest = task.plan.guest;
+  protocol::Create create{.container = task.id,
+                          .config = std::move(guest.config),
+                          .stdio = wanted_stdio(stdio),
+                          .seccomp = seccomp_of(guest.seccomp),
+                          .bundle = has_hooks(task.plan.host.hooks, "startContainer") ? task.record.bundle : "",
+                          .host_mounts = std::move(host_mounts),
+                          .notify = guest.notify,
+                          .joins = texts_of(guest.joins),
+                          .network = network ? std::optional(network->description()) : std::nullopt,
+                          .shared_mounts = texts_of(guest.shared_mounts)};
+  if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
+  return create;
+}
+
 struct Container {
   HostNamespaces host;
   std::optional<ContainerNetwork> network;  // nothing: the VM has none
@@ -188,18 +206,7 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   pid_t own_vmm = task.plan.vm.vm_of.empty() ? vm.process().pid : 0;
   session.on_oom([sign = std::make_shared<OomSign>(task.cgroup, own_vmm)] { sign->show(); });
   session.on_ready([notify = std::make_shared<NotifyForwarder>(std::move(notify))] { notify->tell_ready(); });
-  GuestPlan& guest = task.plan.guest;
-  protocol::Create create{.container = task.id,
-                          .config = std::move(guest.config),
-                          .stdio = wanted_stdio(stdio),
-                          .seccomp = seccomp_of(guest.seccomp),
-                          .bundle = has_hooks(task.plan.host.hooks, "startContainer") ? task.record.bundle : "",
-                          .host_mounts = std::move(host_mounts),
-                          .notify = guest.notify,
-                          .joins = texts_of(guest.joins),
-                          .network = network ? std::optional(network->description()) : std::nullopt,
-                          .shared_mounts = texts_of(guest.shared_mounts)};
-  if (task.terminal) task.terminal->describe(create.stdio, create.config["process"]);
+  const protocol::Create create = create_request(task, stdio, std::move(host_mounts), network);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
   for (const std::string& warning : created->warnings) log_warn(warning);

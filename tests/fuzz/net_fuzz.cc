@@ -81,9 +81,12 @@ struct World {
   }
   void take_from_network() {
     while (auto packet = network.receive()) {
-      Header again = packet->header;
+      const Header& seen = packet->header;
+      check(!(seen.flags & kNeedsCsum) || size_t{seen.csum_start} + seen.csum_offset + 2 <= packet->frame.size());
+      check(seen.gso_type == kGsoNone || (seen.gso_size > 0 && seen.hdr_len <= packet->frame.size()));
+      Header again = seen;
       check(prepare_to_send(again, packet->frame.size(), features));
-      check(std::memcmp(&again, &packet->header, sizeof(again)) == 0);
+      check(std::memcmp(&again, &seen, sizeof(again)) == 0);
       if (honest) check_in_order(to_network, packet->frame);
     }
   }

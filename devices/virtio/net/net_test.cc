@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(a_frame_may_lie_in_any_number_of_buffers) {
       BOOST_TEST((sent->frame == frame));
     }
     // The same for a frame to the guest.
-    for (std::vector<uint32_t> sizes : {std::vector<uint32_t>{200}, {12, 100}, {5, 7, 100}, {1, 20, 1, 90}}) {
+    for (const std::vector<uint32_t>& sizes : {std::vector<uint32_t>{200}, {12, 100}, {5, 7, 100}, {1, 20, 1, 90}}) {
       machine.offer(sizes, layout);
       BOOST_REQUIRE(machine.network.send({}, frame));
       auto received = machine.take();

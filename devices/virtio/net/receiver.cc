@@ -25,7 +25,7 @@ Result<Receiver::Outcome> Receiver::receive(size_t budget) {
   for (; budget > 0; budget--) {
     if (!waiting_) {
       // As much as the largest frame needs, but any buffer is enough to begin with.
-      TRY(buffers_.fill(sizeof(Header) + kMaxFrame, false));
+      (void)TRY(buffers_.fill(sizeof(Header) + kMaxFrame, false));
       if (buffers_.count() == 0 && !TRY(buffers_.fill(sizeof(Header), true))) return Outcome::starved;
       if (auto ended = read()) return *ended;
       if (!waiting_) continue;  // it was dropped

@@ -173,7 +173,8 @@ BOOST_AUTO_TEST_CASE(taps_that_cannot_be_used) {
   // Inherited descriptors.
   BOOST_TEST(!Tap::adopt(open_file("/dev/null", O_RDWR).value()).has_value());
   BOOST_TEST(!Tap::adopt(open_file("/dev/net/tun", O_RDWR).value()).has_value());
-  BOOST_TEST(!Tap::adopt(std::move(busy)).has_value());  // without IFF_VNET_HDR
+  auto without_headers = Tap::adopt(std::move(busy));
+  BOOST_TEST(!without_headers.has_value());
   BOOST_TEST(!Tap::adopt(attach("t3", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)).has_value());
   BOOST_TEST(Tap::adopt(attach("t4", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)).has_value());
 }

@@ -77,7 +77,9 @@ void for_each_sample(auto visit) {
   visit("reply ok", Ok{});
   visit("reply error", ErrorReply{.message = "container not running", .code = 3});
   visit("reply created",
-        Created{.pid = 7, .streams = {.in = 49152, .out = 49153, .err = 49154, .passed = {{.in = 49155, .out = 0}}}, .warnings = {"a route"}});
+        Created{.pid = 7,
+                .streams = {.in = 49152, .out = 49153, .err = 49154, .passed = {{.in = 49155, .out = 0}}},
+                .warnings = {"a route"}});
   visit("reply created, least", Created{.pid = 7});
   visit("reply state", StateReply{.status = "stopped", .pid = 0, .exit = ExitStatus{.status = 1, .signal = 0}});
   visit("reply state, least", StateReply{.status = "running", .pid = 7});

@@ -2,6 +2,7 @@
 // The network of a container's VM: the network namespace that the container has on the host is the guest's network.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ class ContainerNetwork {
   // Leaves the links to the namespace.
   ~ContainerNetwork();
 
+  // From now on the links stay joined, whatever becomes of this object, which gives up its rights over the namespace.
+  void keep();
+
   // Returns the container whose VM has the links; empty: this one.
   const std::string& owner() const { return owner_; }
   const protocol::Network& description() const { return description_; }
@@ -36,7 +40,7 @@ class ContainerNetwork {
  private:
   explicit ContainerNetwork(netlink::Socket socket) : socket_(std::move(socket)) {}
 
-  netlink::Socket socket_;
+  std::optional<netlink::Socket> socket_;  // until keep()
   std::string owner_;
   std::vector<int> joined_;  // indexes of links
   std::vector<Fd> taps_;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <ranges>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -53,6 +54,7 @@ constexpr size_t kMaxReport = 65536;
 // it ends its wait at once. It may be one that looks at all processes of the host, so a guest that does not answer must
 // not hold it up for long. A VM inside an emulated VM needs a second when it is busy.
 constexpr int kProcTimeoutMs = 5'000;
+constexpr size_t kMaxWarnings = 20;  // of a guest, at its start
 
 // Returns the VM's own explanation for a connection that broke because the VM has ended.
 Error explain(const Error& error, Vm& vm) {
@@ -209,7 +211,7 @@ Result<Container> make_container(StandinTask& task, const ContainerDir& dir, int
   const protocol::Create create = create_request(task, stdio, std::move(host_mounts), network);
   auto created = session.request(create, {kBootTimeoutMs, vm.process().pid}, report);
   if (!created) return std::unexpected(explain(created.error(), vm));
-  for (const std::string& warning : created->warnings) log_warn(warning);
+  for (const std::string& warning : created->warnings | std::views::take(kMaxWarnings)) log_warn(warning);
   auto attached = session.attach_stdio(dir.fd(), created->streams, std::move(stdio));
   if (!attached) return std::unexpected(explain(attached.error(), vm));
   if (task.terminal) session.watch_terminal(std::move(task.terminal->fd));
@@ -303,6 +305,7 @@ Result<void> report_made(Container& container, const StandinTask& task, const Co
 // Gives up what a stand-in does not need any more. A stand-in without its lock does not go on.
 void lock_in(Container& container, ContainerDir& dir) {
   container.vm.ask_no_program();
+  if (container.network) container.network->keep();
   auto locked = [&]() -> Result<void> {
     if (container.directory) TRY(dir.go_on_in(container.directory));
     container.directory.reset();
@@ -391,6 +394,7 @@ void run_standin(StandinTask task, ContainerDir& dir, Fd report) noexcept {
   auto reported = report_made(*container, task, dir, report.get(), processes);
   if (!reported) {
     container->vm.kill();
+    container->network.reset();
     // Host paths mean something else while the container's files are the root.
     if (auto left = container->host.leave_mounts(); !left) {
       log_warn("nothing is cleaned up: " + left.error().message());

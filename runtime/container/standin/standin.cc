@@ -84,7 +84,7 @@ Result<void> check_ids(const ContainerDir& vm, const vmm::Jail& wanted) {
   return fail("serves the ids of its own user namespace alone, and this container's files have others", EPERM);
 }
 
-// Joins the container's links to taps, if the VM is to have them.
+// Joins the container's links to taps, if the VM is to have them. Returns nothing if there are none.
 Result<std::optional<ContainerNetwork>> join_network(const StandinTask& task, const HostNamespaces& host) {
   if (!task.plan.host.serves_network || !host.has_network()) return std::nullopt;
   ContainerNetwork network = TRY_CONTEXT(ContainerNetwork::join(task.id), "network");
@@ -92,6 +92,7 @@ Result<std::optional<ContainerNetwork>> join_network(const StandinTask& task, co
     log_warn("the VM of container " + network.owner() + " has this network, and shares it with containers in it alone");
     return std::nullopt;
   }
+  if (network.description().links.empty()) return std::nullopt;
   return network;
 }
 

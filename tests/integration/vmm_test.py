@@ -297,7 +297,7 @@ class Options(VmmTest):
                 (["--kernel", KERNEL, "--cpus", "65"], 2, "cpus must be 1 to 64"),
                 (["--kernel", KERNEL, "--memory", "5 apples"], 2, "is not a size"),
                 (["--kernel", KERNEL, "--disk", "path=/etc/passwd"], 2, "--disk"),
-                (["--kernel", KERNEL, "--net", "tap=tap0"], 2, "--net"),
+                (["--kernel", KERNEL, "--net", "tap=tap0"], 1, "tap tap0 does not exist"),
                 (["--colour", "red"], 2, "--colour"),
                 ([], 2, "kernel is missing")):
             with self.subTest(argv=argv):

@@ -91,8 +91,8 @@ Result<Socket::End> Socket::receive(uint32_t sequence, std::vector<Bytes>* messa
 
 Result<void> Socket::ask(std::span<const std::byte> request) {
   uint32_t sequence = TRY(send(request, NLM_F_REQUEST | NLM_F_ACK));
-  TRY(receive(sequence, nullptr));
-  return {};
+  auto received = receive(sequence, nullptr);
+  return received ? Result<void>() : std::unexpected(received.error());
 }
 
 Result<std::vector<Bytes>> Socket::dump(const MessageBuilder& request) {

@@ -10,12 +10,13 @@ import http.server
 import json
 import os
 import re
+import signal
 import socket
 import socketserver
 import tempfile
 import threading
 
-from support import NACRE, ContainerTest, detach, machines, main, nacre, run, state, wait_until
+from support import NACRE, ContainerTest, children, detach, machines, main, nacre, run, state, wait_until
 
 BRIDGE = "br-test"
 HOST = "172.30.0.1"
@@ -246,6 +247,20 @@ class NetworkTest(ContainerTest):
         # The kernel itself answers again.
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(("172.30.0.8", 80), timeout=20)
+
+    def test_a_killed_process_takes_its_tap_along(self):
+        for number, victim in ((11, "vmm"), (12, "stand-in")):
+            path = self.netns(number)
+            name = os.path.basename(path)
+            container = self.start_in(path, f"while wget -q -O /dev/null http://{HOST}:{PORT}/; do :; done")
+            before = len(Handler.peers)
+            wait_until(lambda: len(Handler.peers) > before + 1, "a transfer", 60)
+            standin = state(container)["pid"]
+            os.kill(children(standin)[0] if victim == "vmm" else standin, signal.SIGKILL)
+            wait_until(lambda: state(container)["status"] == "stopped", "stopped")
+            wait_until(lambda: [link["ifname"] for link in json.loads(ip("-n", name, "-j", "link"))] == ["lo", "eth0"], "no tap", 60)
+            nacre("delete", container)
+            self.run_in(path, f"ping -c 1 -W 20 {HOST} >/dev/null")
 
     def test_more_links_than_a_vm_can_have(self):
         path = self.netns(9, links=[f"eth{i}" for i in range(9)])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the instructions that `nacre run`, runc and crun take to run /bin/true in a container.
+"""Counts the instructions that `nacre run`, runc and crun take to run /bin/true in a container, without links of the
+network and with some.
 
   tools/bench boot [--runs N] [--json FILE]
 
@@ -15,7 +16,7 @@ import shutil
 import statistics
 import subprocess
 
-from bundle import NACRE, make_bundle
+from bundle import NACRE, make_bundle, make_netns
 
 
 def busy():
@@ -43,7 +44,12 @@ def main():
     bundle = make_bundle("/bin/true")
     programs = {"fork and exec of /bin/true": lambda run: ["/bin/true"]}
     for name, path in (("crun run", shutil.which("crun")), ("runc run", shutil.which("runc")), ("nacre run", NACRE)):
-        programs[name] = lambda run, path=path, name=name: [path, "run", "--bundle", bundle, f"bench-{run}"]
+        programs[name] = lambda run, path=path: [path, "run", "--bundle", bundle, f"bench-{run}"]
+    for links in (1, 2):
+        connected = make_bundle("/bin/true", netns=make_netns(links))
+        for name, path in (("runc run", shutil.which("runc")), ("nacre run", NACRE)):
+            programs[f"{name}, {links} links"] = lambda run, path=path, connected=connected: [
+                path, "run", "--bundle", connected, f"bench-{run}"]
     figures = {}
     for name, argv in programs.items():
         counts = measure(argv, options.runs)
